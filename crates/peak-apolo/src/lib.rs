@@ -1,0 +1,1 @@
+//! Apolo image names and image operations.

@@ -1,0 +1,1 @@
+//! Client of the Peak Artifacts service.

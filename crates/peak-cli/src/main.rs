@@ -1,0 +1,3 @@
+//! The `peak` command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Client of the Peak Images service: images, versions, builds and their logs.

@@ -1,0 +1,1 @@
+//! The embedded Peak platform: images API, builder and registry on one address.

@@ -1,0 +1,1 @@
+//! Domain types of the Peak platform, generated from JSON Schemas.

@@ -1,0 +1,1 @@
+//! Packs a directory into a reproducible zip artifact, honouring ignore files.

@@ -1,0 +1,1 @@
+//! Facade: every crate of the family behind a feature.
