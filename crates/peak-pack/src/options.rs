@@ -1,0 +1,50 @@
+//! What the caller can choose.
+
+/// Largest archive in bytes unless the caller says otherwise: 10 MiB, what the platform takes.
+pub const DEFAULT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
+
+/// The ignore file that is read when none is named, if it exists.
+pub const DEFAULT_IGNORE_FILE: &str = ".dockerignore";
+
+/// How a directory is packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackOptions {
+    pub(crate) ignore_files: Vec<String>,
+    pub(crate) size_limit: u64,
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self {
+            ignore_files: Vec::new(),
+            size_limit: DEFAULT_SIZE_LIMIT,
+        }
+    }
+}
+
+impl PackOptions {
+    /// `.dockerignore` if there is one, and a limit of [`DEFAULT_SIZE_LIMIT`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ignore files to read, in order, as paths relative to the packed directory; each must lie
+    /// directly in it and exist. None named means [`DEFAULT_IGNORE_FILE`] if it exists.
+    #[must_use]
+    pub fn ignore_files<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.ignore_files = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The largest archive in bytes, compressed and with all its headers.
+    #[must_use]
+    pub fn size_limit(mut self, bytes: u64) -> Self {
+        self.size_limit = bytes;
+        self
+    }
+}
