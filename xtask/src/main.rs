@@ -1,3 +1,105 @@
-//! Maintenance commands of this workspace.
+//! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
-fn main() {}
+mod codegen;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::codegen::{Layout, Outcome};
+
+/// What the exit code is when a check found a difference; errors are [`EXIT_ERROR`].
+const EXIT_DIFFERS: u8 = 1;
+
+/// What the exit code is when a command could not do its work. It is clap's code for wrong usage too.
+const EXIT_ERROR: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "Maintenance commands of this workspace",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Generate the types of `crates/peak-models` from `schemas/`
+    ///
+    /// The output is committed. schemas/README.md says what the schemas may use.
+    Codegen {
+        /// Write nothing; print a diff and exit with 1 when the committed output is not what the schemas give
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Codegen { check } => run_codegen(check),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; then there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+fn run_codegen(check: bool) -> anyhow::Result<ExitCode> {
+    let layout = Layout::of_workspace(&workspace_root()?);
+    let mut out = io::stdout().lock();
+    if !check {
+        let written = codegen::write(&layout)?;
+        for path in &written {
+            writeln!(out, "wrote {}", path.display())?;
+        }
+        if written.is_empty() {
+            writeln!(out, "the generated types are up to date")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    match codegen::check(&layout)? {
+        Outcome::Same => Ok(ExitCode::SUCCESS),
+        Outcome::Differs { diff } => {
+            write!(out, "{diff}")?;
+            out.flush()?;
+            writeln!(
+                io::stderr(),
+                "error: the generated types are not what schemas/ gives; run `cargo xtask codegen` and commit the result"
+            )?;
+            Ok(ExitCode::from(EXIT_DIFFERS))
+        }
+    }
+}
+
+/// The directory of the workspace: the parent of this package, as Cargo tells it when it runs us.
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package
+        .parent()
+        .map(Path::to_path_buf)
+        .with_context(|| format!("{} has no parent directory", package.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
