@@ -1,0 +1,124 @@
+//! What every end of a transfer implements: sources of content and sinks for it.
+//!
+//! There is no runtime in here. Futures are boxed so that ends can be chosen at run time.
+
+mod error;
+mod read;
+mod validate;
+
+use std::fmt;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+pub use error::{ContentError, ContentErrorKind};
+pub use read::read_verified;
+pub use validate::{MAX_INDEX_DEPTH, ValidationReport, validate};
+
+use crate::descriptor::Descriptor;
+use crate::manifest::Manifest;
+use crate::raw::Raw;
+use crate::reference::{Selector, Tag};
+
+/// A boxed future that may borrow for `'a`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The bytes of a blob, in pieces of any size.
+pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes, ContentError>> + Send>>;
+
+/// A blob that is being read. Its bytes are not verified yet; see [`crate::Verifier`].
+#[non_exhaustive]
+pub struct BlobRead {
+    /// Where the stream really starts, in bytes: the offset that was asked for, or 0 where the source cannot skip.
+    pub offset: u64,
+    /// The size of the whole blob in bytes, if the source knows it.
+    pub size: Option<u64>,
+    /// The bytes from `offset` to the end.
+    pub stream: BlobStream,
+}
+
+impl BlobRead {
+    /// A read that starts at `offset` of a blob of `size` bytes.
+    pub fn new(offset: u64, size: Option<u64>, stream: BlobStream) -> Self {
+        Self {
+            offset,
+            size,
+            stream,
+        }
+    }
+}
+
+impl fmt::Debug for BlobRead {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BlobRead")
+            .field("offset", &self.offset)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An end that content is read from: one repository, one layout directory, one archive.
+pub trait Source: Send + Sync {
+    /// A manifest with its bytes. `None` means the only or the default one.
+    ///
+    /// Asked for by digest, the answer is verified against it.
+    fn manifest<'a>(
+        &'a self,
+        selector: Option<&'a Selector>,
+    ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>>;
+
+    /// Opens a blob at an offset in bytes. What comes is not verified.
+    fn blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<BlobRead, ContentError>>;
+}
+
+/// Where a manifest stands in what is being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// An index points to it; it is not visible by itself.
+    Child,
+    /// It is what the whole is about: putting it makes everything visible.
+    Root {
+        /// The tag it gets, if any.
+        tag: Option<Tag>,
+    },
+}
+
+/// An end that content is written to.
+pub trait Sink: Send + Sync {
+    /// Whether the blob is there already, complete and verified.
+    fn has_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<bool, ContentError>>;
+
+    /// Starts, or goes on with, writing a blob.
+    fn blob_writer<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>>;
+
+    /// Puts a manifest, byte by byte as it is. Everything that it points to has to be there before; the root comes last.
+    fn put_manifest<'a>(
+        &'a self,
+        manifest: &'a Raw<Manifest>,
+        placement: &'a Placement,
+    ) -> BoxFuture<'a, Result<(), ContentError>>;
+}
+
+/// A blob that is being written. Dropped without [`BlobWriter::commit`], it leaves nothing visible.
+pub trait BlobWriter: Send {
+    /// How many bytes are already there, so that the source is opened at this offset.
+    fn offset(&self) -> u64;
+
+    /// Appends bytes. After an error the writer is of no more use.
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ContentError>>;
+
+    /// Verifies size and digest of everything, also of what was there before, and then makes the blob visible.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ContentError>>;
+}

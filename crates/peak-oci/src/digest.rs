@@ -1,0 +1,263 @@
+//! Content digests: `sha256:<hex>` and `sha512:<hex>`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::Digest as _;
+
+use crate::text::{Excerpt, text_value};
+
+/// A digest algorithm that is computed and verified here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-256, the algorithm that every registry knows.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name as it stands before the colon of a digest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// How many hexadecimal digits a digest of this algorithm has.
+    pub const fn hex_length(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha512 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        match text {
+            "sha256" => Ok(Self::Sha256),
+            "sha512" => Ok(Self::Sha512),
+            other => Err(DigestError::UnsupportedAlgorithm {
+                algorithm: other.chars().take(64).collect(),
+            }),
+        }
+    }
+}
+
+/// Why a text is not a digest that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DigestError {
+    /// The text has not the form `algorithm:hex`.
+    #[error(
+        "{} is not a digest; the form is `sha256:` and 64 hexadecimal digits",
+        Excerpt(text)
+    )]
+    Malformed {
+        /// The text as given, cut to a sensible length.
+        text: String,
+    },
+    /// The text is well formed but the algorithm is not one that can be verified.
+    #[error(
+        "the digest algorithm {} is not supported; use sha256 or sha512",
+        Excerpt(algorithm)
+    )]
+    UnsupportedAlgorithm {
+        /// The name of the algorithm.
+        algorithm: String,
+    },
+    /// The hexadecimal part has not the length that its algorithm gives.
+    #[error("a {algorithm} digest has {} hexadecimal digits, not {actual}", algorithm.hex_length())]
+    Length {
+        /// The algorithm before the colon.
+        algorithm: Algorithm,
+        /// The length that was found.
+        actual: usize,
+    },
+    /// The hexadecimal part has a character other than `0-9` and `a-f`.
+    #[error("the digits of a {algorithm} digest are 0-9 and a-f in lower case, not {character:?}")]
+    Character {
+        /// The algorithm before the colon.
+        algorithm: Algorithm,
+        /// The first character that does not belong there.
+        character: char,
+    },
+}
+
+/// A parsed digest: algorithm and lower-case hexadecimal digits, so that two digests are equal exactly when their values are.
+///
+/// ```
+/// use peak_oci::Digest;
+/// let digest = Digest::sha256_of(b"");
+/// assert_eq!(digest.to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+/// assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
+/// assert!("md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>().unwrap_err().to_string().contains("md5"));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    algorithm: Algorithm,
+    text: Box<str>,
+}
+
+impl Digest {
+    /// The SHA-256 digest of `bytes`.
+    pub fn sha256_of(bytes: &[u8]) -> Self {
+        Self::of(Algorithm::Sha256, bytes)
+    }
+
+    /// The digest of `bytes` by `algorithm`.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The hexadecimal digits after the colon, always lower case.
+    pub fn hex(&self) -> &str {
+        self.text.split_once(':').map_or("", |(_, hex)| hex)
+    }
+
+    /// The whole text, `algorithm:hex`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut text = String::with_capacity(algorithm.as_str().len() + 1 + algorithm.hex_length());
+        text.push_str(algorithm.as_str());
+        text.push(':');
+        for byte in hash {
+            // Writing into a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self {
+            algorithm,
+            text: text.into_boxed_str(),
+        }
+    }
+}
+
+text_value!(Digest);
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Digest({})", self.text)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let malformed = || DigestError::Malformed {
+            text: text.chars().take(200).collect(),
+        };
+        let (name, hex) = text.split_once(':').ok_or_else(malformed)?;
+        if !is_algorithm_name(name) {
+            return Err(malformed());
+        }
+        let algorithm: Algorithm = name.parse()?;
+        if let Some(character) = hex
+            .chars()
+            .find(|character| !matches!(character, '0'..='9' | 'a'..='f'))
+        {
+            return Err(DigestError::Character {
+                algorithm,
+                character,
+            });
+        }
+        if hex.len() != algorithm.hex_length() {
+            return Err(DigestError::Length {
+                algorithm,
+                actual: hex.len(),
+            });
+        }
+        Ok(Self {
+            algorithm,
+            text: text.into(),
+        })
+    }
+}
+
+/// The grammar of the part before the colon: lower-case words joined by one of `+._-` (image-spec, descriptor.md, Digests).
+fn is_algorithm_name(name: &str) -> bool {
+    name.split(['+', '.', '_', '-']).all(|word| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
+}
+
+/// Computes a [`Digest`] while bytes stream by.
+#[derive(Clone)]
+pub struct Hasher {
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// A hasher that has seen nothing yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
+        };
+        Self { state }
+    }
+
+    /// The algorithm it was made for.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.state {
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.state {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// The digest of everything taken in.
+    pub fn finish(self) -> Digest {
+        match self.state {
+            State::Sha256(state) => Digest::from_hash(Algorithm::Sha256, &state.finalize()),
+            State::Sha512(state) => Digest::from_hash(Algorithm::Sha512, &state.finalize()),
+        }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Hasher")
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}
