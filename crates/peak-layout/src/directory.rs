@@ -1,0 +1,427 @@
+//! An OCI image layout in a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use peak_oci::{
+    BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
+    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag,
+};
+use serde::Deserialize;
+
+use crate::staging::{self, Staging};
+use crate::{LayoutError, blob, blocking, file, index};
+
+const MARKER: &str = "oci-layout";
+const INDEX: &str = "index.json";
+const VERSION: &str = "1.0.0";
+const MAX_MARKER_SIZE: u64 = 4 * 1024;
+
+/// An OCI image layout in a directory: a [`Source`] and a [`Sink`] of images.
+///
+/// Cheap to clone; clones share one handle. Reading takes no locks and changes nothing on disk. The first write takes
+/// a shared lock in `DIR/.peak-layout/`, held until the last clone and the last blob writer are dropped.
+///
+/// What is written appears so: blobs one by one, each whole and verified; last of all `index.json`, in one step. A
+/// directory that was new shows `oci-layout` and `index.json` only then, so one that was merely begun is not a layout.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    staging: Mutex<Option<Arc<Staging>>>,
+}
+
+/// What a path holds, as far as layouts go.
+enum Contents {
+    Nothing,
+    Empty,
+    Begun,
+    Layout,
+}
+
+#[derive(Deserialize)]
+struct Marker {
+    #[serde(rename = "imageLayoutVersion")]
+    version: String,
+}
+
+impl Directory {
+    /// Opens the layout at `path` to read it (writing is possible, too).
+    ///
+    /// # Errors
+    /// [`LayoutError::NotFound`], [`NotADirectory`](LayoutError::NotADirectory),
+    /// [`NotALayout`](LayoutError::NotALayout), [`Unfinished`](LayoutError::Unfinished) where a run was cut off before
+    /// its first image was complete, or what makes the layout unreadable. Blocks on a few small file operations.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LayoutError> {
+        let path = path.as_ref();
+        match look_at(path)? {
+            Contents::Layout => Self::at(path),
+            Contents::Begun => Err(LayoutError::Unfinished {
+                path: path.to_path_buf(),
+            }),
+            Contents::Nothing => Err(LayoutError::NotFound {
+                path: path.to_path_buf(),
+            }),
+            Contents::Empty => Err(LayoutError::NotALayout {
+                path: path.to_path_buf(),
+            }),
+        }
+    }
+
+    /// Opens the layout at `path` to write images into it, or begins a new one; parents are created.
+    ///
+    /// A new layout becomes visible as one with its first image ([`Sink::put_manifest`] with [`Placement::Root`]).
+    /// What an interrupted run has left is taken up: its finished blobs are used, its partial files removed.
+    ///
+    /// # Errors
+    /// [`LayoutError::NotADirectory`], [`NotALayout`](LayoutError::NotALayout) for a directory with other things in
+    /// it, [`NotWritable`](LayoutError::NotWritable), or what makes the layout unreadable: then nothing was changed.
+    /// Blocks on a few small file operations.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, LayoutError> {
+        let path = path.as_ref();
+        if let Contents::Nothing = look_at(path)? {
+            fs::create_dir_all(path).map_err(|error| not_created(path, error))?;
+        }
+        let directory = Self::at(path)?;
+        directory.inner.staging()?;
+        Ok(directory)
+    }
+
+    /// Where the layout is, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The names of the images in the layout, in the order of `index.json`; an image without a name shows its digest.
+    ///
+    /// # Errors
+    /// What makes `index.json` unreadable.
+    pub async fn images(&self) -> Result<Vec<String>, LayoutError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || Ok(index::names(&inner.index()?))).await
+    }
+
+    fn at(path: &Path) -> Result<Self, LayoutError> {
+        let root = path.canonicalize().map_err(LayoutError::reading(path))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                root,
+                staging: Mutex::new(None),
+            }),
+        })
+    }
+}
+
+impl Inner {
+    /// The staging area, made when it is first needed.
+    fn staging(&self) -> Result<Arc<Staging>, LayoutError> {
+        let mut held = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(staging) = held.as_ref() {
+            return Ok(Arc::clone(staging));
+        }
+        let staging = Arc::new(Staging::enter(&self.root)?);
+        *held = Some(Arc::clone(&staging));
+        Ok(staging)
+    }
+
+    /// The images of the layout; none where `index.json` is not there yet.
+    fn index(&self) -> Result<Index, LayoutError> {
+        read_index(&self.root).map(|found| found.unwrap_or_else(|| Index::new(Vec::new())))
+    }
+
+    /// Where a blob is, or would be. A digest is parsed, so it cannot name anything else.
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root
+            .join("blobs")
+            .join(digest.algorithm().to_string())
+            .join(digest.hex())
+    }
+
+    /// Where a blob can be written: its folder exists afterwards, inside the layout.
+    fn blob_target(&self, digest: &Digest) -> Result<PathBuf, LayoutError> {
+        let target = self.blob_path(digest);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(LayoutError::writing(folder))?;
+            let real = folder
+                .canonicalize()
+                .map_err(LayoutError::reading(folder))?;
+            if !real.starts_with(&self.root) {
+                return Err(LayoutError::Escapes {
+                    digest: digest.clone(),
+                });
+            }
+        }
+        Ok(target)
+    }
+
+    fn open_blob(&self, digest: &Digest) -> Result<(File, u64, PathBuf), LayoutError> {
+        let path = self.blob_path(digest);
+        let real = path.canonicalize().map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                LayoutError::MissingBlob {
+                    digest: digest.clone(),
+                }
+            } else {
+                LayoutError::reading(&path)(error)
+            }
+        })?;
+        let metadata = fs::symlink_metadata(&real).map_err(LayoutError::reading(&path))?;
+        // A layout may come from anywhere: a link in it must not make us read what lies elsewhere.
+        if !real.starts_with(&self.root) || !metadata.is_file() {
+            return Err(LayoutError::Escapes {
+                digest: digest.clone(),
+            });
+        }
+        let file = File::open(&real).map_err(LayoutError::reading(&path))?;
+        Ok((file, metadata.len(), path))
+    }
+
+    fn manifest(&self, selector: Option<&Selector>) -> Result<Raw<Manifest>, LayoutError> {
+        let index = self.index()?;
+        let (digest, media_type) = match (index::select(&index, selector)?, selector) {
+            (Some(entry), _) => (entry.digest.clone(), Some(entry.media_type.clone())),
+            (None, Some(Selector::Digest(digest))) => (digest.clone(), None),
+            (None, _) => {
+                return Err(LayoutError::Ambiguous {
+                    available: index::names(&index),
+                });
+            }
+        };
+        let (file, _, path) = self.open_blob(&digest)?;
+        let bytes = file::read_all(file, &path, MAX_MANIFEST_SIZE)?;
+        let raw = Manifest::parse(
+            Bytes::from(bytes),
+            media_type.as_ref().map(MediaType::as_str),
+        )
+        .map_err(|source| LayoutError::InvalidManifest {
+            digest: digest.clone(),
+            source,
+        })?;
+        raw.verify(&digest)
+            .map_err(|source| LayoutError::Integrity { digest, source })
+    }
+
+    fn put_manifest(
+        &self,
+        manifest: &Raw<Manifest>,
+        placement: &Placement,
+    ) -> Result<(), LayoutError> {
+        let staging = self.staging()?;
+        let target = self.blob_target(manifest.digest())?;
+        let hint = manifest.digest().hex();
+        staging.write_whole(&target, hint, manifest.bytes())?;
+        match placement {
+            Placement::Child => Ok(()),
+            Placement::Root { tag } => self.publish(&staging, manifest.descriptor(), tag.as_ref()),
+        }
+    }
+
+    /// Makes an image visible whose every blob is in place.
+    fn publish(
+        &self,
+        staging: &Staging,
+        root: Descriptor,
+        tag: Option<&Tag>,
+    ) -> Result<(), LayoutError> {
+        self.sync_blob_folders()?;
+        let _lock = staging.lock_index()?;
+        let mut images = self.index()?;
+        index::place(&mut images, root, tag)?;
+        let path = self.root.join(INDEX);
+        let raw = images
+            .to_raw()
+            .map_err(|source| LayoutError::InvalidIndex {
+                path: path.clone(),
+                source,
+            })?;
+        let marker = self.root.join(MARKER);
+        if !marker.exists() {
+            let text = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
+            staging.write_whole(&marker, MARKER, text.as_bytes())?;
+        }
+        staging.write_whole(&path, INDEX, raw.bytes())?;
+        file::sync_directory(&self.root).map_err(LayoutError::writing(&self.root))
+    }
+
+    /// Makes the names of the blobs durable, before `index.json` can point to them.
+    fn sync_blob_folders(&self) -> Result<(), LayoutError> {
+        let blobs = self.root.join("blobs");
+        for entry in fs::read_dir(&blobs).map_err(LayoutError::reading(&blobs))? {
+            let folder = entry.map_err(LayoutError::reading(&blobs))?.path();
+            if folder.is_dir() {
+                file::sync_directory(&folder).map_err(LayoutError::writing(&folder))?;
+            }
+        }
+        file::sync_directory(&blobs).map_err(LayoutError::writing(&blobs))
+    }
+}
+
+impl Source for Directory {
+    fn manifest<'a>(
+        &'a self,
+        selector: Option<&'a Selector>,
+    ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let selector = selector.cloned();
+        Box::pin(async move { Ok(blocking(move || inner.manifest(selector.as_ref())).await?) })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<BlobRead, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let digest = descriptor.digest.clone();
+        Box::pin(async move {
+            let (file, size, path) = blocking(move || {
+                let (mut file, size, path) = inner.open_blob(&digest)?;
+                if offset > size {
+                    return Err(LayoutError::Offset {
+                        digest,
+                        offset,
+                        size,
+                    });
+                }
+                file.seek(SeekFrom::Start(offset))
+                    .map_err(LayoutError::reading(&path))?;
+                Ok((file, size, path))
+            })
+            .await?;
+            Ok(BlobRead::new(offset, Some(size), blob::stream(file, &path)))
+        })
+    }
+}
+
+impl Sink for Directory {
+    /// A blob counts as present when a regular file of its name has its size: its content was verified before it got
+    /// that name. `validate` reads everything again.
+    fn has_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<bool, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let (digest, size) = (descriptor.digest.clone(), descriptor.size);
+        Box::pin(async move {
+            let found = blocking(move || {
+                let path = inner.blob_path(&digest);
+                match fs::symlink_metadata(&path) {
+                    Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                    Err(error) => Err(LayoutError::reading(&path)(error)),
+                }
+            });
+            Ok(found.await?)
+        })
+    }
+
+    fn blob_writer<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let descriptor = descriptor.clone();
+        Box::pin(async move {
+            let writer = blocking(move || {
+                let staging = inner.staging()?;
+                let target = inner.blob_target(&descriptor.digest)?;
+                blob::Writer::begin(staging, target, &descriptor)
+            })
+            .await?;
+            Ok(Box::new(writer) as Box<dyn BlobWriter>)
+        })
+    }
+
+    fn put_manifest<'a>(
+        &'a self,
+        manifest: &'a Raw<Manifest>,
+        placement: &'a Placement,
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let (manifest, placement) = (manifest.clone(), placement.clone());
+        Box::pin(
+            async move { Ok(blocking(move || inner.put_manifest(&manifest, &placement)).await?) },
+        )
+    }
+}
+
+/// Finds out what is at `path` and refuses what is neither a layout nor fit to become one.
+fn look_at(path: &Path) -> Result<Contents, LayoutError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            return Err(LayoutError::NotADirectory {
+                path: path.to_path_buf(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(LayoutError::NotADirectory {
+                path: path.to_path_buf(),
+            });
+        }
+        Err(error) => return Err(LayoutError::reading(path)(error)),
+    }
+    let marker = read_marker(path)?;
+    // Without the marker, an `index.json` is somebody else's.
+    if marker && read_index(path)?.is_some() {
+        return Ok(Contents::Layout);
+    }
+    if marker || path.join(staging::FOLDER).is_dir() {
+        return Ok(Contents::Begun);
+    }
+    let mut entries = fs::read_dir(path).map_err(LayoutError::reading(path))?;
+    if entries.next().is_none() {
+        return Ok(Contents::Empty);
+    }
+    Err(LayoutError::NotALayout {
+        path: path.to_path_buf(),
+    })
+}
+
+/// Whether `oci-layout` is there, with a version that we know.
+fn read_marker(root: &Path) -> Result<bool, LayoutError> {
+    let path = root.join(MARKER);
+    let Some(bytes) = file::read_bounded(&path, MAX_MARKER_SIZE)? else {
+        return Ok(false);
+    };
+    let marker: Marker = serde_json::from_slice(&bytes)
+        .map_err(|source| LayoutError::InvalidJson { path, source })?;
+    if marker.version == VERSION {
+        Ok(true)
+    } else {
+        Err(LayoutError::Version {
+            path: root.to_path_buf(),
+            version: marker.version.chars().take(32).collect(),
+        })
+    }
+}
+
+fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
+    let path = root.join(INDEX);
+    let Some(bytes) = file::read_bounded(&path, MAX_MANIFEST_SIZE)? else {
+        return Ok(None);
+    };
+    let index = MediaType::OCI_INDEX;
+    match Manifest::parse(Bytes::from(bytes), Some(index.as_str())).map(Raw::into_value) {
+        Ok(Manifest::Index(index)) => Ok(Some(index)),
+        Ok(_) => Err(LayoutError::NotAnIndex { path }),
+        Err(source) => Err(LayoutError::InvalidIndex { path, source }),
+    }
+}
+
+fn not_created(path: &Path, error: io::Error) -> LayoutError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => LayoutError::NotADirectory {
+            path: path.to_path_buf(),
+        },
+        _ => LayoutError::writing(path)(error),
+    }
+}
