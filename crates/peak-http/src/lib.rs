@@ -1,1 +1,90 @@
-//! Transport core: an HTTP client with deadlines, retries, authentication, redirects, replayable bodies and typed errors.
+//! Transport core: an HTTP client with deadlines, retries, authentication, redirects, replayable bodies and typed
+//! errors, for the clients of this workspace.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use peak_http::{Client, Error, RequestBuilderExt as _, RequestExt as _, StaticToken};
+//! use url::Url;
+//!
+//! async fn image_name(endpoint: &Url, token: secrecy::SecretString) -> Result<String, Error> {
+//!     let client = Client::builder()
+//!         .authenticator(Arc::new(StaticToken::new(endpoint, token)?))
+//!         .deadline(Duration::from_secs(30))
+//!         .build()?;
+//!     let request = http::Request::get(format!("{endpoint}image-management/api/v2/images/1"))
+//!         .operation("describe_image")
+//!         .without_body()?;
+//!     let response = client.send(request).await?;
+//!     // Any status is a response; what a status means is for the caller to say.
+//!     assert_eq!(response.status(), 200);
+//!     let image: std::collections::HashMap<String, String> = response.json(1024 * 1024).await?;
+//!     Ok(image.get("name").cloned().unwrap_or_default())
+//! }
+//! ```
+//!
+//! # The stack
+//!
+//! A request goes through these layers, outermost first, each in its own file under `layer/`:
+//!
+//! 1. **span**: one `tracing` span for the operation, with OpenTelemetry's names and a redacted URL;
+//! 2. **deadline**: total time to the response headers, over all attempts and waits;
+//! 3. **retry**: see [`RetryPolicy`];
+//! 4. **timeout**: time to the response headers of one attempt, and the idle limit of the response body;
+//! 5. **auth**: see [`Authenticator`];
+//! 6. **redirect**: bounded; credentials are dropped for good when the origin changes;
+//! 7. **headers**: `User-Agent` and the exact `Content-Length`;
+//! 8. **transport**: pooled HTTP/1.1 connections with TLS where the URL says so, or the service given to
+//!    [`Client::from_service`].
+//!
+//! # What it is not
+//!
+//! Not a general HTTP client: there are no cookies, no decompression, no proxies yet, and no convenience methods per
+//! verb. It knows nothing about any particular service: statuses are not errors here, and pages, JSON error bodies and
+//! tokens belong to the crates above. It does not resume downloads: a broken body is an error that says so
+//! ([`ErrorKind::Transport`], [`ErrorKind::Idle`]).
+//!
+//! # Features
+//!
+//! `aws-lc-rs` (default) and `ring` choose the cryptography of TLS; with both, `aws-lc-rs` is used. No process-wide
+//! provider is ever installed.
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!(
+    "peak-http needs a crypto provider for TLS: switch on its feature `aws-lc-rs` (the default) or `ring`"
+);
+
+mod auth;
+mod body;
+mod client;
+mod error;
+mod file;
+mod layer;
+pub mod multipart;
+mod origin;
+mod progress;
+pub mod redact;
+mod request;
+mod response;
+mod retry;
+mod tls;
+mod transport;
+
+use std::pin::Pin;
+
+pub use crate::auth::{Authenticator, StaticToken};
+pub use crate::body::{Body, BodyStream};
+pub use crate::client::{Client, ClientBuilder};
+pub use crate::error::{BoxError, Error, ErrorKind};
+pub use crate::origin::Origin;
+pub use crate::request::{
+    Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
+    RequestExt,
+};
+pub use crate::response::{Response, ResponseBody};
+pub use crate::retry::{Decision, Outcome, RetryPolicy, decide};
+pub use crate::tls::TlsOptions;
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

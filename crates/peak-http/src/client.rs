@@ -1,0 +1,241 @@
+//! The client and how it is put together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt as _};
+
+use crate::auth::Authenticator;
+use crate::body::Body;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::layer::HttpService;
+use crate::layer::auth::Auth;
+use crate::layer::deadline::TotalDeadline;
+use crate::layer::headers::Headers;
+use crate::layer::redirect::Redirect;
+use crate::layer::retry::Retry;
+use crate::layer::span::OperationSpan;
+use crate::layer::timeout::Timeouts;
+use crate::request;
+use crate::response::{Response, ResponseBody};
+use crate::retry::RetryPolicy;
+use crate::tls::{LazyTls, TlsOptions};
+use crate::transport::{Connections, Plugged};
+
+const USER_AGENT: &str = concat!("peak-sdk-rust/", env!("CARGO_PKG_VERSION"));
+
+type Stack = BoxCloneSyncService<Request<Body>, http::Response<ResponseBody>, Error>;
+
+/// An HTTP client: the stack of layers of the front page over a pool of connections. Cheap to clone; clones share the
+/// pool.
+#[derive(Clone)]
+pub struct Client {
+    stack: Stack,
+}
+
+impl Client {
+    /// A client to be configured.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A client with the default layers over `service` in the place of the connections (the innermost seam): an
+    /// in-process server, a mock, or extra layers over another service. It sees every attempt as it would go over the
+    /// wire. Its errors are taken as [`ErrorKind::Other`], unless they are (or hold) an [`Error`] or one of hyper's.
+    ///
+    /// To change the layers too, use [`ClientBuilder::build_with_service`].
+    pub fn from_service<S, B>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let settings = ClientBuilder::default();
+        let user_agent = HeaderValue::from_static(USER_AGENT);
+        settings.assemble(user_agent, Plugged(service))
+    }
+
+    /// Sends a request and waits for the response headers.
+    ///
+    /// Any status is a response. Errors are what [`ErrorKind`] lists. Dropping the future gives the request up.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response, Error> {
+        let (request, url) = request::prepare(request)?;
+        match self.stack.clone().oneshot(request).await {
+            Ok(response) => Ok(Response::new(response, &url)),
+            Err(error) => Err(error.or_url(&url)),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// The settings of a [`Client`].
+#[derive(Clone)]
+pub struct ClientBuilder {
+    user_agent: String,
+    connect_timeout: Duration,
+    attempt_timeout: Duration,
+    deadline: Option<Duration>,
+    idle_timeout: Duration,
+    retry: RetryPolicy,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    redirects: usize,
+    tls: TlsOptions,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            user_agent: USER_AGENT.to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(60),
+            deadline: None,
+            idle_timeout: Duration::from_secs(60),
+            retry: RetryPolicy::default(),
+            authenticator: None,
+            redirects: 10,
+            tls: TlsOptions::default(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The `User-Agent` of requests that name none. Default: `peak-sdk-rust/<version>`.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: &str) -> Self {
+        user_agent.clone_into(&mut self.user_agent);
+        self
+    }
+
+    /// Time for name resolution, TCP and TLS together. Default: 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Time to the response headers of one attempt, counted from when the connection last took bytes of the request
+    /// body, so that a long upload is not cut off while it moves. Default: 60 s.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// Time to the response headers over all attempts and waits, uploads included. Default: none; the time budget of
+    /// the [`RetryPolicy`] bounds the retries.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Longest silence in a response body. Default: 60 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// When requests are sent again.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Who puts credentials on requests. Default: nobody.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// How many redirects are followed in a row; one more is an error. With 0 none is, and a redirect comes back as a
+    /// response. Default: 10.
+    #[must_use]
+    pub fn redirects(mut self, most: usize) -> Self {
+        self.redirects = most;
+        self
+    }
+
+    /// Whom to trust on https connections.
+    #[must_use]
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.tls = options;
+        self
+    }
+
+    /// A client over a new pool of connections. Nothing is loaded or opened before the first request.
+    ///
+    /// Errors: [`ErrorKind::Configuration`] if the user agent cannot stand in a header.
+    pub fn build(self) -> Result<Client, Error> {
+        let user_agent = self.user_agent_header()?;
+        let tls = LazyTls::new(self.tls.clone());
+        let connections = Connections::new(tls, self.connect_timeout);
+        Ok(self.assemble(user_agent, connections))
+    }
+
+    /// A client over `service` in the place of the connections; see [`Client::from_service`].
+    ///
+    /// Errors: [`ErrorKind::Configuration`] if the user agent cannot stand in a header.
+    pub fn build_with_service<S, B>(self, service: S) -> Result<Client, Error>
+    where
+        S: Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let user_agent = self.user_agent_header()?;
+        Ok(self.assemble(user_agent, Plugged(service)))
+    }
+
+    fn user_agent_header(&self) -> Result<HeaderValue, Error> {
+        HeaderValue::from_str(&self.user_agent).map_err(|source| {
+            Error::new(
+                ErrorKind::Configuration,
+                "the user agent has characters that cannot stand in a header",
+            )
+            .with_source(source)
+        })
+    }
+
+    /// The stack, innermost first.
+    fn assemble(self, user_agent: HeaderValue, transport: impl HttpService) -> Client {
+        let headers = Headers::new(transport, user_agent);
+        let redirect = Redirect::new(headers, self.redirects);
+        let auth = Auth::new(redirect, self.authenticator);
+        let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);
+        let retry = Retry::new(timeouts, self.retry);
+        let deadline = TotalDeadline::new(retry, self.deadline);
+        Client {
+            stack: BoxCloneSyncService::new(OperationSpan::new(deadline)),
+        }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ClientBuilder")
+            .field("user_agent", &self.user_agent)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("deadline", &self.deadline)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("retry", &self.retry)
+            .field("redirects", &self.redirects)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! The one loop that sends requests again. The rules are in `retry.rs`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Request;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+use tracing::{Span, debug};
+
+use super::deadline::ExpiresAt;
+use super::{HttpResult, HttpService, layer_service};
+use crate::body::Body;
+use crate::request::Idempotency;
+use crate::retry::{Decision, Outcome, RetryPolicy, decide, retry_after};
+
+#[derive(Clone)]
+pub(crate) struct Retry<S> {
+    inner: S,
+    policy: Arc<RetryPolicy>,
+}
+
+impl<S: HttpService> Retry<S> {
+    pub(crate) fn new(inner: S, policy: RetryPolicy) -> Self {
+        Self {
+            inner,
+            policy: Arc::new(policy),
+        }
+    }
+
+    async fn run(self, request: Request<Body>) -> HttpResult {
+        let (parts, mut body) = request.into_parts();
+        let idempotency = parts
+            .extensions
+            .get::<Idempotency>()
+            .copied()
+            .unwrap_or_else(|| Idempotency::of_method(&parts.method));
+        let started = Instant::now();
+        let expires = parts.extensions.get::<ExpiresAt>().map(|expires| expires.0);
+        let mut retry = 0;
+        loop {
+            let spare = body.try_clone();
+            let attempt = Request::from_parts(parts.clone(), body);
+            let result = self.inner.clone().oneshot(attempt).await;
+
+            let (outcome, told) = judge(&result);
+            let Some(spare) = spare.filter(|_| retry < self.policy.retries) else {
+                return result;
+            };
+            if decide(outcome, idempotency, true) == Decision::Stop {
+                return result;
+            }
+            let wait = self.policy.wait(retry, told, rand::random());
+            let next = Instant::now() + wait;
+            // What there is says more than a deadline that passed while waiting.
+            let in_vain = expires.is_some_and(|expires| next >= expires);
+            if in_vain || next.duration_since(started) > self.policy.time_budget {
+                return result;
+            }
+            drop(result);
+            retry += 1;
+            Span::current().record("http.request.resend_count", retry);
+            debug!(
+                retry,
+                ?outcome,
+                ?wait,
+                "the request is sent again after a wait"
+            );
+            tokio::time::sleep_until(next).await;
+            body = spare;
+        }
+    }
+}
+
+layer_service!(Retry);
+
+fn judge(result: &HttpResult) -> (Outcome, Option<std::time::Duration>) {
+    match result {
+        Ok(response) => {
+            let outcome = Outcome::of_status(response.status());
+            let told = match outcome {
+                Outcome::Final => None,
+                _ => retry_after(response.headers(), SystemTime::now()),
+            };
+            (outcome, told)
+        }
+        Err(error) => (Outcome::of_error(error), None),
+    }
+}
