@@ -1,0 +1,188 @@
+//! Reading and deleting blobs.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use peak_oci::{Digest, RepositoryName};
+
+use crate::routes::failure::{Code, Failure};
+use crate::routes::range::{self, Requested};
+use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value};
+use crate::store::StoreError;
+
+/// How much is read from the disk at a time, in bytes: the memory that a download takes.
+const PIECE: u64 = 256 * 1024;
+
+pub(crate) async fn head(
+    registry: &Registry,
+    name: RepositoryName,
+    digest: Digest,
+) -> Result<Response, Failure> {
+    let repository = registry.store.repository(&name);
+    let asked = digest.clone();
+    let size = blocking(move || repository.blob_size(&asked)).await?;
+    Ok((StatusCode::OK, headers(&digest, size)?).into_response())
+}
+
+pub(crate) async fn get(
+    registry: &Registry,
+    name: RepositoryName,
+    digest: Digest,
+    request: &HeaderMap,
+) -> Result<Response, Failure> {
+    let repository = registry.store.repository(&name);
+    let asked = digest.clone();
+    let range = wanted_range(request, &digest).map(str::to_owned);
+    // One trip to a blocking thread opens the blob and reads its start, which for a small one is
+    // all of it.
+    let opened = blocking(move || {
+        let mut blob = repository.blob(&asked)?;
+        let wanted = range.map_or(Requested::Whole, |range| {
+            range::requested(&range, blob.size)
+        });
+        let (start, length) = match wanted {
+            Requested::Whole => (0, blob.size),
+            Requested::Part { first, last } => (first, last - first + 1),
+            Requested::Unsatisfiable => return Ok(Err(blob.size)),
+        };
+        let mut read = || -> io::Result<Bytes> {
+            if start > 0 {
+                blob.file.seek(SeekFrom::Start(start))?;
+            }
+            read_piece(&mut blob.file, length)
+        };
+        let first = read().map_err(|source| StoreError::Io {
+            action: "read a blob from",
+            path: repository.store().directory().to_path_buf(),
+            source,
+        })?;
+        Ok(Ok(Opened {
+            file: blob.file,
+            size: blob.size,
+            wanted,
+            start,
+            length,
+            first,
+        }))
+    })
+    .await?;
+    match opened {
+        Ok(opened) => opened.into_response(&digest),
+        Err(size) => {
+            let value = header_value(&format!("bytes */{size}"))?;
+            Err(Failure::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                Code::SizeInvalid,
+                format!("the range lies outside of the {size} bytes of the blob"),
+            )
+            .with_header(header::CONTENT_RANGE, value))
+        }
+    }
+}
+
+pub(crate) async fn delete(
+    registry: &Registry,
+    name: RepositoryName,
+    digest: Digest,
+) -> Result<Response, Failure> {
+    let repository = registry.store.repository(&name);
+    blocking(move || repository.delete_blob(&digest)).await?;
+    Ok(empty(StatusCode::ACCEPTED))
+}
+
+/// A blob of which a part is about to be sent.
+struct Opened {
+    file: File,
+    size: u64,
+    wanted: Requested,
+    start: u64,
+    length: u64,
+    first: Bytes,
+}
+
+impl Opened {
+    fn into_response(self, digest: &Digest) -> Result<Response, Failure> {
+        let mut headers = headers(digest, self.length)?;
+        let status = match self.wanted {
+            Requested::Part { first, last } => {
+                let range = format!("bytes {first}-{last}/{}", self.size);
+                headers.insert(header::CONTENT_RANGE, header_value(&range)?);
+                StatusCode::PARTIAL_CONTENT
+            }
+            Requested::Whole | Requested::Unsatisfiable => StatusCode::OK,
+        };
+        tracing::debug!(%digest, start = self.start, length = self.length, "sending a blob");
+        let rest = self.length - self.first.len() as u64;
+        let body = if rest == 0 {
+            Body::from(self.first)
+        } else {
+            let first = stream::iter([Ok(self.first)]);
+            Body::from_stream(first.chain(pieces(self.file, rest)))
+        };
+        Ok((status, headers, body).into_response())
+    }
+}
+
+/// The rest of a file, read piece by piece as the client takes it.
+fn pieces(file: File, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold((file, rest), |(mut file, rest)| async move {
+        if rest == 0 {
+            return Ok(None);
+        }
+        let (file, piece) = tokio::task::spawn_blocking(move || {
+            let piece = read_piece(&mut file, rest)?;
+            io::Result::Ok((file, piece))
+        })
+        .await
+        .map_err(io::Error::other)??;
+        let rest = rest - piece.len() as u64;
+        Ok(Some((piece, (file, rest))))
+    })
+}
+
+/// Reads a piece of at most `rest` bytes. A file that ends before that is an error, which breaks
+/// the connection off: the client must not take what it got for the whole.
+fn read_piece(file: &mut File, rest: u64) -> io::Result<Bytes> {
+    let length = rest.min(PIECE);
+    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(length).read_to_end(&mut piece)?;
+    if piece.len() as u64 == length {
+        Ok(Bytes::from(piece))
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the blob's file ends too early",
+        ))
+    }
+}
+
+/// The range that the client asks for, unless it asks on the condition of another content.
+fn wanted_range<'a>(request: &'a HeaderMap, digest: &Digest) -> Option<&'a str> {
+    let range = request.get(header::RANGE)?.to_str().ok()?;
+    match request.get(header::IF_RANGE) {
+        Some(condition) if condition.as_bytes() != entity_tag(digest).as_bytes() => None,
+        _ => Some(range),
+    }
+}
+
+fn headers(digest: &Digest, length: u64) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::ETAG, header_value(&entity_tag(digest))?);
+    headers.insert(DOCKER_CONTENT_DIGEST, header_value(digest.as_str())?);
+    Ok(headers)
+}
+
+fn entity_tag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}

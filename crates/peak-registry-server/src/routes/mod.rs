@@ -1,0 +1,230 @@
+//! The distribution specification's endpoints over a [`Store`].
+
+mod blobs;
+mod failure;
+mod lists;
+mod manifests;
+mod parameters;
+mod path;
+mod range;
+mod receive;
+mod sessions;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use peak_oci::MAX_MANIFEST_SIZE;
+
+use crate::store::{Store, StoreError};
+use failure::Failure;
+use path::Route;
+use receive::Limits;
+use sessions::Sessions;
+
+/// The digest of what an answer is about.
+const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Says that this is a registry, on every answer.
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// The limits of a registry.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RouterOptions {
+    max_blob_size: Option<u64>,
+    max_manifest_size: u64,
+    max_open_uploads: usize,
+    upload_idle: Duration,
+    body_idle: Duration,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self {
+            max_blob_size: None,
+            max_manifest_size: MAX_MANIFEST_SIZE,
+            max_open_uploads: 128,
+            upload_idle: Duration::from_secs(60 * 60),
+            body_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RouterOptions {
+    /// The defaults: blobs of any size, manifests of 4 MiB, 128 open uploads, an hour between the
+    /// requests of an upload, a minute between the bytes of a body.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The largest blob in bytes. Default: no limit but the disk.
+    #[must_use]
+    pub fn max_blob_size(mut self, bytes: u64) -> Self {
+        self.max_blob_size = Some(bytes);
+        self
+    }
+
+    /// The largest manifest in bytes; more than the 4 MiB of the default is not possible.
+    #[must_use]
+    pub fn max_manifest_size(mut self, bytes: u64) -> Self {
+        self.max_manifest_size = bytes.min(MAX_MANIFEST_SIZE);
+        self
+    }
+
+    /// How many uploads may be open at the same time; each has a file open. Further ones are
+    /// answered 429. Default: 128.
+    #[must_use]
+    pub fn max_open_uploads(mut self, count: usize) -> Self {
+        self.max_open_uploads = count;
+        self
+    }
+
+    /// How long an upload may stand without a request before it is removed, which happens when the
+    /// next one starts. Default: an hour.
+    #[must_use]
+    pub fn upload_idle(mut self, time: Duration) -> Self {
+        self.upload_idle = time;
+        self
+    }
+
+    /// How long the body of a request may stand still before the request is ended with 408.
+    /// Default: a minute.
+    #[must_use]
+    pub fn body_idle(mut self, time: Duration) -> Self {
+        self.body_idle = time;
+        self
+    }
+}
+
+/// The registry's endpoints below `/v2/` with the default limits, to be served as they are or
+/// merged into a larger router.
+///
+/// The runtime that drives it needs its timer on. Whoever serves it decides on addresses, TLS,
+/// limits on connections and the time that headers may take.
+pub fn router(store: Store) -> axum::Router {
+    router_with(store, &RouterOptions::default())
+}
+
+/// As [`router`], with limits of your own.
+pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
+    let registry = Arc::new(Registry {
+        store,
+        sessions: Sessions::new(options.max_open_uploads, options.upload_idle),
+        limits: Limits {
+            idle: options.body_idle,
+            blob_size: options.max_blob_size,
+        },
+        max_manifest_size: options.max_manifest_size,
+    });
+    // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
+    axum::Router::new()
+        .route("/v2", any(answer))
+        .route("/v2/", any(answer))
+        .route("/v2/{*rest}", any(answer))
+        .with_state(registry)
+}
+
+/// What the handlers share.
+struct Registry {
+    store: Store,
+    sessions: Sessions,
+    limits: Limits,
+    max_manifest_size: u64,
+}
+
+async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+    let mut response = match Route::parse(request.uri().path()) {
+        Ok(route) => Box::pin(dispatch(&registry, route, request)).await,
+        Err(error) => Err(Failure::path(&error, request.method())),
+    }
+    .unwrap_or_else(IntoResponse::into_response);
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+async fn dispatch(
+    registry: &Registry,
+    route: Route,
+    request: Request,
+) -> Result<Response, Failure> {
+    let method = request.method().clone();
+    match route {
+        Route::Base => match method {
+            Method::GET | Method::HEAD => Ok(base()),
+            _ => Err(Failure::method_not_allowed("GET, HEAD")),
+        },
+        Route::Catalog => match method {
+            Method::GET | Method::HEAD => lists::catalog(registry, request.uri()).await,
+            _ => Err(Failure::method_not_allowed("GET, HEAD")),
+        },
+        Route::Tags { name } => match method {
+            Method::GET | Method::HEAD => lists::tags(registry, name, request.uri()).await,
+            _ => Err(Failure::method_not_allowed("GET, HEAD")),
+        },
+        Route::Referrers { name, digest } => match method {
+            Method::GET | Method::HEAD => {
+                lists::referrers(registry, name, digest, request.uri()).await
+            }
+            _ => Err(Failure::method_not_allowed("GET, HEAD")),
+        },
+        Route::Manifest { name, selector } => match method {
+            Method::GET => manifests::get(registry, name, selector).await,
+            Method::HEAD => manifests::head(registry, name, selector).await,
+            Method::PUT => manifests::put(registry, name, selector, request).await,
+            Method::DELETE => manifests::delete(registry, name, selector).await,
+            _ => Err(Failure::method_not_allowed("GET, HEAD, PUT, DELETE")),
+        },
+        Route::Blob { name, digest } => match method {
+            Method::GET => blobs::get(registry, name, digest, request.headers()).await,
+            Method::HEAD => blobs::head(registry, name, digest).await,
+            Method::DELETE => blobs::delete(registry, name, digest).await,
+            _ => Err(Failure::method_not_allowed("GET, HEAD, DELETE")),
+        },
+        Route::Uploads { name } => match method {
+            Method::POST => uploads::start(registry, name, request).await,
+            _ => Err(Failure::method_not_allowed("POST")),
+        },
+        Route::Upload { name, id } => match method {
+            Method::GET => uploads::status(registry, &name, id).await,
+            Method::PATCH => uploads::append(registry, &name, id, request).await,
+            Method::PUT => uploads::finish(registry, &name, id, request).await,
+            Method::DELETE => uploads::cancel(registry, &name, id).await,
+            _ => Err(Failure::method_not_allowed("GET, PATCH, PUT, DELETE")),
+        },
+    }
+}
+
+fn base() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], "{}").into_response()
+}
+
+/// An answer without a body.
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Text that the grammars of names, tags and digests have made fit for a header.
+fn header_value(text: &str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(text).map_err(|error| Failure::internal(&error))
+}
+
+/// Does work that blocks on the disk where that disturbs no other request.
+///
+/// If the caller is dropped the work still comes to its end, which is always a valid state.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(error) => Err(Failure::internal(&error)),
+    }
+}

@@ -1,0 +1,202 @@
+//! Where things stand below the store's directory.
+//!
+//! Names come in only as types whose grammar has neither a path separator, nor a leading dot, nor
+//! an empty text, and each becomes one path component: no name leads out of its directory. The
+//! table of the layout is on the crate's front page.
+
+use std::path::{Path, PathBuf};
+
+use peak_oci::{Digest, RepositoryName, Tag};
+
+/// Stands for `/` in the directory name of a repository; the grammar of names does not have it.
+const SLASH: &str = "+";
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file whose lock says that the store is open.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join(LOCK)
+    }
+
+    /// The file that says that this is a store, and of which version.
+    pub(crate) fn marker(&self) -> PathBuf {
+        self.root.join("registry.json")
+    }
+
+    /// Everything unfinished. Nothing in here outlives a process.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.root.join(TEMPORARY)
+    }
+
+    /// Manifests whose deletion has been decided but not done to the end.
+    pub(crate) fn deleting(&self) -> PathBuf {
+        self.root.join("deleting")
+    }
+
+    /// One directory per repository.
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.root.join("repositories")
+    }
+
+    /// The bytes of a blob or manifest, whichever repositories have it.
+    pub(crate) fn content(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root
+            .join("blobs")
+            .join(digest.algorithm().to_string())
+            .join(hex.get(..2).unwrap_or(hex))
+            .join(hex)
+    }
+
+    pub(crate) fn repository(&self, name: &RepositoryName) -> RepositoryLayout {
+        RepositoryLayout {
+            directory: self.repositories().join(name.as_str().replace('/', SLASH)),
+        }
+    }
+}
+
+/// The lock's file name: with [`TEMPORARY`] all that may stand beside a marker yet to be written.
+pub(crate) const LOCK: &str = "lock";
+/// The name of the directory of everything unfinished.
+pub(crate) const TEMPORARY: &str = "temporary";
+
+/// The repository that the directory of this name is for.
+pub(crate) fn repository_of(directory_name: &str) -> Option<RepositoryName> {
+    directory_name.replace(SLASH, "/").parse().ok()
+}
+
+/// The paths of one repository.
+#[derive(Debug, Clone)]
+pub(crate) struct RepositoryLayout {
+    directory: PathBuf,
+}
+
+impl RepositoryLayout {
+    /// One empty file per blob that the repository has.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.directory.join("blobs")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(file_name(digest))
+    }
+
+    /// One record per manifest that the repository has.
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.directory.join("manifests")
+    }
+
+    pub(crate) fn manifest(&self, digest: &Digest) -> PathBuf {
+        self.manifests().join(file_name(digest))
+    }
+
+    /// One file per tag, with the digest in it.
+    pub(crate) fn tags(&self) -> PathBuf {
+        self.directory.join("tags")
+    }
+
+    pub(crate) fn tag(&self, tag: &Tag) -> PathBuf {
+        self.tags().join(tag.as_str())
+    }
+
+    /// One empty file per manifest that names `subject` as its subject.
+    pub(crate) fn referrers(&self, subject: &Digest) -> PathBuf {
+        self.directory.join("referrers").join(file_name(subject))
+    }
+
+    pub(crate) fn referrer(&self, subject: &Digest, referrer: &Digest) -> PathBuf {
+        self.referrers(subject).join(file_name(referrer))
+    }
+}
+
+/// A digest as a file name: not every file system takes the colon.
+fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm(), digest.hex())
+}
+
+/// The digest that the file of this name is for.
+pub(crate) fn digest_of(file_name: &str) -> Option<Digest> {
+    file_name.replacen('-', ":", 1).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::Component;
+
+    fn stays_below(root: &Path, path: &Path) -> bool {
+        path.strip_prefix(root).is_ok_and(|rest| {
+            rest.components().count() > 0
+                && rest
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)))
+        })
+    }
+
+    #[test]
+    fn names_with_slashes_become_one_component_and_come_back() {
+        let layout = Layout::new(Path::new("/data"));
+        let name: RepositoryName = "team/sub-group/app.web".parse().unwrap();
+        let directory = layout.repository(&name).directory;
+        assert_eq!(
+            directory,
+            Path::new("/data/repositories/team+sub-group+app.web")
+        );
+        assert_eq!(repository_of("team+sub-group+app.web"), Some(name));
+    }
+
+    #[test]
+    fn foreign_names_in_the_directories_are_nobody() {
+        assert_eq!(repository_of(".."), None);
+        assert_eq!(repository_of("+"), None);
+        assert_eq!(repository_of("lost+found+"), None);
+        assert_eq!(digest_of("sha256-"), None);
+        assert_eq!(digest_of("..-.."), None);
+    }
+
+    #[test]
+    fn digests_come_back_from_their_file_names() {
+        for algorithm in [peak_oci::Algorithm::Sha256, peak_oci::Algorithm::Sha512] {
+            let digest = Digest::of(algorithm, b"x");
+            assert_eq!(digest_of(&file_name(&digest)), Some(digest));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_leaves_the_directory(text in "[a-z0-9./_+%\\\\:-]{1,40}|\\PC{1,20}") {
+            let layout = Layout::new(Path::new("/data"));
+            if let Ok(name) = text.parse::<RepositoryName>() {
+                let repository = layout.repository(&name);
+                prop_assert!(stays_below(Path::new("/data/repositories"), &repository.directory));
+                prop_assert_eq!(repository.directory.parent(), Some(Path::new("/data/repositories")));
+                let back = repository.directory.file_name().and_then(|n| n.to_str()).and_then(repository_of);
+                prop_assert_eq!(back, Some(name));
+            }
+            if let Ok(tag) = text.parse::<Tag>() {
+                let repository = layout.repository(&"a".parse().unwrap());
+                let path = repository.tag(&tag);
+                prop_assert!(stays_below(&repository.tags(), &path));
+            }
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert!(stays_below(Path::new("/data/blobs"), &layout.content(&digest)));
+            }
+        }
+    }
+}

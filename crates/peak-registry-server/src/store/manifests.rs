@@ -1,0 +1,432 @@
+//! Manifests and tags of one repository.
+//!
+//! The order of writing is what makes a crash harmless: first the bytes, which nobody sees, then
+//! the entry in the subject's referrers, which counts only with the record, then the record, which
+//! makes the manifest visible by digest, and last the tag. A deletion is decided by one rename,
+//! which takes the record out of its place; what follows is repeated at the next start if need be.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use bytes::Bytes;
+use peak_oci::{
+    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, RepositoryName, Selector, Tag,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::store::layout;
+use crate::store::page::{self, Page};
+use crate::store::{Repository, Store, StoreError, disk};
+
+/// The largest record or tag file that is read; what the store writes is far below.
+const MAX_SMALL_FILE: u64 = 64 * 1024;
+
+/// What the store knows about a manifest without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredManifest {
+    /// The digest that it was pushed by, or its SHA-256 one.
+    pub digest: Digest,
+    /// The media type that it was pushed with.
+    pub media_type: MediaType,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// The file that makes a manifest part of a repository.
+///
+/// It says itself what it is about, so that a deletion can be completed from it alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    repository: RepositoryName,
+    digest: Digest,
+    media_type: MediaType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<Digest>,
+}
+
+impl Repository {
+    /// Puts a manifest under a tag or its digest, byte for byte as given.
+    ///
+    /// `content_type` is what the sender says that it is; without it the manifest's own `mediaType`
+    /// or form tells. When this returns `Ok` the manifest is on stable storage.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ManifestInvalid`] if it is too large, no manifest of a known kind, or of
+    /// another kind than was said; [`StoreError::DigestMismatch`] if it does not have the digest;
+    /// [`StoreError::ManifestBlobUnknown`] and [`StoreError::ManifestSizeMismatch`] if it points to
+    /// content that the repository does not have. The subject need not exist, nor layers that
+    /// have `urls` of their own.
+    pub fn put_manifest(
+        &self,
+        selector: &Selector,
+        content_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Raw<Manifest>, StoreError> {
+        let manifest = Manifest::parse(bytes, content_type)
+            .map_err(|source| StoreError::ManifestInvalid { source })?;
+        let (manifest, tag) = match selector {
+            Selector::Digest(expected) => (check_digest(manifest, expected)?, None),
+            Selector::Tag(tag) => (manifest, Some(tag)),
+        };
+        let digest = manifest.digest().clone();
+
+        let _adding = self.store().adding();
+        self.check_children(manifest.value())?;
+        self.store()
+            .write_file(&self.store().layout().content(&digest), manifest.bytes())?;
+        let subject = manifest
+            .value()
+            .subject()
+            .map(|subject| subject.digest.clone());
+        if let Some(subject) = &subject {
+            let entry = self.paths().referrer(subject, &digest);
+            self.store().ensure_parent(&entry)?;
+            disk::create_marker(&entry)?;
+        }
+        self.write_record(&Record {
+            repository: self.name().clone(),
+            digest: digest.clone(),
+            media_type: manifest.media_type().clone(),
+            subject,
+        })?;
+        if let Some(tag) = tag {
+            self.write_tag(tag, &digest)?;
+        }
+        Ok(manifest)
+    }
+
+    /// Lets a tag point to a manifest that the repository has, whatever it pointed to before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ManifestUnknown`] if the repository does not have the manifest.
+    pub fn put_tag(&self, tag: &Tag, digest: &Digest) -> Result<(), StoreError> {
+        let _adding = self.store().adding();
+        if !self.has_manifest(digest)? {
+            return Err(self.manifest_unknown(digest.to_string()));
+        }
+        self.write_tag(tag, digest)
+    }
+
+    /// Whether the repository has the manifest of this digest.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(disk::size_of(&self.paths().manifest(digest))?.is_some())
+    }
+
+    /// Digest, media type and size of a manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ManifestUnknown`] if the repository does not have it.
+    pub fn manifest_entry(&self, selector: &Selector) -> Result<StoredManifest, StoreError> {
+        let record = self.record(selector)?;
+        let size = self.content_size(&record.digest)?;
+        Ok(StoredManifest {
+            digest: record.digest,
+            media_type: record.media_type,
+            size,
+        })
+    }
+
+    /// A manifest's bytes as they were put, checked against its digest, and what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ManifestUnknown`] if the repository does not have it, [`StoreError::Damaged`]
+    /// if the bytes on disk are not those of the digest.
+    pub fn manifest_bytes(
+        &self,
+        selector: &Selector,
+    ) -> Result<(StoredManifest, Bytes), StoreError> {
+        let record = self.record(selector)?;
+        let bytes = self.content_bytes(&record.digest)?;
+        let entry = StoredManifest {
+            digest: record.digest,
+            media_type: record.media_type,
+            size: bytes.len() as u64,
+        };
+        Ok((entry, bytes))
+    }
+
+    /// A manifest, read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`manifest_bytes`](Self::manifest_bytes).
+    pub fn manifest(&self, selector: &Selector) -> Result<Raw<Manifest>, StoreError> {
+        let (entry, bytes) = self.manifest_bytes(selector)?;
+        let manifest = Manifest::parse(bytes, Some(entry.media_type.as_str()))
+            .map_err(|source| StoreError::ManifestInvalid { source })?;
+        check_digest(manifest, &entry.digest)
+    }
+
+    /// Takes a tag, or a manifest and all tags that point to it, from the repository.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ManifestUnknown`] if the repository does not have it.
+    pub fn delete_manifest(&self, selector: &Selector) -> Result<(), StoreError> {
+        let _removing = self.store().removing();
+        match selector {
+            Selector::Tag(tag) => {
+                if disk::remove(&self.paths().tag(tag))? {
+                    Ok(())
+                } else {
+                    Err(self.manifest_unknown(tag.to_string()))
+                }
+            }
+            Selector::Digest(_) => {
+                let record = self.record(selector)?;
+                let place = self.paths().manifest(&record.digest);
+                let decided = self.store().decide_deletion(&place)?;
+                self.store().finish_deletion(&decided)
+            }
+        }
+    }
+
+    /// The manifests that name `subject` as their subject: at most `limit` of those that sort after
+    /// `last`, sorted by digest.
+    pub fn referrers_page(
+        &self,
+        subject: &Digest,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Digest>, StoreError> {
+        let mut page = page::Collector::new(last, limit);
+        let mut failure = None;
+        disk::for_each_name(&self.paths().referrers(subject), |name| {
+            if let Some(digest) = layout::digest_of(name).filter(|digest| page.wants(digest)) {
+                match self.has_manifest(&digest) {
+                    Ok(true) => page.add(digest),
+                    Ok(false) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+            failure.is_none()
+        })?;
+        failure.map_or_else(|| Ok(page.finish()), Err)
+    }
+
+    /// Checks that everything that the manifest points to is there, as it is described.
+    fn check_children(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let in_index = manifest.as_index().is_some();
+        let mut missing = Vec::new();
+        for child in manifest.children() {
+            match self.size_of_child(child, in_index)? {
+                Some(actual) if actual == child.size => {}
+                Some(actual) => {
+                    return Err(StoreError::ManifestSizeMismatch {
+                        digest: child.digest.clone(),
+                        described: child.size,
+                        actual,
+                    });
+                }
+                // Somebody else serves it; registries do not get such layers.
+                None if !child.urls.is_empty() => {}
+                None => missing.push(child.digest.clone()),
+            }
+        }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::ManifestBlobUnknown {
+                repository: self.name().clone(),
+                missing,
+            })
+        }
+    }
+
+    fn size_of_child(&self, child: &Descriptor, in_index: bool) -> Result<Option<u64>, StoreError> {
+        let is_manifest = child.media_type.is_index() || child.media_type.is_image_manifest();
+        let present = if in_index && is_manifest {
+            self.has_manifest(&child.digest)?
+        } else if in_index {
+            // An index may list content of any type, and only its sender knows which way it came.
+            self.has_manifest(&child.digest)? || self.has_blob(&child.digest)?
+        } else {
+            self.has_blob(&child.digest)?
+        };
+        if present {
+            self.content_size(&child.digest).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn write_record(&self, record: &Record) -> Result<(), StoreError> {
+        let place = self.paths().manifest(&record.digest);
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| StoreError::io("write", &place)(error.into()))?;
+        self.store().write_file(&place, &bytes)
+    }
+
+    fn write_tag(&self, tag: &Tag, digest: &Digest) -> Result<(), StoreError> {
+        self.store()
+            .write_file(&self.paths().tag(tag), format!("{digest}\n").as_bytes())
+    }
+
+    /// What a tag points to.
+    fn tag_target(&self, tag: &Tag) -> Result<Option<Digest>, StoreError> {
+        let path = self.paths().tag(tag);
+        read_small(&path)?
+            .map(|bytes| parse_tag_file(&path, &bytes))
+            .transpose()
+    }
+
+    fn record(&self, selector: &Selector) -> Result<Record, StoreError> {
+        let unknown = || self.manifest_unknown(selector.to_string());
+        let digest = match selector {
+            Selector::Digest(digest) => digest.clone(),
+            Selector::Tag(tag) => self.tag_target(tag)?.ok_or_else(unknown)?,
+        };
+        let path = self.paths().manifest(&digest);
+        let record = read_record(&path)?.ok_or_else(unknown)?;
+        if record.digest == digest && record.repository == *self.name() {
+            Ok(record)
+        } else {
+            Err(StoreError::Damaged {
+                path,
+                reason: format!("it is about {} of {}", record.digest, record.repository),
+            })
+        }
+    }
+
+    fn content_bytes(&self, digest: &Digest) -> Result<Bytes, StoreError> {
+        let path = self.store().layout().content(digest);
+        let bytes =
+            read_bounded(&path, MAX_MANIFEST_SIZE)?.ok_or_else(|| self.content_missing(digest))?;
+        let actual = Digest::of(digest.algorithm(), &bytes);
+        if actual == *digest {
+            Ok(Bytes::from(bytes))
+        } else {
+            Err(StoreError::Damaged {
+                path,
+                reason: format!("its digest is {actual}"),
+            })
+        }
+    }
+
+    fn manifest_unknown(&self, reference: String) -> StoreError {
+        StoreError::ManifestUnknown {
+            repository: self.name().clone(),
+            reference,
+        }
+    }
+}
+
+impl Store {
+    /// Completes the deletions that a process decided and did not get to complete.
+    pub(crate) fn finish_deletions(&self) -> Result<(), StoreError> {
+        let deleting = self.layout().deleting();
+        let mut decided = Vec::new();
+        disk::for_each_name(&deleting, |name| {
+            decided.push(deleting.join(name));
+            true
+        })?;
+        decided
+            .iter()
+            .try_for_each(|record| self.finish_deletion(record))
+    }
+
+    /// Moves a manifest's record out of the repository: from here on the manifest is gone.
+    fn decide_deletion(&self, place: &Path) -> Result<std::path::PathBuf, StoreError> {
+        let deleting = self.layout().deleting();
+        let decided = deleting.join(uuid::Uuid::new_v4().to_string());
+        // The new name is made durable before the old one, so that no crash loses the record.
+        fs::rename(place, &decided).map_err(StoreError::io("remove", place))?;
+        disk::sync_directory(&deleting)?;
+        place.parent().map_or(Ok(()), disk::sync_directory)?;
+        Ok(decided)
+    }
+
+    /// Removes what still points to a manifest whose deletion is decided, then the decision.
+    fn finish_deletion(&self, decided: &Path) -> Result<(), StoreError> {
+        let Some(record) = read_record(decided)? else {
+            return Ok(());
+        };
+        let repository = self.repository(&record.repository);
+        if repository.has_manifest(&record.digest)? {
+            // Pushed again since, after an earlier attempt at this failed: its tags are good.
+            disk::remove(decided)?;
+            return Ok(());
+        }
+        let mut tags = Vec::new();
+        let mut failure = None;
+        disk::for_each_name(&repository.paths().tags(), |name| {
+            if let Ok(tag) = name.parse::<Tag>() {
+                match repository.tag_target(&tag) {
+                    Ok(Some(target)) if target == record.digest => tags.push(tag),
+                    Ok(_) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+            failure.is_none()
+        })?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        for tag in &tags {
+            disk::remove(&repository.paths().tag(tag))?;
+        }
+        if let Some(subject) = &record.subject {
+            disk::remove(&repository.paths().referrer(subject, &record.digest))?;
+        }
+        disk::remove(decided)?;
+        Ok(())
+    }
+}
+
+fn check_digest(manifest: Raw<Manifest>, expected: &Digest) -> Result<Raw<Manifest>, StoreError> {
+    let bytes = manifest.bytes().clone();
+    manifest
+        .verify(expected)
+        .map_err(|_| StoreError::DigestMismatch {
+            expected: expected.clone(),
+            actual: Digest::of(expected.algorithm(), &bytes),
+        })
+}
+
+fn parse_tag_file(path: &Path, bytes: &[u8]) -> Result<Digest, StoreError> {
+    std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse().ok())
+        .ok_or_else(|| StoreError::Damaged {
+            path: path.to_path_buf(),
+            reason: "it holds no digest".to_owned(),
+        })
+}
+
+fn read_record(path: &Path) -> Result<Option<Record>, StoreError> {
+    let Some(bytes) = read_small(path)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| StoreError::Damaged {
+            path: path.to_path_buf(),
+            reason: format!("it is not a record of a manifest: {error}"),
+        })
+}
+
+fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    read_bounded(path, MAX_SMALL_FILE)
+}
+
+/// Reads a file of at most `limit` bytes; `None` if there is none.
+fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 <= limit => Ok(Some(bytes)),
+        Ok(_) => Err(StoreError::Damaged {
+            path: path.to_path_buf(),
+            reason: format!("it has more than {limit} bytes"),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}

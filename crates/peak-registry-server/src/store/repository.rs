@@ -1,0 +1,201 @@
+//! One repository: which blobs, manifests and tags it has.
+
+use std::fs::File;
+
+use peak_oci::{Algorithm, Digest, RepositoryName, Tag};
+
+use crate::store::layout::{self, RepositoryLayout};
+use crate::store::page::{self, Page};
+use crate::store::{Store, StoreError, Upload, disk};
+
+/// A handle for one repository of a [`Store`]; cheap to make and to clone.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    store: Store,
+    name: RepositoryName,
+    paths: RepositoryLayout,
+}
+
+/// A blob, opened for reading.
+///
+/// Deleting the blob meanwhile does not disturb the reader.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Blob {
+    /// The content, at its start.
+    pub file: File,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What it is called.
+    pub digest: Digest,
+}
+
+impl Repository {
+    pub(crate) fn new(store: Store, name: RepositoryName) -> Self {
+        let paths = store.layout().repository(&name);
+        Self { store, name, paths }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn paths(&self) -> &RepositoryLayout {
+        &self.paths
+    }
+
+    /// The repository's name.
+    pub fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    /// Whether the repository has any blob or manifest.
+    pub fn exists(&self) -> Result<bool, StoreError> {
+        for directory in [self.paths.manifests(), self.paths.blobs()] {
+            let mut found = false;
+            disk::for_each_name(&directory, |name| {
+                found = layout::digest_of(name).is_some();
+                !found
+            })?;
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the repository has this blob.
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(disk::size_of(&self.paths.blob(digest))?.is_some())
+    }
+
+    /// The size of a blob in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
+    pub fn blob_size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        if !self.has_blob(digest)? {
+            return Err(self.blob_unknown(digest));
+        }
+        self.content_size(digest)
+    }
+
+    /// Opens a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
+    pub fn blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
+        if !self.has_blob(digest)? {
+            return Err(self.blob_unknown(digest));
+        }
+        let path = self.store.layout().content(digest);
+        let file = File::open(&path).map_err(|error| {
+            if disk::is_absent(&error) {
+                self.content_missing(digest)
+            } else {
+                StoreError::io("open", &path)(error)
+            }
+        })?;
+        let size = file
+            .metadata()
+            .map_err(StoreError::io("look at", &path))?
+            .len();
+        Ok(Blob {
+            file,
+            size,
+            digest: digest.clone(),
+        })
+    }
+
+    /// Starts a blob whose digest will most likely be a SHA-256 one.
+    pub fn new_upload(&self) -> Result<Upload, StoreError> {
+        self.new_upload_with(Algorithm::Sha256)
+    }
+
+    /// Starts a blob whose digest will most likely be by `algorithm`. Another one works too, but
+    /// costs reading the blob again.
+    pub fn new_upload_with(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
+        Upload::start(self.clone(), algorithm)
+    }
+
+    /// Gives this repository a blob that another one has. Returns whether that one had it.
+    pub fn link_blob_from(
+        &self,
+        other: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        let _adding = self.store.adding();
+        if !self.store.repository(other).has_blob(digest)? {
+            return Ok(false);
+        }
+        self.create_blob_link(digest)?;
+        Ok(true)
+    }
+
+    /// Takes a blob from this repository. Other repositories keep it, and so do manifests that
+    /// point to it: they cannot be pulled any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
+    pub fn delete_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let _removing = self.store.removing();
+        if disk::remove(&self.paths.blob(digest))? {
+            Ok(())
+        } else {
+            Err(self.blob_unknown(digest))
+        }
+    }
+
+    /// All tags, sorted by their bytes.
+    pub fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        Ok(self.tags_page(None, usize::MAX)?.items)
+    }
+
+    /// At most `limit` tags that sort after `last`, in memory that grows with `limit` and not with
+    /// the number of tags.
+    pub fn tags_page(&self, last: Option<&str>, limit: usize) -> Result<Page<Tag>, StoreError> {
+        let mut page = page::Collector::new(last, limit);
+        disk::for_each_name(&self.paths.tags(), |name| {
+            if let Some(tag) = name.parse::<Tag>().ok().filter(|tag| page.wants(tag)) {
+                page.add(tag);
+            }
+            true
+        })?;
+        Ok(page.finish())
+    }
+
+    /// Makes content that is in the store part of this repository.
+    pub(crate) fn link_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let _adding = self.store.adding();
+        self.create_blob_link(digest)
+    }
+
+    fn create_blob_link(&self, digest: &Digest) -> Result<(), StoreError> {
+        let link = self.paths.blob(digest);
+        self.store.ensure_parent(&link)?;
+        disk::create_marker(&link)
+    }
+
+    /// The size of content that this repository has a link to.
+    pub(crate) fn content_size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        disk::size_of(&self.store.layout().content(digest))?
+            .ok_or_else(|| self.content_missing(digest))
+    }
+
+    pub(crate) fn content_missing(&self, digest: &Digest) -> StoreError {
+        StoreError::Damaged {
+            path: self.store.layout().content(digest),
+            reason: format!("repository {} has it, but the file is missing", self.name),
+        }
+    }
+
+    fn blob_unknown(&self, digest: &Digest) -> StoreError {
+        StoreError::BlobUnknown {
+            repository: self.name.clone(),
+            digest: digest.clone(),
+        }
+    }
+}

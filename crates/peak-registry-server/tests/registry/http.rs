@@ -1,0 +1,856 @@
+//! The endpoints, each with what it is for and what it refuses.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use peak_oci::{Algorithm, Digest};
+use peak_registry_server::RouterOptions;
+use serde_json::json;
+
+use crate::support::{INDEX, MANIFEST, Registry, descriptor, image, unfinished};
+
+#[tokio::test]
+async fn the_base_says_that_this_is_a_registry() {
+    let registry = Registry::new();
+    let answer = registry.get("/v2/").await.expect(200);
+    assert_eq!(answer.body, "{}");
+    registry.get("/v2").await.expect(200);
+}
+
+#[tokio::test]
+async fn an_image_is_pushed_and_pulled() {
+    let registry = Registry::new();
+    let (manifest, digest) = registry
+        .push_image("team/app/web", "v1", b"layer one")
+        .await;
+
+    for reference in ["v1".to_owned(), digest.to_string()] {
+        let path = format!("/v2/team/app/web/manifests/{reference}");
+        let answer = registry.get(&path).await.expect(200);
+        assert_eq!(answer.body, manifest, "the manifest is kept byte for byte");
+        assert_eq!(answer.header("content-type"), MANIFEST);
+        assert_eq!(answer.header("docker-content-digest"), digest.to_string());
+        let answer = registry.head(&path).await.expect(200);
+        assert_eq!(answer.header("content-length"), manifest.len().to_string());
+        assert_eq!(answer.header("content-type"), MANIFEST);
+        assert!(answer.body.is_empty());
+    }
+
+    let layer = Digest::sha256_of(b"layer one");
+    let path = format!("/v2/team/app/web/blobs/{layer}");
+    let answer = registry.get(&path).await.expect(200);
+    assert_eq!(answer.body, "layer one");
+    assert_eq!(answer.header("docker-content-digest"), layer.to_string());
+    assert_eq!(answer.header("content-length"), "9");
+    let answer = registry.head(&path).await.expect(200);
+    assert_eq!(answer.header("content-length"), "9");
+
+    assert_eq!(
+        registry.get("/v2/_catalog").await.json()["repositories"],
+        json!(["team/app/web"])
+    );
+    let tags = registry
+        .get("/v2/team/app/web/tags/list")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(tags, json!({ "name": "team/app/web", "tags": ["v1"] }));
+    assert_eq!(unfinished(registry.directory.path()), 0);
+}
+
+#[tokio::test]
+async fn white_space_and_unknown_members_of_a_manifest_stay() {
+    let registry = Registry::new();
+    registry.push_blob("a", b"{}").await;
+    let mut value = image(b"{}", &[]);
+    value["org.example.unknown"] = json!({ "b": 1, "a": [null] });
+    let manifest = serde_json::to_vec_pretty(&value).unwrap();
+    registry
+        .put_manifest("a", "latest", MANIFEST, &manifest)
+        .await
+        .expect(201);
+    assert_eq!(
+        registry
+            .get("/v2/a/manifests/latest")
+            .await
+            .expect(200)
+            .body,
+        manifest
+    );
+}
+
+#[tokio::test]
+async fn a_blob_comes_in_chunks() {
+    let registry = Registry::new();
+    let location = registry.start("a").await;
+    let answer = registry
+        .send("PATCH", &location, &[("content-range", "0-4")], "hello")
+        .await
+        .expect(202);
+    assert_eq!(answer.header("range"), "0-4");
+    let location = answer.header("location").to_owned();
+
+    for (range, body) in [
+        ("0-4", "hello"),
+        ("6-10", " worl"),
+        ("4-3", ""),
+        ("x", "hello"),
+    ] {
+        let answer = registry
+            .send("PATCH", &location, &[("content-range", range)], body)
+            .await;
+        let answer = answer.expect_error(416, "BLOB_UPLOAD_INVALID");
+        assert_eq!(answer.header("range"), "0-4");
+        assert_eq!(answer.header("location"), location);
+    }
+
+    let answer = registry.get(&location).await.expect(204);
+    assert_eq!(answer.header("range"), "0-4");
+    registry
+        .send("PATCH", &location, &[], " world")
+        .await
+        .expect(202);
+    let digest = Digest::sha256_of(b"hello world!");
+    let path = format!("{location}?digest={digest}");
+    registry
+        .send("PUT", &path, &[("content-range", "5-5")], "!")
+        .await
+        .expect(416);
+    registry
+        .send("PUT", &path, &[("content-range", "11-11")], "!")
+        .await
+        .expect(201);
+    assert_eq!(
+        registry.get(&format!("/v2/a/blobs/{digest}")).await.body,
+        "hello world!"
+    );
+    registry
+        .get(&location)
+        .await
+        .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_chunk_of_another_length_than_announced_is_refused() {
+    let registry = Registry::new();
+    let location = registry.start("a").await;
+    let headers = [("content-range", "0-4")];
+    // Too much: none of the frame that goes beyond is taken. Too little: what came stays.
+    for (body, received) in [("abcdefgh", "0-0"), ("abc", "0-2")] {
+        let body = Body::from_stream(futures_body(body));
+        let answer = registry.send("PATCH", &location, &headers, body).await;
+        answer.expect_error(400, "SIZE_INVALID");
+        let status = registry.get(&location).await.expect(204);
+        assert_eq!(status.header("range"), received);
+    }
+    let headers = [("content-range", "3-4"), ("content-length", "1")];
+    let answer = registry.send("PATCH", &location, &headers, "d").await;
+    answer.expect_error(400, "SIZE_INVALID");
+    let digest = Digest::sha256_of(b"abcd");
+    let path = format!("{location}?digest={digest}");
+    registry
+        .send("PUT", &path, &[("content-range", "3-3")], "d")
+        .await
+        .expect(201);
+}
+
+/// A body whose length is not known beforehand.
+fn futures_body(
+    text: &'static str,
+) -> impl futures_util::Stream<Item = Result<&'static str, std::io::Error>> {
+    futures_util::stream::iter([Ok(text)])
+}
+
+#[tokio::test]
+async fn a_blob_comes_in_a_single_request() {
+    let registry = Registry::new();
+    let digest = Digest::sha256_of(b"all at once");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    registry
+        .send("POST", &path, &[], "all at once")
+        .await
+        .expect(201);
+    assert_eq!(
+        registry.get(&format!("/v2/a/blobs/{digest}")).await.body,
+        "all at once"
+    );
+
+    let empty = Digest::sha256_of(b"");
+    registry
+        .send(
+            "POST",
+            &format!("/v2/a/blobs/uploads/?digest={empty}"),
+            &[],
+            "",
+        )
+        .await
+        .expect(201);
+    let answer = registry
+        .get(&format!("/v2/a/blobs/{empty}"))
+        .await
+        .expect(200);
+    assert_eq!(answer.header("content-length"), "0");
+}
+
+#[tokio::test]
+async fn a_wrong_digest_leaves_nothing() {
+    let registry = Registry::new();
+    let digest = Digest::sha256_of(b"something else");
+    let location = registry.start("a").await;
+    let path = format!("{location}?digest={digest}");
+    registry
+        .send("PUT", &path, &[], "content")
+        .await
+        .expect_error(400, "DIGEST_INVALID");
+    registry
+        .get(&location)
+        .await
+        .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    registry
+        .send("POST", &path, &[], "content")
+        .await
+        .expect_error(400, "DIGEST_INVALID");
+    for content in [&b"something else"[..], b"content"] {
+        let digest = Digest::sha256_of(content);
+        registry
+            .get(&format!("/v2/a/blobs/{digest}"))
+            .await
+            .expect_error(404, "BLOB_UNKNOWN");
+    }
+    assert_eq!(unfinished(registry.directory.path()), 0);
+    registry
+        .get("/v2/a/tags/list")
+        .await
+        .expect_error(404, "NAME_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_digest_that_is_none_is_refused_and_the_upload_stays() {
+    let registry = Registry::new();
+    let location = registry.start("a").await;
+    for query in [
+        "",
+        "?digest=",
+        "?digest=md5:00",
+        "?digest=sha256:ABC",
+        "?digest=../../x",
+    ] {
+        let answer = registry
+            .send("PUT", &format!("{location}{query}"), &[], "x")
+            .await;
+        answer.expect_error(400, "DIGEST_INVALID");
+    }
+    registry.get(&location).await.expect(204);
+    registry.delete(&location).await.expect(204);
+    registry
+        .delete(&location)
+        .await
+        .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(unfinished(registry.directory.path()), 0);
+}
+
+#[tokio::test]
+async fn both_algorithms_are_taken() {
+    let registry = Registry::new();
+    let digest = Digest::of(Algorithm::Sha512, b"long digest");
+    // Announced by the digest, announced at the start, and found out only at the end.
+    let path = format!("/v2/one/blobs/uploads/?digest={digest}");
+    registry
+        .send("POST", &path, &[], "long digest")
+        .await
+        .expect(201);
+    for (name, start) in [("two", "?digest-algorithm=sha512"), ("three", "")] {
+        let path = format!("/v2/{name}/blobs/uploads/{start}");
+        let answer = registry.send("POST", &path, &[], "").await.expect(202);
+        let location = answer.header("location").to_owned();
+        registry
+            .send("PATCH", &location, &[], "long ")
+            .await
+            .expect(202);
+        let path = format!("{location}?digest={digest}");
+        registry.send("PUT", &path, &[], "digest").await.expect(201);
+        assert_eq!(
+            registry
+                .get(&format!("/v2/{name}/blobs/{digest}"))
+                .await
+                .body,
+            "long digest"
+        );
+    }
+    registry
+        .send("POST", "/v2/a/blobs/uploads/?digest-algorithm=md5", &[], "")
+        .await
+        .expect_error(400, "DIGEST_INVALID");
+
+    registry.push_blob("one", b"{}").await;
+    let manifest = image(b"{}", &[]).to_string().into_bytes();
+    let digest = Digest::of(Algorithm::Sha512, &manifest);
+    let answer = registry
+        .put_manifest("one", digest.as_str(), MANIFEST, &manifest)
+        .await;
+    assert_eq!(
+        answer.expect(201).header("docker-content-digest"),
+        digest.to_string()
+    );
+    let answer = registry
+        .get(&format!("/v2/one/manifests/{digest}"))
+        .await
+        .expect(200);
+    assert_eq!(answer.header("docker-content-digest"), digest.to_string());
+    assert_eq!(answer.body, manifest);
+}
+
+#[tokio::test]
+async fn parts_of_a_blob_are_sent() {
+    let registry = Registry::new();
+    let content: Vec<u8> = (0..1_000_000_u32)
+        .map(|number| u8::try_from(number % 251).unwrap())
+        .collect();
+    let digest = registry.push_blob("a", &content).await;
+    let path = format!("/v2/a/blobs/{digest}");
+
+    let whole = registry.get(&path).await.expect(200);
+    assert_eq!(whole.body, content);
+    assert_eq!(whole.header("accept-ranges"), "bytes");
+    let tag = whole.header("etag").to_owned();
+
+    for (range, first, last) in [
+        ("bytes=0-0", 0, 0),
+        ("bytes=1000-699999", 1000, 699_999),
+        ("bytes=999990-", 999_990, 999_999),
+        ("bytes=-10", 999_990, 999_999),
+        ("bytes=5-99999999", 5, 999_999),
+    ] {
+        let answer = registry
+            .send("GET", &path, &[("range", range)], "")
+            .await
+            .expect(206);
+        assert_eq!(
+            answer.header("content-range"),
+            format!("bytes {first}-{last}/1000000")
+        );
+        assert_eq!(
+            answer.header("content-length"),
+            (last - first + 1).to_string()
+        );
+        assert_eq!(answer.body, content[first..=last], "{range}");
+    }
+    let headers = [("range", "bytes=1000000-")];
+    let answer = registry.send("GET", &path, &headers, "").await.expect(416);
+    assert_eq!(answer.header("content-range"), "bytes */1000000");
+    registry
+        .send("GET", &path, &[("range", "bytes=0-1,5-6")], "")
+        .await
+        .expect(200);
+    let headers = [("range", "bytes=0-1"), ("if-range", tag.as_str())];
+    registry.send("GET", &path, &headers, "").await.expect(206);
+    let headers = [("range", "bytes=0-1"), ("if-range", "\"other\"")];
+    registry.send("GET", &path, &headers, "").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_blob_belongs_to_the_repositories_that_got_it() {
+    let registry = Registry::new();
+    let digest = registry.push_blob("one", b"shared").await;
+    let at_two = format!("/v2/two/blobs/{digest}");
+    registry
+        .get(&at_two)
+        .await
+        .expect_error(404, "BLOB_UNKNOWN");
+    registry.head(&at_two).await.expect(404);
+
+    // A repository that has it not, one that is none, and no repository: an upload starts.
+    for from in ["&from=three", "&from=../one", ""] {
+        let path = format!("/v2/two/blobs/uploads/?mount={digest}{from}");
+        let answer = registry.send("POST", &path, &[], "").await.expect(202);
+        registry.delete(answer.header("location")).await.expect(204);
+    }
+    registry.get(&at_two).await.expect(404);
+
+    let path = format!("/v2/two/blobs/uploads/?mount={digest}&from=one");
+    let answer = registry.send("POST", &path, &[], "").await.expect(201);
+    assert_eq!(answer.header("location"), at_two);
+    assert_eq!(registry.get(&at_two).await.expect(200).body, "shared");
+
+    registry
+        .delete(&format!("/v2/one/blobs/{digest}"))
+        .await
+        .expect(202);
+    registry
+        .delete(&format!("/v2/one/blobs/{digest}"))
+        .await
+        .expect_error(404, "BLOB_UNKNOWN");
+    registry
+        .get(&format!("/v2/one/blobs/{digest}"))
+        .await
+        .expect(404);
+    registry.get(&at_two).await.expect(200);
+
+    // An upload's number opens nothing through another repository.
+    let location = registry.start("one").await.replace("/v2/one/", "/v2/two/");
+    registry
+        .send("PATCH", &location, &[], "x")
+        .await
+        .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_manifest_needs_what_it_points_to() {
+    let registry = Registry::new();
+    registry.push_blob("other", b"layer").await;
+    registry.push_blob("a", b"{}").await;
+    let manifest = image(b"{}", &[b"layer", b"another"])
+        .to_string()
+        .into_bytes();
+    let answer = registry
+        .put_manifest("a", "v1", MANIFEST, &manifest)
+        .await
+        .expect(400);
+    assert_eq!(
+        answer.codes(),
+        ["MANIFEST_BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"]
+    );
+    let missing = Digest::sha256_of(b"layer").to_string();
+    assert_eq!(
+        answer.json()["errors"][0]["detail"]["digest"],
+        json!(missing)
+    );
+    registry
+        .get("/v2/a/manifests/v1")
+        .await
+        .expect_error(404, "MANIFEST_UNKNOWN");
+
+    let mut wrong_size = image(b"{}", &[]);
+    wrong_size["config"]["size"] = json!(3);
+    let answer = registry
+        .put_manifest("a", "v1", MANIFEST, wrong_size.to_string().as_bytes())
+        .await;
+    answer.expect_error(400, "MANIFEST_INVALID");
+
+    // Layers that are somewhere else are not asked for.
+    let mut foreign = image(b"{}", &[b"far away"]);
+    foreign["layers"][0]["urls"] = json!(["https://example.com/layer"]);
+    registry
+        .put_manifest("a", "v1", MANIFEST, foreign.to_string().as_bytes())
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn an_index_needs_its_manifests() {
+    let registry = Registry::new();
+    let child = image(b"{}", &[]).to_string().into_bytes();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [descriptor(MANIFEST, &child)],
+    });
+    let index = index.to_string().into_bytes();
+    registry.push_blob("a", b"{}").await;
+    // The same bytes as a blob are not the manifest.
+    registry.push_blob("a", &child).await;
+    let answer = registry.put_manifest("a", "all", INDEX, &index).await;
+    answer.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
+    let digest = Digest::sha256_of(&child).to_string();
+    registry
+        .put_manifest("a", &digest, MANIFEST, &child)
+        .await
+        .expect(201);
+    registry
+        .put_manifest("a", "all", INDEX, &index)
+        .await
+        .expect(201);
+    let answer = registry.get("/v2/a/manifests/all").await.expect(200);
+    assert_eq!(answer.header("content-type"), INDEX);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_none_is_refused() {
+    let registry = Registry::new();
+    registry.push_blob("a", b"{}").await;
+    let manifest = image(b"{}", &[]).to_string().into_bytes();
+    for (media_type, body) in [
+        (MANIFEST, &b""[..]),
+        (MANIFEST, b"not json"),
+        (MANIFEST, b"[]"),
+        (INDEX, &manifest),
+        ("text/html", b"<html></html>"),
+    ] {
+        let answer = registry.put_manifest("a", "v1", media_type, body).await;
+        answer.expect_error(400, "MANIFEST_INVALID");
+    }
+    let other = Digest::sha256_of(b"other").to_string();
+    let answer = registry
+        .put_manifest("a", &other, MANIFEST, &manifest)
+        .await;
+    answer.expect_error(400, "DIGEST_INVALID");
+    registry
+        .put_manifest("a", ".bad", MANIFEST, &manifest)
+        .await
+        .expect_error(400, "TAG_INVALID");
+    let tags = registry.get("/v2/a/tags/list").await.expect(200).json();
+    assert_eq!(tags["tags"], json!([]));
+}
+
+#[tokio::test]
+async fn sizes_are_limited() {
+    let options = RouterOptions::new()
+        .max_blob_size(10)
+        .max_manifest_size(1000);
+    let registry = Registry::with(&options);
+    let digest = Digest::sha256_of(b"12345678901");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    registry
+        .send("POST", &path, &[], "12345678901")
+        .await
+        .expect_error(413, "SIZE_INVALID");
+    let location = registry.start("a").await;
+    registry
+        .send("PATCH", &location, &[], "1234567890")
+        .await
+        .expect(202);
+    let body = Body::from_stream(futures_body("1"));
+    registry
+        .send("PATCH", &location, &[], body)
+        .await
+        .expect_error(413, "SIZE_INVALID");
+    registry
+        .get(&format!("/v2/a/blobs/{digest}"))
+        .await
+        .expect(404);
+
+    let large = vec![b' '; 1001];
+    registry
+        .put_manifest("a", "v1", MANIFEST, &large)
+        .await
+        .expect_error(413, "SIZE_INVALID");
+    let registry = Registry::new();
+    let large = vec![b' '; 4 * 1024 * 1024 + 1];
+    registry
+        .put_manifest("a", "v1", MANIFEST, &large)
+        .await
+        .expect_error(413, "SIZE_INVALID");
+}
+
+#[tokio::test]
+async fn open_uploads_are_bounded() {
+    let registry = Registry::with(&RouterOptions::new().max_open_uploads(2));
+    let first = registry.start("a").await;
+    let second = registry.start("a").await;
+    let answer = registry.send("POST", "/v2/a/blobs/uploads/", &[], "").await;
+    let answer = answer.expect_error(429, "TOOMANYREQUESTS");
+    assert!(!answer.header("retry-after").is_empty());
+    registry.delete(&first).await.expect(204);
+    let digest = Digest::sha256_of(b"x");
+    registry
+        .send("PUT", &format!("{second}?digest={digest}"), &[], "x")
+        .await
+        .expect(201);
+    registry.start("a").await;
+    registry.start("a").await;
+}
+
+#[tokio::test]
+async fn uploads_that_stand_idle_are_removed() {
+    let options = RouterOptions::new()
+        .max_open_uploads(1)
+        .upload_idle(Duration::ZERO);
+    let registry = Registry::with(&options);
+    let first = registry.start("a").await;
+    registry
+        .send("PATCH", &first, &[], "some")
+        .await
+        .expect(202);
+    let second = registry.start("a").await;
+    registry
+        .get(&first)
+        .await
+        .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    registry.get(&second).await.expect(204);
+    assert_eq!(unfinished(registry.directory.path()), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_is_given_up() {
+    let registry = Registry::with(&RouterOptions::new().body_idle(Duration::from_millis(20)));
+    let digest = Digest::sha256_of(b"never");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let body = Body::from_stream(futures_util::stream::pending::<
+        Result<String, std::io::Error>,
+    >());
+    registry
+        .send("POST", &path, &[], body)
+        .await
+        .expect_error(408, "BLOB_UPLOAD_INVALID");
+    assert_eq!(unfinished(registry.directory.path()), 0);
+}
+
+#[tokio::test]
+async fn tags_and_repositories_come_in_pages() {
+    let registry = Registry::new();
+    for tag in ["v3", "v1", "latest", "V2"] {
+        registry.push_image("b/x", tag, b"layer").await;
+    }
+    for name in ["c", "a", "b"] {
+        registry.push_blob(name, b"x").await;
+    }
+    let mut path = "/v2/b/x/tags/list?n=3".to_owned();
+    let answer = registry.get(&path).await.expect(200);
+    assert_eq!(answer.json()["tags"], json!(["V2", "latest", "v1"]));
+    let link = answer.header("link");
+    assert_eq!(link, "</v2/b/x/tags/list?n=3&last=v1>; rel=\"next\"");
+    path = link[1..link.find('>').unwrap()].to_owned();
+    let answer = registry.get(&path).await.expect(200);
+    assert_eq!(answer.json()["tags"], json!(["v3"]));
+    assert_eq!(answer.header("link"), "");
+
+    let answer = registry.get("/v2/b/x/tags/list?n=0").await.expect(200);
+    assert_eq!(answer.json()["tags"], json!([]));
+    assert_eq!(answer.header("link"), "");
+    let answer = registry.get("/v2/b/x/tags/list?last=m").await.expect(200);
+    assert_eq!(answer.json()["tags"], json!(["v1", "v3"]));
+    for number in ["-1", "x", ""] {
+        let answer = registry.get(&format!("/v2/b/x/tags/list?n={number}")).await;
+        answer.expect_error(400, "PAGINATION_NUMBER_INVALID");
+    }
+
+    let answer = registry.get("/v2/_catalog?n=2").await.expect(200);
+    assert_eq!(answer.json()["repositories"], json!(["a", "b"]));
+    let answer = registry.get("/v2/_catalog?n=2&last=b").await.expect(200);
+    assert_eq!(answer.json()["repositories"], json!(["b/x", "c"]));
+    assert_eq!(answer.header("link"), "");
+    registry
+        .get("/v2/none/tags/list")
+        .await
+        .expect_error(404, "NAME_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_tag_is_deleted_alone_and_a_manifest_with_its_tags() {
+    let registry = Registry::new();
+    let (manifest, digest) = registry.push_image("a", "v1", b"layer").await;
+    for tag in ["v2", "v3"] {
+        registry
+            .put_manifest("a", tag, MANIFEST, &manifest)
+            .await
+            .expect(201);
+    }
+    let (_, kept) = registry.push_image("a", "other", b"another").await;
+    registry.delete("/v2/a/manifests/v1").await.expect(202);
+    registry
+        .delete("/v2/a/manifests/v1")
+        .await
+        .expect_error(404, "MANIFEST_UNKNOWN");
+    registry.get("/v2/a/manifests/v2").await.expect(200);
+    registry
+        .delete(&format!("/v2/a/manifests/{digest}"))
+        .await
+        .expect(202);
+    for reference in ["v2", "v3", digest.as_str()] {
+        let path = format!("/v2/a/manifests/{reference}");
+        registry
+            .get(&path)
+            .await
+            .expect_error(404, "MANIFEST_UNKNOWN");
+        registry
+            .delete(&path)
+            .await
+            .expect_error(404, "MANIFEST_UNKNOWN");
+    }
+    assert_eq!(
+        registry.get("/v2/a/tags/list").await.json()["tags"],
+        json!(["other"])
+    );
+    registry
+        .get(&format!("/v2/a/manifests/{kept}"))
+        .await
+        .expect(200);
+
+    // It can come back, without its old tags.
+    registry
+        .put_manifest("a", "again", MANIFEST, &manifest)
+        .await
+        .expect(201);
+    assert_eq!(
+        registry.get("/v2/a/tags/list").await.json()["tags"],
+        json!(["again", "other"])
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_by_digest_gets_the_tags_of_the_query() {
+    let registry = Registry::new();
+    registry.push_blob("a", b"{}").await;
+    let manifest = image(b"{}", &[]).to_string().into_bytes();
+    let digest = Digest::sha256_of(&manifest);
+    let answer = registry
+        .put_manifest(
+            "a",
+            &format!("{digest}?tag=v1&tag=v1.0"),
+            MANIFEST,
+            &manifest,
+        )
+        .await;
+    let answer = answer.expect(201);
+    let tags: Vec<_> = answer.headers.get_all("oci-tag").iter().collect();
+    assert_eq!(tags, ["v1", "v1.0"]);
+    assert_eq!(
+        registry.get("/v2/a/manifests/v1.0").await.expect(200).body,
+        manifest
+    );
+    let answer = registry
+        .put_manifest("a", &format!("{digest}?tag=../x"), MANIFEST, &manifest)
+        .await;
+    answer.expect_error(400, "TAG_INVALID");
+}
+
+#[tokio::test]
+async fn referrers_are_listed_with_what_they_are() {
+    let registry = Registry::new();
+    let (subject_bytes, subject) = registry.push_image("a", "v1", b"layer").await;
+    let mut digests = Vec::new();
+    for kind in [
+        "application/vnd.example.sbom+json",
+        "application/vnd.example.signature",
+    ] {
+        let mut manifest = image(b"{}", &[]);
+        manifest["subject"] = descriptor(MANIFEST, &subject_bytes);
+        manifest["artifactType"] = json!(kind);
+        manifest["annotations"] = json!({ "made.by": "test" });
+        let manifest = manifest.to_string().into_bytes();
+        let digest = Digest::sha256_of(&manifest).to_string();
+        let answer = registry
+            .put_manifest("a", &digest, MANIFEST, &manifest)
+            .await
+            .expect(201);
+        assert_eq!(answer.header("oci-subject"), subject.to_string());
+        digests.push(digest);
+    }
+    let path = format!("/v2/a/referrers/{subject}");
+    let answer = registry.get(&path).await.expect(200);
+    assert_eq!(answer.header("content-type"), INDEX);
+    let mut listed: Vec<String> = answer.json()["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["digest"].as_str().unwrap().to_owned())
+        .collect();
+    listed.sort();
+    let mut expected = digests.clone();
+    expected.sort();
+    assert_eq!(listed, expected);
+
+    let filter = "?artifactType=application/vnd.example.sbom%2Bjson";
+    let answer = registry.get(&format!("{path}{filter}")).await.expect(200);
+    assert_eq!(answer.header("oci-filters-applied"), "artifactType");
+    let manifests = answer.json()["manifests"].clone();
+    assert_eq!(manifests.as_array().unwrap().len(), 1);
+    assert_eq!(manifests[0]["digest"], json!(digests[0]));
+    assert_eq!(
+        manifests[0]["artifactType"],
+        json!("application/vnd.example.sbom+json")
+    );
+    assert_eq!(manifests[0]["annotations"]["made.by"], json!("test"));
+
+    registry
+        .delete(&format!("/v2/a/manifests/{}", digests[0]))
+        .await
+        .expect(202);
+    let answer = registry.get(&path).await.expect(200).json();
+    assert_eq!(answer["manifests"].as_array().unwrap().len(), 1);
+    let nobody = Digest::sha256_of(b"nobody");
+    let answer = registry
+        .get(&format!("/v2/unknown/referrers/{nobody}"))
+        .await
+        .expect(200);
+    assert_eq!(answer.json()["manifests"], json!([]));
+    registry
+        .get("/v2/a/referrers/none")
+        .await
+        .expect_error(400, "DIGEST_INVALID");
+}
+
+#[tokio::test]
+async fn methods_that_an_endpoint_does_not_have_are_405() {
+    let registry = Registry::new();
+    let digest = Digest::sha256_of(b"");
+    for (method, path, allowed) in [
+        ("POST", "/v2/".to_owned(), "GET, HEAD"),
+        ("DELETE", "/v2/_catalog".to_owned(), "GET, HEAD"),
+        ("PUT", "/v2/a/tags/list".to_owned(), "GET, HEAD"),
+        (
+            "POST",
+            "/v2/a/manifests/x".to_owned(),
+            "GET, HEAD, PUT, DELETE",
+        ),
+        ("PUT", format!("/v2/a/blobs/{digest}"), "GET, HEAD, DELETE"),
+        ("GET", "/v2/a/blobs/uploads/".to_owned(), "POST"),
+        ("PUT", format!("/v2/a/referrers/{digest}"), "GET, HEAD"),
+        (
+            "OPTIONS",
+            "/v2/a/manifests/x".to_owned(),
+            "GET, HEAD, PUT, DELETE",
+        ),
+    ] {
+        let answer = registry
+            .send(method, &path, &[], "")
+            .await
+            .expect_error(405, "UNSUPPORTED");
+        assert_eq!(answer.header("allow"), allowed, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_directory() {
+    let registry = Registry::new();
+    let outside = registry
+        .directory
+        .path()
+        .parent()
+        .unwrap()
+        .join("peak-registry-escape");
+    for path in [
+        "/v2/../peak-registry-escape/blobs/uploads/",
+        "/v2/a/../../peak-registry-escape/blobs/uploads/",
+        "/v2/a%2f..%2f..%2fpeak-registry-escape/blobs/uploads/",
+        "/v2/%2e%2e/blobs/uploads/",
+        "/v2//a/blobs/uploads/",
+        "/v2/a//blobs/uploads/",
+        "/v2/a%00/blobs/uploads/",
+    ] {
+        registry
+            .send("POST", path, &[], "")
+            .await
+            .expect_error(400, "NAME_INVALID");
+    }
+    for path in [
+        "/v2/a/manifests/..%2f..%2fregistry.json",
+        "/v2/a/manifests/..",
+        "/v2/a/blobs/uploads/..%2f..%2fregistry.json",
+        "/v2/a/blobs/uploads/..",
+    ] {
+        registry.get(path).await.expect(404);
+    }
+    for path in [
+        "/v2/a/blobs/sha256:..%2f..%2fregistry.json",
+        "/v2/a/blobs/..%2fregistry.json",
+    ] {
+        registry.get(path).await.expect_error(400, "DIGEST_INVALID");
+    }
+    registry.push_blob("a", b"{}").await;
+    let manifest = image(b"{}", &[]).to_string();
+    for tag in ["..", "..%2f..%2fescape", "%2fetc", "a%00"] {
+        let answer = registry
+            .put_manifest("a", tag, MANIFEST, manifest.as_bytes())
+            .await;
+        answer.expect_error(400, "TAG_INVALID");
+    }
+    assert!(!outside.exists());
+    assert!(
+        registry.get("/v2/a/tags/list").await.json()["tags"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}

@@ -1,0 +1,10 @@
+//! The registry as its clients see it, and the store as it comes back after a crash.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod interrupted;
+#[cfg(test)]
+mod support;
