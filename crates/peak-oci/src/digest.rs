@@ -261,3 +261,55 @@ impl fmt::Debug for Hasher {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_values() {
+        // From FIPS 180-4, the message `abc`.
+        assert_eq!(
+            Digest::of(Algorithm::Sha256, b"abc").to_string(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(
+            Digest::of(Algorithm::Sha512, b"abc").to_string(),
+            "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+        );
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let error = |text: &str| text.parse::<Digest>().expect_err(text);
+        let hex = "0".repeat(64);
+        for algorithm in ["md5", "sha384", "sha256+b64", "blake3"] {
+            let expected = DigestError::UnsupportedAlgorithm {
+                algorithm: algorithm.to_owned(),
+            };
+            assert_eq!(error(&format!("{algorithm}:{hex}")), expected);
+            assert!(expected.to_string().contains(algorithm));
+        }
+        assert_eq!(
+            error(&format!("sha256:{hex}0")),
+            DigestError::Length {
+                algorithm: Algorithm::Sha256,
+                actual: 65
+            }
+        );
+        assert_eq!(
+            error(&format!("sha256:A{}", "0".repeat(63))),
+            DigestError::Character {
+                algorithm: Algorithm::Sha256,
+                character: 'A'
+            }
+        );
+        for text in ["", "sha256", "SHA256:00", ":00", "sha256-:00", "a b:00"] {
+            assert!(
+                matches!(error(text), DigestError::Malformed { .. }),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -161,3 +161,33 @@ impl PartialEq<&str> for MediaType {
         self.as_str() == *other
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_lose_parameters_and_case() {
+        let media_type = MediaType::from_content_type(
+            " Application/VND.oci.image.index.v1+JSON ; charset=utf-8",
+        )
+        .unwrap();
+        assert_eq!(media_type, MediaType::OCI_INDEX);
+        assert!(media_type.is_index() && !media_type.is_image_manifest());
+    }
+
+    #[test]
+    fn what_is_no_media_type_is_refused() {
+        for text in [
+            "",
+            "json",
+            "/json",
+            "application/",
+            "application/\u{7}x",
+            "application/ü",
+            &"a/".repeat(200),
+        ] {
+            assert!(text.parse::<MediaType>().is_err(), "accepted {text:?}");
+        }
+    }
+}

@@ -205,7 +205,11 @@ impl FromStr for Platform {
 }
 
 fn is_part(part: &str) -> bool {
-    (1..=64).contains(&part.len())
+    part.len() <= 64
+        && part
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
         && part
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+'))
@@ -238,3 +242,27 @@ impl ToJson for Platform {
 }
 
 json_serde!(Platform);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_normalised() {
+        for (written, normalised) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("Linux/AMD64/v1", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/i686", "linux/386"),
+            ("macos/arm64", "darwin/arm64"),
+            ("windows/amd64:10.0.17763.1", "windows/amd64:10.0.17763.1"),
+        ] {
+            assert_eq!(written.parse::<Platform>().unwrap().to_string(), normalised);
+        }
+    }
+}

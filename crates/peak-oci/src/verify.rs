@@ -108,3 +108,55 @@ impl Verifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_bytes_are_refused_at_once_and_not_taken_in() {
+        let digest = Digest::sha256_of(b"four");
+        let mut verifier = Verifier::new(&digest, Some(4));
+        verifier.update(b"fou").unwrap();
+        assert_eq!(
+            verifier.update(b"rr"),
+            Err(VerifyError::TooLong {
+                digest,
+                expected: 4
+            })
+        );
+        assert_eq!(verifier.received(), 3);
+        verifier.update(b"r").unwrap();
+        assert_eq!(verifier.finish(), Ok(()));
+    }
+
+    #[test]
+    fn an_early_end_and_other_bytes_are_different_errors() {
+        let digest = Digest::sha256_of(b"four");
+        let mut verifier = Verifier::new(&digest, Some(4));
+        verifier.update(b"fou").unwrap();
+        let expected = VerifyError::TooShort {
+            digest: digest.clone(),
+            expected: 4,
+            actual: 3,
+        };
+        assert_eq!(verifier.clone().finish(), Err(expected));
+        verifier.update(b"l").unwrap();
+        let actual = Digest::sha256_of(b"foul");
+        assert_eq!(
+            verifier.finish(),
+            Err(VerifyError::Digest {
+                expected: digest,
+                actual
+            })
+        );
+    }
+
+    #[test]
+    fn without_a_size_the_digest_alone_decides() {
+        let mut verifier = Verifier::new(&Digest::sha256_of(b"four"), None);
+        verifier.update(b"four").unwrap();
+        verifier.update(b"!").unwrap();
+        assert!(matches!(verifier.finish(), Err(VerifyError::Digest { .. })));
+    }
+}

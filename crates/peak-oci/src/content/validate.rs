@@ -243,9 +243,318 @@ fn within(descriptor: &Descriptor, error: ContentError) -> ContentError {
     ContentError::new(
         error.kind(),
         format!(
-            "{} ({}) is not valid",
+            "cannot validate {} ({})",
             descriptor.digest, descriptor.media_type
         ),
     )
     .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::content::{BlobRead, BoxFuture};
+    use crate::digest::Algorithm;
+    use crate::manifest::Index;
+    use crate::media_type::MediaType;
+    use crate::platform::Platform;
+
+    /// A source in memory; blobs come in pieces of three bytes.
+    #[derive(Default)]
+    struct Memory {
+        manifests: HashMap<Digest, Raw<Manifest>>,
+        blobs: HashMap<Digest, Bytes>,
+        root: Option<Digest>,
+        opens_at: u64,
+    }
+
+    impl Memory {
+        fn add_blob(&mut self, media_type: MediaType, bytes: &[u8]) -> Descriptor {
+            let descriptor = Descriptor::of(media_type, bytes);
+            self.blobs
+                .insert(descriptor.digest.clone(), Bytes::copy_from_slice(bytes));
+            descriptor
+        }
+
+        fn put(&mut self, manifest: Raw<Manifest>) -> Descriptor {
+            let descriptor = manifest.descriptor();
+            self.root = Some(descriptor.digest.clone());
+            self.manifests.insert(descriptor.digest.clone(), manifest);
+            descriptor
+        }
+
+        fn image(&mut self, layers: &[&[u8]], diff_ids: Vec<Digest>) -> Descriptor {
+            let config = ImageConfig::new(&Platform::new("linux", "amd64"), diff_ids)
+                .to_raw()
+                .unwrap();
+            let config = self.add_blob(MediaType::OCI_CONFIG, config.bytes());
+            let layers = layers
+                .iter()
+                .map(|layer| self.add_blob(MediaType::OCI_LAYER, layer))
+                .collect();
+            self.put(ImageManifest::new(config, layers).to_raw().unwrap())
+        }
+
+        fn good_image(&mut self, layers: &[&[u8]]) -> Descriptor {
+            self.image(
+                layers,
+                layers
+                    .iter()
+                    .map(|layer| Digest::sha256_of(layer))
+                    .collect(),
+            )
+        }
+
+        fn index(&mut self, manifests: Vec<Descriptor>) -> Descriptor {
+            self.put(Index::new(manifests).to_raw().unwrap())
+        }
+
+        fn validate(&self) -> Result<ValidationReport, ContentError> {
+            validate(self, None)
+                .now_or_never()
+                .expect("memory is always ready")
+        }
+
+        fn complaint(&self) -> (ContentErrorKind, String) {
+            let error = self.validate().expect_err("it is valid");
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                text.push_str(": ");
+                text.push_str(&error.to_string());
+                cause = error.source();
+            }
+            (error.kind(), text)
+        }
+    }
+
+    fn missing() -> ContentError {
+        ContentError::new(ContentErrorKind::NotFound, "not here")
+    }
+
+    impl Source for Memory {
+        fn manifest<'a>(
+            &'a self,
+            selector: Option<&'a Selector>,
+        ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>> {
+            let digest = match selector {
+                Some(Selector::Digest(digest)) => Some(digest),
+                _ => self.root.as_ref(),
+            };
+            let found = digest
+                .and_then(|digest| self.manifests.get(digest))
+                .cloned()
+                .ok_or_else(missing);
+            Box::pin(async move { found })
+        }
+
+        fn blob<'a>(
+            &'a self,
+            descriptor: &'a Descriptor,
+            _offset: u64,
+        ) -> BoxFuture<'a, Result<BlobRead, ContentError>> {
+            let found = self
+                .blobs
+                .get(&descriptor.digest)
+                .cloned()
+                .ok_or_else(missing);
+            Box::pin(async move {
+                let bytes = found?;
+                let size = bytes.len() as u64;
+                let pieces: Vec<_> = bytes
+                    .chunks(3)
+                    .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+                    .collect();
+                Ok(BlobRead::new(
+                    self.opens_at,
+                    Some(size),
+                    Box::pin(stream::iter(pieces)),
+                ))
+            })
+        }
+    }
+
+    #[test]
+    fn a_whole_index_is_walked_once() {
+        let mut memory = Memory::default();
+        let first = memory.good_image(&[b"base layer", b"one"]);
+        let second = memory.good_image(&[b"base layer", b"two"]);
+        let inner = memory.index(vec![first.clone(), second.clone()]);
+        let extra = memory.add_blob(MediaType::OCI_LAYER_GZIP, b"not a manifest");
+        let root = memory.index(vec![inner, first, extra]);
+        let report = memory.validate().unwrap();
+        assert_eq!(report.root, root);
+        assert_eq!(report.manifests, 4);
+        assert_eq!(report.blobs, 2 + 3 + 1);
+        let expected: u64 = memory.manifests.values().map(Raw::size).sum::<u64>()
+            + memory
+                .blobs
+                .values()
+                .map(|blob| blob.len() as u64)
+                .sum::<u64>();
+        assert_eq!(report.bytes, expected);
+    }
+
+    #[test]
+    fn changed_and_cut_blobs_are_found() {
+        let mut memory = Memory::default();
+        memory.good_image(&[b"the layer"]);
+        let digest = Digest::sha256_of(b"the layer");
+        for (content, expected) in [
+            (&b"the Layer"[..], "has the digest"),
+            (b"the lay", "has 7 bytes at the source but 9"),
+            (b"the layer and more", "has 18 bytes at the source but 9"),
+        ] {
+            memory
+                .blobs
+                .insert(digest.clone(), Bytes::from_static(content));
+            let (kind, text) = memory.complaint();
+            assert_eq!(kind, ContentErrorKind::Integrity);
+            assert!(
+                text.contains(expected) && text.contains(digest.hex()),
+                "{text}"
+            );
+        }
+        memory.blobs.remove(&digest);
+        assert_eq!(memory.complaint().0, ContentErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_source_that_starts_elsewhere_is_not_believed() {
+        let mut memory = Memory {
+            opens_at: 1,
+            ..Memory::default()
+        };
+        memory.good_image(&[b"the layer"]);
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("at byte 1"), "{text}");
+    }
+
+    #[test]
+    fn config_and_layers_have_to_agree() {
+        let mut memory = Memory::default();
+        memory.image(&[b"one", b"two"], vec![Digest::sha256_of(b"one")]);
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("1 diff_ids for 2 layers"), "{text}");
+        memory.image(&[b"one"], vec![Digest::sha256_of(b"two")]);
+        assert!(memory.complaint().1.contains("uncompressed layer"));
+    }
+
+    #[test]
+    fn a_config_that_is_none_is_found() {
+        let mut memory = Memory::default();
+        let config = memory.add_blob(MediaType::OCI_CONFIG, b"{\"architecture\":1}");
+        memory.put(ImageManifest::new(config, vec![]).to_raw().unwrap());
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("$.architecture: expected a string"), "{text}");
+        // The same bytes under the type of an artifact are nobody's business.
+        let config = memory.add_blob(
+            "application/x.y+json".parse().unwrap(),
+            b"{\"architecture\":1}",
+        );
+        memory.put(ImageManifest::new(config, vec![]).to_raw().unwrap());
+        assert_eq!(memory.validate().unwrap().blobs, 1);
+    }
+
+    #[test]
+    fn indexes_are_followed_to_a_depth() {
+        let mut memory = Memory::default();
+        let mut descriptor = memory.good_image(&[b"layer"]);
+        for _ in 0..MAX_INDEX_DEPTH {
+            descriptor = memory.index(vec![descriptor]);
+        }
+        assert_eq!(
+            memory.validate().unwrap().manifests,
+            1 + MAX_INDEX_DEPTH as u64
+        );
+        memory.index(vec![descriptor]);
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("nested deeper than 4"), "{text}");
+    }
+
+    #[test]
+    fn descriptors_of_manifests_are_held_to_their_word() {
+        let mut memory = Memory::default();
+        let image = memory.good_image(&[b"layer"]);
+        let mut wrong = image.clone();
+        wrong.size += 1;
+        memory.index(vec![wrong]);
+        assert_eq!(memory.complaint().0, ContentErrorKind::Integrity);
+        let mut wrong = image.clone();
+        wrong.media_type = MediaType::DOCKER_MANIFEST;
+        memory.index(vec![wrong]);
+        assert!(memory.complaint().1.contains("but its descriptor says"));
+        let mut other = image;
+        other.digest = Digest::of(Algorithm::Sha512, memory.manifests[&other.digest].bytes());
+        let same = memory
+            .manifests
+            .values()
+            .find(|manifest| manifest.value().as_image().is_some())
+            .cloned()
+            .unwrap();
+        memory.manifests.insert(other.digest.clone(), same);
+        memory.index(vec![other]);
+        assert_eq!(memory.validate().unwrap().manifests, 2);
+    }
+
+    #[test]
+    fn a_manifest_asked_for_by_digest_has_that_digest() {
+        let mut memory = Memory::default();
+        let image = memory.good_image(&[b"layer"]);
+        let asked = Digest::sha256_of(b"another");
+        let manifest = memory.manifests[&image.digest].clone();
+        memory.manifests.insert(asked.clone(), manifest);
+        let answer = validate(&memory, Some(&Selector::Digest(asked)))
+            .now_or_never()
+            .unwrap();
+        assert_eq!(answer.unwrap_err().kind(), ContentErrorKind::Integrity);
+    }
+
+    #[test]
+    fn foreign_layers_may_be_missing() {
+        let mut memory = Memory::default();
+        let foreign: MediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+            .parse()
+            .unwrap();
+        let layer = Descriptor::of(foreign, b"windows");
+        let config = memory.add_blob(MediaType::OCI_EMPTY, b"{}");
+        memory.put(
+            ImageManifest::new(config, vec![layer.clone()])
+                .to_raw()
+                .unwrap(),
+        );
+        assert_eq!(
+            memory.validate().unwrap().missing_foreign_layers,
+            [layer.digest]
+        );
+    }
+
+    #[test]
+    fn small_blobs_are_read_within_a_limit() {
+        let mut memory = Memory::default();
+        let descriptor = memory.add_blob(MediaType::OCI_EMPTY, b"some bytes");
+        let read = |limit| {
+            read_verified(&memory, &descriptor, limit)
+                .now_or_never()
+                .unwrap()
+        };
+        assert_eq!(read(10).unwrap().as_ref(), b"some bytes");
+        assert_eq!(read(9).unwrap_err().kind(), ContentErrorKind::Invalid);
+        let mut embedded = Descriptor::of(MediaType::OCI_EMPTY, b"{}");
+        embedded.data = Some(Bytes::from_static(b"{}"));
+        let read = read_verified(&memory, &embedded, 10)
+            .now_or_never()
+            .unwrap();
+        assert_eq!(read.unwrap().as_ref(), b"{}");
+    }
 }

@@ -52,6 +52,19 @@ impl Fields {
             .map_err(|error| error.below(name))
     }
 
+    /// A list that has to be there, but may be `null`, which is how Go writes an empty one.
+    pub(crate) fn list<T: FromJson>(&mut self, name: &str) -> Result<Vec<T>, JsonError> {
+        if self
+            .members
+            .iter()
+            .any(|(key, value)| key == name && *value == Json::Null)
+        {
+            self.or_default(name)
+        } else {
+            self.required(name)
+        }
+    }
+
     /// A member whose absence is the same as its empty value.
     pub(crate) fn or_default<T: FromJson + Default>(&mut self, name: &str) -> Result<T, JsonError> {
         Ok(self.optional(name)?.unwrap_or_default())

@@ -66,7 +66,7 @@ impl ImageManifest {
             media_type,
             artifact_type: fields.optional("artifactType")?,
             config: fields.required("config")?,
-            layers: fields.or_default("layers")?,
+            layers: fields.list("layers")?,
             subject: fields.optional("subject")?,
             annotations: fields.or_default("annotations")?,
             unknown: fields.rest(),

@@ -74,7 +74,7 @@ impl Index {
             schema_version: check_schema_version(fields.required("schemaVersion")?)?,
             media_type,
             artifact_type: fields.optional("artifactType")?,
-            manifests: fields.or_default("manifests")?,
+            manifests: fields.list("manifests")?,
             subject: fields.optional("subject")?,
             annotations: fields.or_default("annotations")?,
             unknown: fields.rest(),

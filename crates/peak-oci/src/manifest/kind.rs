@@ -39,8 +39,10 @@ pub(super) fn of(
     } else {
         return Err(ManifestError::Unsupported { media_type });
     };
-    refuse_ambiguous(document)?;
-    Ok((kind, media_type))
+    match foreign_member(document, kind) {
+        Some(member) => Err(ManifestError::Ambiguous { media_type, member }),
+        None => Ok((kind, media_type)),
+    }
 }
 
 fn declared(document: &Json) -> Result<Option<MediaType>, ManifestError> {
@@ -92,13 +94,14 @@ fn inferred(document: &Json) -> Option<MediaType> {
     }
 }
 
-/// A document that is an index to one reader and an image to another could show each something else.
-fn refuse_ambiguous(document: &Json) -> Result<(), ManifestError> {
-    let member = ["config", "layers", "fsLayers"]
-        .into_iter()
-        .find(|name| document.get(name).is_some());
-    match (document.get("manifests"), member) {
-        (Some(_), Some(member)) => Err(ManifestError::Ambiguous { member }),
-        _ => Ok(()),
-    }
+/// A member that makes the document something else to another reader, which would then see other content under one digest.
+fn foreign_member(document: &Json, kind: Kind) -> Option<&'static str> {
+    let foreign: &[&'static str] = match kind {
+        Kind::Image => &["manifests", "fsLayers"],
+        Kind::Index => &["config", "layers", "fsLayers"],
+    };
+    foreign
+        .iter()
+        .copied()
+        .find(|name| document.get(name).is_some())
 }

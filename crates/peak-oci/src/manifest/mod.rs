@@ -47,12 +47,12 @@ pub enum ManifestError {
         /// What `$.mediaType` says.
         media_type: MediaType,
     },
-    /// The document has the members of an image manifest and of an index, so that readers would disagree about it.
-    #[error(
-        "the document has both `manifests` and `{member}`, so it is neither an index nor an image manifest"
-    )]
+    /// The document has a member of another kind of manifest, so that readers would disagree about what it is.
+    #[error("a document of the type {media_type} may not have the member `{member}`")]
     Ambiguous {
-        /// The member that an index may not have.
+        /// The type of the document.
+        media_type: MediaType,
+        /// The member that belongs to another kind.
         member: &'static str,
     },
     /// The document is of a type that is not read here.
