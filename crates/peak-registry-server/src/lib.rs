@@ -79,4 +79,6 @@ mod routes;
 mod store;
 
 pub use routes::{RouterOptions, router, router_with};
-pub use store::{Blob, Page, Repository, Store, StoreError, StoredManifest, Upload};
+pub use store::{
+    Blob, Page, Repository, Store, StoreError, StoredManifest, Upload, UploadId, UploadIdError,
+};

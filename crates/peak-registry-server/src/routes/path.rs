@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use peak_oci::{Digest, RepositoryName, Selector};
-use uuid::Uuid;
+
+use crate::store::UploadId;
 
 /// The longest path that is looked at, in bytes: a name, a kind and a SHA-512 digest fit well.
 const MAX_PATH: usize = 1024;
@@ -35,7 +36,7 @@ pub(crate) enum Route {
     /// `/v2/<name>/blobs/uploads/`: where uploads begin.
     Uploads { name: RepositoryName },
     /// `/v2/<name>/blobs/uploads/<id>`: one upload.
-    Upload { name: RepositoryName, id: Uuid },
+    Upload { name: RepositoryName, id: UploadId },
     /// `/v2/<name>/referrers/<digest>`
     Referrers {
         name: RepositoryName,
@@ -144,14 +145,8 @@ fn decode_colon(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn upload(text: &str) -> Result<Uuid, PathError> {
-    let id = Uuid::try_parse(text).map_err(|_| PathError::Upload)?;
-    // The parser takes several spellings; only the one that the server gave out is an address.
-    if id.to_string() == text {
-        Ok(id)
-    } else {
-        Err(PathError::Upload)
-    }
+fn upload(text: &str) -> Result<UploadId, PathError> {
+    text.parse().map_err(|_| PathError::Upload)
 }
 
 #[cfg(test)]

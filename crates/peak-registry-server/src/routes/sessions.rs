@@ -11,11 +11,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use peak_oci::{Algorithm, RepositoryName};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::routes::blocking;
 use crate::routes::failure::{Code, Failure};
-use crate::store::{Repository, Upload};
+use crate::store::{Repository, Upload, UploadId};
 
 /// How long a request waits for another one of the same upload: for one whose client is gone and
 /// which has yet to notice.
@@ -24,7 +23,7 @@ const WAIT_FOR_OTHER: Duration = Duration::from_secs(5);
 /// All open uploads.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    table: StandardMutex<HashMap<Uuid, Arc<Session>>>,
+    table: StandardMutex<HashMap<UploadId, Arc<Session>>>,
     places: Arc<Semaphore>,
     idle: Duration,
 }
@@ -101,7 +100,7 @@ impl Sessions {
     }
 
     /// Keeps the upload for later requests, which name it by the returned number.
-    pub(crate) fn keep(&self, held: &Held) -> Result<Uuid, Failure> {
+    pub(crate) fn keep(&self, held: &Held) -> Result<UploadId, Failure> {
         let id = held.upload()?.id();
         self.table().insert(id, Arc::clone(&held.session));
         Ok(id)
@@ -111,7 +110,7 @@ impl Sessions {
     pub(crate) async fn hold(
         &self,
         repository: &RepositoryName,
-        id: Uuid,
+        id: UploadId,
     ) -> Result<Held, Failure> {
         let session = self
             .table()
@@ -148,7 +147,7 @@ impl Sessions {
             .collect()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Session>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
         // Every operation on the table is a single step, so it is valid after any panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

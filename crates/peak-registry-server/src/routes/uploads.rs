@@ -4,7 +4,6 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peak_oci::{Algorithm, Digest, DigestError, RepositoryName};
-use uuid::Uuid;
 
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::Parameters;
@@ -12,7 +11,7 @@ use crate::routes::sessions::Held;
 use crate::routes::{
     DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value, path, range, receive,
 };
-use crate::store::StoreError;
+use crate::store::{StoreError, Upload, UploadId};
 
 /// The number of an upload, under the name that Docker's registry gave the header.
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -53,7 +52,7 @@ pub(crate) async fn start(
 pub(crate) async fn status(
     registry: &Registry,
     name: &RepositoryName,
-    id: Uuid,
+    id: UploadId,
 ) -> Result<Response, Failure> {
     let held = registry.sessions.hold(name, id).await?;
     let received = held.upload()?.received();
@@ -64,7 +63,7 @@ pub(crate) async fn status(
 pub(crate) async fn append(
     registry: &Registry,
     name: &RepositoryName,
-    id: Uuid,
+    id: UploadId,
     request: Request,
 ) -> Result<Response, Failure> {
     let held = registry.sessions.hold(name, id).await?;
@@ -78,7 +77,7 @@ pub(crate) async fn append(
 pub(crate) async fn finish(
     registry: &Registry,
     name: &RepositoryName,
-    id: Uuid,
+    id: UploadId,
     request: Request,
 ) -> Result<Response, Failure> {
     let parameters = Parameters::of(request.uri())?;
@@ -99,10 +98,10 @@ pub(crate) async fn finish(
 pub(crate) async fn cancel(
     registry: &Registry,
     name: &RepositoryName,
-    id: Uuid,
+    id: UploadId,
 ) -> Result<Response, Failure> {
     let mut held = registry.sessions.hold(name, id).await?;
-    blocking(move || held.take().map_or(Ok(()), crate::store::Upload::cancel)).await?;
+    blocking(move || held.take().map_or(Ok(()), Upload::cancel)).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -159,7 +158,7 @@ async fn complete(
 fn announced(
     held: &Held,
     name: &RepositoryName,
-    id: Uuid,
+    id: UploadId,
     headers: &HeaderMap,
 ) -> Result<Option<u64>, Failure> {
     let body = receive::content_length(headers);
@@ -189,7 +188,7 @@ fn announced(
 }
 
 /// The headers that say where an upload is and how far.
-fn progress(name: &RepositoryName, id: Uuid, received: u64) -> Result<HeaderMap, Failure> {
+fn progress(name: &RepositoryName, id: UploadId, received: u64) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     let location = format!("/v2/{name}/blobs/uploads/{id}");
     headers.insert(header::LOCATION, header_value(&location)?);

@@ -23,7 +23,7 @@ pub use error::StoreError;
 pub use manifests::StoredManifest;
 pub use page::Page;
 pub use repository::{Blob, Repository};
-pub use upload::Upload;
+pub use upload::{Upload, UploadId, UploadIdError};
 
 /// The version of the layout on disk that this code writes.
 const LAYOUT_VERSION: u32 = 1;
@@ -192,22 +192,36 @@ impl Store {
     }
 }
 
-/// Creates the store's own directory and makes its name durable in the directory above it.
+/// Creates the store's own directory and what is missing above it, durably.
 fn create_root(directory: &Path) -> Result<(), StoreError> {
+    let missing = directory
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+        .count();
     fs::create_dir_all(directory).map_err(StoreError::io("create the directory", directory))?;
-    // A relative path of one component has the empty path as its parent.
-    match directory.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => disk::sync_directory(Path::new(".")),
-        // The parent may be a directory that we may use but not read; its owner made it durable.
-        Some(parent) => disk::sync_directory(parent).or_else(|error| match error {
-            StoreError::Io { ref source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                Ok(())
-            }
-            other => Err(other),
-        }),
-        None => Ok(()),
+    // The directory itself may have been created by a process that died before it got here.
+    directory
+        .ancestors()
+        .skip(1)
+        .take(missing.max(1))
+        .try_for_each(sync_ancestor)
+}
+
+fn sync_ancestor(directory: &Path) -> Result<(), StoreError> {
+    // A relative path of one component has the empty path above it.
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    match disk::sync_directory(directory) {
+        // One that we may pass through but not read was there before, made durable by its owner.
+        Err(StoreError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -1,8 +1,10 @@
 //! A blob on its way in.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use peak_oci::{Algorithm, Digest, Hasher};
 use uuid::Uuid;
@@ -12,6 +14,35 @@ use crate::store::{Repository, StoreError, disk};
 /// How much of a file is hashed at a time, in bytes.
 const HASH_BUFFER: usize = 256 * 1024;
 
+/// The number of an upload, which no other upload ever has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadId(Uuid);
+
+/// The text is not the number of an upload as this store writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the number of an upload")]
+pub struct UploadIdError;
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = UploadIdError;
+
+    fn from_str(text: &str) -> Result<Self, UploadIdError> {
+        let id = Self(Uuid::try_parse(text).map_err(|_| UploadIdError)?);
+        // The parser takes several spellings; only the one that is given out is an upload's number.
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(UploadIdError)
+        }
+    }
+}
+
 /// A blob that is being written to a repository.
 ///
 /// Nothing of it is visible before [`finish`](Self::finish) returns; dropping it removes what was
@@ -20,7 +51,7 @@ const HASH_BUFFER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Upload {
     repository: Repository,
-    id: Uuid,
+    id: UploadId,
     file: File,
     path: PathBuf,
     hasher: Hasher,
@@ -32,7 +63,7 @@ pub struct Upload {
 
 impl Upload {
     pub(crate) fn start(repository: Repository, algorithm: Algorithm) -> Result<Self, StoreError> {
-        let id = Uuid::new_v4();
+        let id = UploadId(Uuid::new_v4());
         let path = repository.store().layout().temporary().join(id.to_string());
         let file = File::options()
             .create_new(true)
@@ -54,7 +85,7 @@ impl Upload {
     }
 
     /// Names this upload among all of the process.
-    pub fn id(&self) -> Uuid {
+    pub fn id(&self) -> UploadId {
         self.id
     }
 

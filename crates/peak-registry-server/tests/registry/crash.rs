@@ -104,6 +104,14 @@ fn somebody_elses_directory_is_not_taken() {
 }
 
 #[test]
+fn directories_above_the_store_are_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("state/of/registry")).unwrap();
+    push(&store, "a", b"works");
+    assert_eq!(store.repositories().unwrap(), [name("a")]);
+}
+
+#[test]
 fn a_crash_during_the_first_start_is_no_obstacle() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("lock"), "").unwrap();
@@ -282,6 +290,39 @@ fn an_upload_that_is_dropped_or_cancelled_leaves_nothing() {
     assert!(matches!(error, StoreError::DigestMismatch { .. }));
     assert_eq!(unfinished(directory.path()), 0);
     assert!(!repository.exists().unwrap());
+}
+
+#[test]
+fn an_encoder_can_write_into_an_upload() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let repository = store.repository(&name("a"));
+    let mut upload = repository.new_upload().unwrap();
+    let content = vec![7; 300_000];
+    std::io::copy(&mut content.as_slice(), &mut upload).unwrap();
+    assert_eq!(upload.received(), 300_000);
+    let digest = Digest::sha256_of(&content);
+    upload.finish(&digest).unwrap();
+
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut repository.blob(&digest).unwrap().file, &mut read).unwrap();
+    assert_eq!(read, content);
+    assert!(
+        store
+            .repository(&name("b"))
+            .link_blob_from(&name("a"), &digest)
+            .unwrap()
+    );
+    assert!(
+        !store
+            .repository(&name("b"))
+            .link_blob_from(&name("c"), &digest)
+            .unwrap()
+    );
+    assert_eq!(
+        store.repository(&name("b")).blob_size(&digest).unwrap(),
+        300_000
+    );
 }
 
 #[test]
