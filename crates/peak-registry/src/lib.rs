@@ -1,1 +1,51 @@
 //! Client of OCI and Docker registries.
+//!
+//! [`Registry`] is the client, [`Repository`] one repository of one registry: it gets manifests as the bytes they are,
+//! and is a `Source` of images for `peak-transfer`.
+//!
+//! ```no_run
+//! use peak_oci::{Reference, Source};
+//! use peak_registry::{Credentials, Registry};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::builder()
+//!     .credentials("registry.example", Credentials::new("robot", "secret".into()))
+//!     .build()?;
+//! let reference: Reference = "registry.example/team/app:v1".parse()?;
+//! let repository = registry.repository(&reference);
+//!
+//! let digest = repository.get_manifest_digest(&reference.selector_or_latest()).await?;
+//! let manifest = repository.get_manifest(&digest.into()).await?;
+//! println!("{} {}", manifest.media_type(), manifest.digest());
+//!
+//! // A blob arrives as a stream that goes on by itself when the connection does not last.
+//! if let Some(config) = manifest.value().children().first() {
+//!     let read = repository.blob(config, 0).await?;
+//!     assert_eq!(read.offset, 0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Manifests are verified against the digest by which they are asked for. Blobs are not: they stream through, and
+//! whoever keeps them checks them (`peak-layout` does, before they become visible).
+//!
+//! Registries are spoken to over HTTPS; over plain HTTP only on loopback, or when marked
+//! [`insecure`](RegistryBuilder::insecure). Credentials go to the registry they are for, to the token server that it
+//! names, and nowhere else. Anonymous access, Basic and Bearer tokens are here; reading credentials from the
+//! environment and from Docker's and podman's files, uploads, lists of tags, referrers and deletes are not yet.
+//!
+//! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
+
+mod auth;
+mod blobs;
+mod client;
+mod error;
+mod host;
+mod manifests;
+mod repository;
+
+pub use auth::Credentials;
+pub use client::{Registry, RegistryBuilder};
+pub use error::{Reasons, RegistryError};
+pub use repository::Repository;

@@ -1,0 +1,135 @@
+//! The client: one per program, shared by all registries it talks to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peak_http::Origin;
+use peak_oci::Reference;
+
+use crate::auth::{Credentials, RegistryAuthenticator};
+use crate::host::{self, Host, is_loopback};
+use crate::{RegistryError, Repository};
+
+/// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of OCI and Docker registries. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: peak_http::Client,
+    insecure: BTreeSet<String>,
+}
+
+impl Registry {
+    /// Settings of a new client.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder {
+            credentials: BTreeMap::new(),
+            insecure: BTreeSet::new(),
+            user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            idle_timeout: IDLE_TIMEOUT,
+        }
+    }
+
+    /// The repository that a reference names. Nothing is sent.
+    ///
+    /// The reference's digest or tag is what [`Source::manifest`](peak_oci::Source::manifest) without a selector means.
+    pub fn repository(&self, reference: &Reference) -> Repository {
+        Repository::new(
+            self.inner.client.clone(),
+            Host::new(reference.registry(), &self.inner.insecure),
+            reference.repository().clone(),
+            reference.selector(),
+        )
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Registry")
+            .field("insecure", &self.inner.insecure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Registry`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RegistryBuilder {
+    credentials: BTreeMap<String, Credentials>,
+    insecure: BTreeSet<String>,
+    user_agent: String,
+    idle_timeout: Duration,
+}
+
+impl RegistryBuilder {
+    /// Who we are towards `registry` (`docker.io`, `registry.example:5000`).
+    ///
+    /// Sent to that registry, and to the token server that it names over HTTPS; to nobody else. Never sent in the
+    /// clear, except on loopback and to a registry marked [`insecure`](Self::insecure).
+    pub fn credentials(mut self, registry: &str, credentials: Credentials) -> Self {
+        self.credentials
+            .insert(host::canonical_name(registry), credentials);
+        self
+    }
+
+    /// Speaks plain HTTP to `registry` (`registry.example:5000`). Loopback needs no such mark.
+    pub fn insecure(mut self, registry: &str) -> Self {
+        self.insecure.insert(host::canonical_name(registry));
+        self
+    }
+
+    /// The `User-Agent` of all requests.
+    pub fn user_agent(mut self, user_agent: &str) -> Self {
+        user_agent.clone_into(&mut self.user_agent);
+        self
+    }
+
+    /// For how long a body may send nothing before the download goes on with a new request; 30 seconds by default.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Makes the client. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
+    /// credentials of something that is no registry.
+    pub fn build(self) -> Result<Registry, RegistryError> {
+        let http = || {
+            peak_http::Client::builder()
+                .user_agent(&self.user_agent)
+                .idle_timeout(self.idle_timeout)
+        };
+        let token_client = http().build().map_err(RegistryError::Setup)?;
+        let mut credentials = BTreeMap::new();
+        for (registry, one) in self.credentials {
+            let root = Host::new(&registry, &self.insecure).root()?;
+            // By the choice of scheme above this holds; it is the rule, so it is checked where it matters.
+            let may_see =
+                root.scheme() == "https" || is_loopback(&root) || self.insecure.contains(&registry);
+            if may_see {
+                credentials.extend(Origin::of(&root).map(|origin| (origin, one)));
+            }
+        }
+        let authenticator = Arc::new(RegistryAuthenticator::new(credentials, token_client));
+        let client = http()
+            .authenticator(authenticator)
+            .build()
+            .map_err(RegistryError::Setup)?;
+        Ok(Registry {
+            inner: Arc::new(Inner {
+                client,
+                insecure: self.insecure,
+            }),
+        })
+    }
+}

@@ -1,0 +1,341 @@
+//! What can go wrong with a registry, by outcome.
+
+use std::fmt;
+
+use http::StatusCode;
+use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
+use serde::Deserialize;
+
+/// Longest error body that is read, in bytes.
+pub(crate) const MAX_ERROR_BODY: u64 = 64 * 1024;
+const MAX_ERRORS: usize = 8;
+const MAX_TEXT: usize = 300;
+
+/// An error of a registry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The registry has no such manifest, or no such repository.
+    #[error("{repository} has no manifest `{selector}`{reasons}")]
+    ManifestNotFound {
+        /// Registry and repository.
+        repository: String,
+        /// The tag or digest asked for.
+        selector: String,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// The registry has no such blob in this repository.
+    #[error("{repository} has no blob {digest}{reasons}")]
+    BlobNotFound {
+        /// Registry and repository.
+        repository: String,
+        /// The blob asked for.
+        digest: Digest,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// The registry wants credentials, or refuses the ones it got (401).
+    #[error("{repository} asks for other credentials{reasons}")]
+    Unauthorized {
+        /// Registry and repository.
+        repository: String,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// No token could be had from the server that the registry names.
+    #[error("no credential for {repository} could be had")]
+    NoCredential {
+        /// Registry and repository.
+        repository: String,
+        /// Why not.
+        #[source]
+        source: peak_http::Error,
+    },
+    /// The registry knows who asks and refuses (403).
+    #[error("access to {repository} is denied{reasons}")]
+    Denied {
+        /// Registry and repository.
+        repository: String,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// Too many requests (429), also after waiting as told.
+    #[error("{repository} limits how often it may be asked; try again later{reasons}")]
+    RateLimited {
+        /// Registry and repository.
+        repository: String,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// Any other status that is not success.
+    #[error("{repository} answered {status}{reasons}")]
+    Status {
+        /// Registry and repository.
+        repository: String,
+        /// The status.
+        status: StatusCode,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// The registry's name is no host with an optional port.
+    #[error(
+        "`{registry}` is not the name of a registry; it should be a host with an optional port"
+    )]
+    InvalidRegistry {
+        /// The name.
+        registry: String,
+    },
+    /// Neither the call nor the reference says which image.
+    #[error("{repository} was given without tag or digest; say which image is meant")]
+    NoSelector {
+        /// Registry and repository.
+        repository: String,
+    },
+    /// One type was asked for and another came.
+    #[error("the manifest is of type {actual}, but {expected} was asked for")]
+    ManifestType {
+        /// The type asked for.
+        expected: MediaType,
+        /// The type that came.
+        actual: MediaType,
+    },
+    /// What came is no manifest.
+    #[error("{repository} sent something for `{selector}` that is not a valid manifest")]
+    InvalidManifest {
+        /// Registry and repository.
+        repository: String,
+        /// The tag or digest asked for.
+        selector: String,
+        /// Where and why.
+        #[source]
+        source: ManifestError,
+    },
+    /// Bytes are not what their digest says.
+    #[error("{repository} sent other content than `{selector}`")]
+    Integrity {
+        /// Registry and repository.
+        repository: String,
+        /// What was asked for.
+        selector: String,
+        /// What differs.
+        #[source]
+        source: VerifyError,
+    },
+    /// The registry has a blob of another size than the manifest says.
+    #[error("{repository} has {actual} bytes for blob {digest}, but its manifest says {expected}")]
+    BlobSize {
+        /// Registry and repository.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+        /// The size in the manifest.
+        expected: u64,
+        /// The size the registry has.
+        actual: u64,
+    },
+    /// A blob was dropped so often without progress that asking again has no point.
+    #[error(
+        "blob {digest} from {repository} was cut off at byte {received} again and again; run this again to go on"
+    )]
+    Interrupted {
+        /// Registry and repository.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+        /// How far it came.
+        received: u64,
+        /// The last interruption, where it was more than an early end.
+        #[source]
+        source: Option<Box<RegistryError>>,
+    },
+    /// The answer does not follow the protocol.
+    #[error("the answer of {repository} cannot be used: {reason}")]
+    InvalidResponse {
+        /// Registry and repository.
+        repository: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The HTTP client could not be made with these settings.
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] peak_http::Error),
+    /// The request or its answer did not get through.
+    #[error("the request to {repository} failed")]
+    Transport {
+        /// Registry and repository.
+        repository: String,
+        /// What happened.
+        #[source]
+        source: peak_http::Error,
+    },
+}
+
+impl RegistryError {
+    /// Whether some content was not what its digest or size says.
+    pub fn is_integrity(&self) -> bool {
+        matches!(self, Self::Integrity { .. } | Self::BlobSize { .. })
+    }
+
+    /// Whether the thing asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. }
+        )
+    }
+
+    /// Whether other credentials would be needed.
+    pub fn is_authentication(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized { .. } | Self::NoCredential { .. } | Self::Denied { .. }
+        )
+    }
+
+    /// The codes of the registry's error body, such as `NAME_UNKNOWN`; none where it sent none.
+    pub fn codes(&self) -> Vec<&str> {
+        match self {
+            Self::ManifestNotFound { reasons, .. }
+            | Self::BlobNotFound { reasons, .. }
+            | Self::Unauthorized { reasons, .. }
+            | Self::Denied { reasons, .. }
+            | Self::RateLimited { reasons, .. }
+            | Self::Status { reasons, .. } => {
+                reasons.0.iter().map(|one| one.code.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn kind(&self) -> ContentErrorKind {
+        match self {
+            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => ContentErrorKind::NotFound,
+            Self::Unauthorized { .. } | Self::NoCredential { .. } | Self::Denied { .. } => {
+                ContentErrorKind::Denied
+            }
+            Self::Integrity { .. } | Self::BlobSize { .. } => ContentErrorKind::Integrity,
+            Self::Interrupted { .. } => ContentErrorKind::Interrupted,
+            Self::RateLimited { .. } | Self::Transport { .. } => ContentErrorKind::Network,
+            Self::Status { .. } | Self::Setup(_) => ContentErrorKind::Other,
+            Self::InvalidRegistry { .. }
+            | Self::NoSelector { .. }
+            | Self::ManifestType { .. }
+            | Self::InvalidManifest { .. }
+            | Self::InvalidResponse { .. } => ContentErrorKind::Invalid,
+        }
+    }
+}
+
+impl From<RegistryError> for ContentError {
+    fn from(error: RegistryError) -> Self {
+        let kind = error.kind();
+        let message = match kind {
+            ContentErrorKind::NotFound => "the registry does not have it",
+            ContentErrorKind::Denied => "the registry refuses access",
+            ContentErrorKind::Integrity => "the registry sent wrong content",
+            ContentErrorKind::Interrupted => "the download was cut off",
+            ContentErrorKind::Network => "the registry cannot be reached",
+            _ => "the registry cannot do this",
+        };
+        ContentError::new(kind, message).with_source(error)
+    }
+}
+
+/// What a registry's error body says: its codes and messages, cut to a readable length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(Vec<Reason>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reason {
+    code: String,
+    message: String,
+}
+
+impl Reasons {
+    /// Reads the JSON error body of the distribution specification; anything else is no reason.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            errors: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            #[serde(default)]
+            code: Option<String>,
+            #[serde(default)]
+            message: Option<String>,
+        }
+        let Ok(body) = serde_json::from_slice::<Body>(body) else {
+            return Self::default();
+        };
+        Self(
+            body.errors
+                .into_iter()
+                .take(MAX_ERRORS)
+                .map(|entry| Reason {
+                    code: printable(entry.code.as_deref().unwrap_or("UNKNOWN")),
+                    message: printable(entry.message.as_deref().unwrap_or_default()),
+                })
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Display for Reasons {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, reason) in self.0.iter().enumerate() {
+            let separator = if position == 0 { ": " } else { "; " };
+            write!(formatter, "{separator}{}", reason.code)?;
+            if !reason.message.is_empty() {
+                write!(formatter, " ({})", reason.message)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text from a server, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(MAX_TEXT)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_body_becomes_readable_reasons() {
+        let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"no\u001b[31m such","detail":{}},{"code":"X"},{"detail":null}]}"#;
+        assert_eq!(
+            Reasons::parse(body).to_string(),
+            ": NAME_UNKNOWN (no [31m such); X; UNKNOWN"
+        );
+    }
+
+    #[test]
+    fn other_bodies_give_no_reasons() {
+        for body in ["", "<html>404</html>", "[]", "{}", r#"{"errors":7}"#] {
+            assert_eq!(
+                Reasons::parse(body.as_bytes()),
+                Reasons::default(),
+                "{body}"
+            );
+        }
+        let many = format!(
+            r#"{{"errors":[{}]}}"#,
+            vec![format!(r#"{{"message":"{}"}}"#, "x".repeat(5000)); 50].join(",")
+        );
+        assert!(Reasons::parse(many.as_bytes()).to_string().len() < 3000);
+    }
+}

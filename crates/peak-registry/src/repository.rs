@@ -1,0 +1,193 @@
+//! One repository of one registry.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+use peak_http::{Body, ErrorKind, Operation, Response};
+use peak_oci::{
+    BlobRead, BoxFuture, ContentError, Descriptor, Manifest, Raw, RepositoryName, Selector, Source,
+};
+use url::Url;
+
+use crate::auth::Scope;
+use crate::error::{MAX_ERROR_BODY, Reasons};
+use crate::host::Host;
+use crate::{RegistryError, blobs};
+
+/// One repository of one registry: manifests, and blobs as a [`Source`] of images. Cheap to clone.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: peak_http::Client,
+    host: Host,
+    name: RepositoryName,
+    selector: Option<Selector>,
+}
+
+impl Repository {
+    pub(crate) fn new(
+        client: peak_http::Client,
+        host: Host,
+        name: RepositoryName,
+        selector: Option<Selector>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                client,
+                host,
+                name,
+                selector,
+            }),
+        }
+    }
+
+    /// The registry's name.
+    pub fn registry(&self) -> &str {
+        self.inner.host.name()
+    }
+
+    /// The repository's name within the registry.
+    pub fn name(&self) -> &RepositoryName {
+        &self.inner.name
+    }
+
+    /// The digest or tag of the reference that this was made from.
+    pub fn selector(&self) -> Option<&Selector> {
+        self.inner.selector.as_ref()
+    }
+
+    /// Opens a blob of the repository at a position.
+    ///
+    /// The answer says where it really starts: a registry without ranges starts at 0. Its stream goes on by itself,
+    /// from where it stopped, when a body is dropped, cut short or silent; it ends with an error only when that
+    /// happens again and again without progress. The bytes are **not** yet verified: that is for whoever keeps them.
+    ///
+    /// # Errors
+    /// [`RegistryError::BlobNotFound`], [`BlobSize`](RegistryError::BlobSize) where the registry's blob has not the
+    /// descriptor's size, and whatever a request can meet.
+    pub async fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<BlobRead, RegistryError> {
+        blobs::read::open(self.clone(), descriptor, offset).await
+    }
+
+    /// The URL of something in the repository.
+    pub(crate) fn url(&self, kind: &str, what: &dyn fmt::Display) -> Result<Url, RegistryError> {
+        self.inner.host.url(&self.inner.name, kind, what)
+    }
+
+    /// Sends a request that reads.
+    pub(crate) async fn send(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, RegistryError> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .extension(Operation(operation))
+            .extension(Scope::pull(&self.inner.name))
+            .body(Body::empty())
+            .map_err(|_| RegistryError::InvalidRegistry {
+                registry: self.registry().to_owned(),
+            })?;
+        *request.headers_mut() = headers;
+        self.inner
+            .client
+            .send(request)
+            .await
+            .map_err(|source| self.transport(source))
+    }
+
+    pub(crate) fn transport(&self, source: peak_http::Error) -> RegistryError {
+        let repository = self.to_string();
+        if source.kind() == ErrorKind::Authentication {
+            RegistryError::NoCredential { repository, source }
+        } else {
+            RegistryError::Transport { repository, source }
+        }
+    }
+
+    /// What the registry says in the body of an answer that is no success. No body, no reasons.
+    pub(crate) async fn reasons(response: Response) -> Reasons {
+        match response.bytes(MAX_ERROR_BODY).await {
+            Ok(body) => Reasons::parse(&body),
+            Err(_) => Reasons::default(),
+        }
+    }
+
+    /// The error for a status that means the same for every request.
+    pub(crate) fn refusal(&self, status: StatusCode, reasons: Reasons) -> RegistryError {
+        let repository = self.to_string();
+        match status {
+            StatusCode::UNAUTHORIZED => RegistryError::Unauthorized {
+                repository,
+                reasons,
+            },
+            StatusCode::FORBIDDEN => RegistryError::Denied {
+                repository,
+                reasons,
+            },
+            StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited {
+                repository,
+                reasons,
+            },
+            status => RegistryError::Status {
+                repository,
+                status,
+                reasons,
+            },
+        }
+    }
+}
+
+impl Source for Repository {
+    fn manifest<'a>(
+        &'a self,
+        selector: Option<&'a Selector>,
+    ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>> {
+        Box::pin(async move {
+            let selector =
+                selector
+                    .or(self.selector())
+                    .ok_or_else(|| RegistryError::NoSelector {
+                        repository: self.to_string(),
+                    })?;
+            Ok(self.get_manifest(selector).await?)
+        })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        offset: u64,
+    ) -> BoxFuture<'a, Result<BlobRead, ContentError>> {
+        Box::pin(async move { Ok(self.open_blob(descriptor, offset).await?) })
+    }
+}
+
+/// Registry and repository, as in a reference.
+impl fmt::Display for Repository {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registry(), self.name())
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Repository")
+            .field("registry", &self.registry())
+            .field("name", &self.name())
+            .field("selector", &self.selector())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,12 @@
+//! The client against the embedded registry, and against servers written to misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests may fail them, too"
+)]
+
+mod authentication;
+mod downloads;
+mod embedded;
+mod manifests;
+mod script;

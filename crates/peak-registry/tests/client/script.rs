@@ -1,0 +1,144 @@
+//! A server that answers what a test tells it to, byte by byte.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use peak_oci::{Reference, Selector};
+use peak_registry::{Credentials, Registry, Repository};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// One request as it came: the first line and the headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Request(String);
+
+impl Request {
+    /// `GET /v2/…`
+    pub(crate) fn line(&self) -> &str {
+        self.0.lines().next().unwrap().trim_end_matches(" HTTP/1.1")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.0.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// Where the asked range starts; 0 where none is asked for.
+    pub(crate) fn range_start(&self) -> usize {
+        self.header("range").map_or(0, |range| {
+            let range = range.strip_prefix("bytes=").unwrap();
+            range.strip_suffix('-').unwrap().parse().unwrap()
+        })
+    }
+}
+
+/// A running server. It stops when this is dropped.
+pub(crate) struct Script {
+    pub(crate) address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    _running: JoinSet<()>,
+}
+
+impl Script {
+    /// Answers each request (counted from 0) with the bytes that `answer` gives, then closes the connection.
+    pub(crate) async fn start(
+        answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let seen = Arc::clone(&requests);
+        let answer = Arc::new(answer);
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (connection, _) = listener.accept().await.unwrap();
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                connections.spawn(async move {
+                    serve(connection, &seen, &*answer).await;
+                });
+            }
+        });
+        Self {
+            address,
+            requests,
+            _running: running,
+        }
+    }
+
+    /// What was asked so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub(crate) fn repository(&self) -> Repository {
+        let registry = Registry::builder()
+            .idle_timeout(Duration::from_secs(1))
+            .build();
+        registry.unwrap().repository(&self.reference())
+    }
+
+    pub(crate) fn repository_as(&self, user: &str, secret: &str) -> Repository {
+        let credentials = Credentials::new(user, secret.into());
+        let registry = Registry::builder()
+            .credentials(&self.address.to_string(), credentials)
+            .build();
+        registry.unwrap().repository(&self.reference())
+    }
+
+    fn reference(&self) -> Reference {
+        format!("{}/team/app:v1", self.address).parse().unwrap()
+    }
+}
+
+async fn serve(
+    mut connection: TcpStream,
+    seen: &Mutex<Vec<Request>>,
+    answer: &(dyn Fn(usize, &Request) -> Vec<u8> + Send + Sync),
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match connection.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let request = Request(String::from_utf8(head).unwrap());
+    let number = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(request.clone());
+        seen.len() - 1
+    };
+    // The client may have gone; then there is nobody to tell.
+    let _ = connection.write_all(&answer(number, &request)).await;
+    let _ = connection.shutdown().await;
+}
+
+/// A whole answer.
+pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let length = body.len().to_string();
+    let mut all = vec![("content-length", length.as_str())];
+    all.extend_from_slice(headers);
+    with_headers(status, &all, body)
+}
+
+/// An answer with exactly these headers.
+pub(crate) fn with_headers(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
+    for &(name, value) in headers {
+        text.extend([name, ": ", value, "\r\n"]);
+    }
+    text.push_str("\r\n");
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub(crate) fn tag(text: &str) -> Selector {
+    Selector::Tag(text.parse().unwrap())
+}
