@@ -1,0 +1,371 @@
+//! What can go wrong between asking the platform and having its answer.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+/// Why an operation has no answer.
+///
+/// The statuses have the names that the platform's clients know them by (`spec/peak-api.md`,
+/// "Errors").
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// 400: the parameters are not what the operation takes.
+    #[error("bad request: {0}")]
+    BadRequest(Box<StatusError>),
+    /// 401: no token, or not a valid one.
+    #[error(
+        "not authenticated: {0}; check the token in PEAK_AUTH_TOKEN and the stage it belongs to"
+    )]
+    Unauthorized(Box<StatusError>),
+    /// 403: the token's owner may not do this.
+    #[error("not allowed: {0}")]
+    Forbidden(Box<StatusError>),
+    /// 404: there is no such thing.
+    #[error("not found: {0}")]
+    NotFound(Box<StatusError>),
+    /// 409: it is there already, or in use.
+    #[error("conflict: {0}")]
+    Conflict(Box<StatusError>),
+    /// 413: the artifact is larger than the platform takes.
+    #[error(
+        "too large: {0}; preview what is packed with a dry run, and exclude files with an ignore file"
+    )]
+    PayloadTooLarge(Box<StatusError>),
+    /// 422: the parameters have the right form but not the right meaning.
+    #[error("cannot be processed: {0}")]
+    UnprocessableEntity(Box<StatusError>),
+    /// 429: the platform asks for fewer requests, even after all retries.
+    #[error("too many requests: {0}; try again later")]
+    TooManyRequests(Box<StatusError>),
+    /// 500: something failed on the platform, even after all retries.
+    #[error("the platform failed: {0}")]
+    InternalServerError(Box<StatusError>),
+    /// Any other status that is not a success.
+    #[error("unexpected status: {0}")]
+    Status(Box<StatusError>),
+    /// The parameters cannot be sent at all; nothing was.
+    #[error("the request cannot be made: {message}")]
+    InvalidRequest {
+        /// Why.
+        message: String,
+    },
+    /// The request or its answer was lost on the way, or the answer is not what it should be.
+    #[error("no usable answer to {method} {url}")]
+    Http {
+        /// The method of the request.
+        method: Method,
+        /// Its URL, without secrets.
+        url: String,
+        /// What happened.
+        #[source]
+        source: peak_http::Error,
+    },
+    /// A list that does not end.
+    #[error("the list has more than {limit} pages; narrow the search")]
+    TooManyPages {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Error {
+    /// The error for an answer with a status that is not a success.
+    pub(crate) fn of_status(error: StatusError) -> Self {
+        let named = match error.status.as_u16() {
+            400 => Self::BadRequest,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            409 => Self::Conflict,
+            413 => Self::PayloadTooLarge,
+            422 => Self::UnprocessableEntity,
+            429 => Self::TooManyRequests,
+            500 => Self::InternalServerError,
+            _ => Self::Status,
+        };
+        named(Box::new(error))
+    }
+
+    /// What the platform said, if it answered with a status that is not a success.
+    pub fn status_error(&self) -> Option<&StatusError> {
+        match self {
+            Self::BadRequest(error)
+            | Self::Unauthorized(error)
+            | Self::Forbidden(error)
+            | Self::NotFound(error)
+            | Self::Conflict(error)
+            | Self::PayloadTooLarge(error)
+            | Self::UnprocessableEntity(error)
+            | Self::TooManyRequests(error)
+            | Self::InternalServerError(error)
+            | Self::Status(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The status of the answer, if it was not a success.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status_error().map(StatusError::status)
+    }
+
+    /// Whether what was asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+
+    /// Whether the caller is not known or not allowed.
+    pub fn is_auth(&self) -> bool {
+        matches!(self, Self::Unauthorized(_) | Self::Forbidden(_))
+    }
+
+    /// Whether time ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Http { source, .. } if source.is_timeout())
+    }
+}
+
+/// An answer with a status that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusError {
+    status: StatusCode,
+    method: Method,
+    url: String,
+    request_id: Option<String>,
+    message: String,
+}
+
+impl StatusError {
+    /// Most bytes of an answer's body that are read for its message.
+    pub(crate) const MAX_BODY_SIZE: usize = 64 * 1024;
+
+    pub(crate) fn new(
+        status: StatusCode,
+        method: Method,
+        url: String,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Self {
+        Self {
+            status,
+            method,
+            url,
+            request_id: request_id(headers),
+            message: message(body).unwrap_or_default(),
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The method of the request.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The URL that answered, without secrets.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What to give the platform's support to find the request by, if the answer had it.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// What the body says; empty if it says nothing. Without control characters and of bounded
+    /// length.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.message.is_empty() {
+            write!(formatter, "{} ", self.message)?;
+        }
+        write!(
+            formatter,
+            "({} from {} {}",
+            self.status.as_u16(),
+            self.method,
+            self.url
+        )?;
+        if let Some(request_id) = &self.request_id {
+            write!(formatter, ", request id {request_id}")?;
+        }
+        formatter.write_str(")")
+    }
+}
+
+/// The headers in which gateways give a request its name, most telling first.
+const REQUEST_ID_HEADERS: [&str; 5] = [
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "x-amz-apigw-id",
+    "x-correlation-id",
+];
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    REQUEST_ID_HEADERS
+        .iter()
+        .filter_map(|name| headers.get(*name)?.to_str().ok())
+        .find(|text| !text.is_empty())
+        .map(|text| one_line(text, 128))
+}
+
+/// Most characters of a message that an error keeps.
+const MAX_MESSAGE_LENGTH: usize = 2000;
+
+/// What a body says: the platform's `{"detail": …}`, other JSON, plain text, or a proxy's page.
+fn message(body: &[u8]) -> Option<String> {
+    let text = if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        message_of_json(&value)?
+    } else {
+        let text = String::from_utf8_lossy(body);
+        if is_html(&text) {
+            format!("a web page: {}", title(&text).unwrap_or("without a title"))
+        } else {
+            text.into_owned()
+        }
+    };
+    let text = one_line(&text, MAX_MESSAGE_LENGTH);
+    (!text.is_empty()).then_some(text)
+}
+
+fn message_of_json(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Object(fields) => ["detail", "message", "error", "title"]
+            .iter()
+            .find_map(|key| message_of_json(fields.get(*key)?))
+            .or_else(|| (!fields.is_empty()).then(|| value.to_string())),
+        other => Some(other.to_string()),
+    }
+}
+
+fn is_html(text: &str) -> bool {
+    let start: String = text.trim_start().chars().take(15).collect();
+    let start = start.to_ascii_lowercase();
+    start.starts_with("<!doctype html") || start.starts_with("<html")
+}
+
+fn title(page: &str) -> Option<&str> {
+    // ASCII lower case keeps every byte where it is.
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title>")? + "<title>".len();
+    let length = lower.get(start..)?.find("</title>")?;
+    page.get(start..start + length)
+}
+
+/// The text with every run of white space and control characters as one space, cut at a length.
+fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::new();
+    let words = text
+        .split(|character: char| character.is_whitespace() || character.is_control())
+        .filter(|word| !word.is_empty());
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if let Some((cut, _)) = line.char_indices().nth(limit) {
+            line.truncate(cut);
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_in_whatever_the_body_is() {
+        let cases: [(&str, Option<&str>); 12] = [
+            (r#"{"detail": "Image not found"}"#, Some("Image not found")),
+            (r#"{"detail": null, "message": "no"}"#, Some("no")),
+            (r#"{"error": {"message": "deep"}}"#, Some("deep")),
+            (
+                r#"{"detail": [{"loc": ["body"], "msg": "required"}]}"#,
+                Some(r#"[{"loc":["body"],"msg":"required"}]"#),
+            ),
+            (r#"{"code": 7}"#, Some(r#"{"code":7}"#)),
+            (r#""just text""#, Some("just text")),
+            ("plain\r\n  text\u{1b}[2J\n", Some("plain text [2J")),
+            (
+                "<!DOCTYPE html><html><TITLE>502 Bad\nGateway</title>…",
+                Some("a web page: 502 Bad Gateway"),
+            ),
+            ("<html>", Some("a web page: without a title")),
+            ("{}", None),
+            ("null", None),
+            ("", None),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(message(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+        assert_eq!(message(b"\xff\xfe").as_deref(), Some("\u{fffd}\u{fffd}"));
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let text = message("é".repeat(30_000).as_bytes()).unwrap();
+        assert_eq!(text.chars().count(), MAX_MESSAGE_LENGTH + 1);
+        let text = message("é ".repeat(30_000).as_bytes()).unwrap();
+        assert_eq!(text.chars().count(), MAX_MESSAGE_LENGTH + 1);
+    }
+
+    fn error(status: u16) -> Error {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", "abc-1".parse().unwrap());
+        Error::of_status(StatusError::new(
+            StatusCode::from_u16(status).unwrap(),
+            Method::POST,
+            "https://service.peak.ai/x".to_owned(),
+            &headers,
+            &Bytes::from_static(br#"{"detail": "because"}"#),
+        ))
+    }
+
+    #[test]
+    fn each_status_has_its_name() {
+        let names = [
+            (400, "BadRequest"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, "NotFound"),
+            (409, "Conflict"),
+            (413, "PayloadTooLarge"),
+            (422, "UnprocessableEntity"),
+            (429, "TooManyRequests"),
+            (500, "InternalServerError"),
+            (418, "Status"),
+            (502, "Status"),
+        ];
+        for (status, name) in names {
+            let error = error(status);
+            assert!(format!("{error:?}").starts_with(&format!("{name}(")));
+            assert_eq!(error.status().unwrap().as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_happened_to_what() {
+        assert_eq!(
+            error(404).to_string(),
+            "not found: because (404 from POST https://service.peak.ai/x, request id abc-1)"
+        );
+        assert!(error(413).to_string().contains("dry run"));
+    }
+}
