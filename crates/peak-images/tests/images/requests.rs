@@ -1,0 +1,215 @@
+//! What each operation sends.
+
+use http_body_util::BodyExt;
+use peak_images::models::{
+    AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope,
+};
+use peak_images::operations::{
+    BuildLogsPage, CreateVersionOf, DescribeImage, DescribeVersion, ImagesPage, UpdateVersionOf,
+    VersionsPage,
+};
+use peak_images::{
+    Artifact, Build, CreateImage, CreateVersion, Dockerfile, Github, ListImageVersions, ListImages,
+    UpdateVersion, Upload,
+};
+use peak_platform::{Endpoint, Operation};
+
+use crate::mock::Asked;
+
+async fn asked(operation: &impl Operation) -> Asked {
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    let request = operation.request(&endpoint).unwrap();
+    assert_eq!(request.uri().host(), Some("service.peak.ai"));
+    Asked::of(request).await
+}
+
+async fn line(operation: &impl Operation) -> String {
+    asked(operation).await.line()
+}
+
+fn parts(parts: &[(String, String)]) -> Vec<(&str, &str)> {
+    parts
+        .iter()
+        .map(|(head, content)| (head.as_str(), content.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn reading_operations() {
+    let (image, version, build) = (Id::from(17), Id::from("101"), Id::from("mock:21/98"));
+    assert_eq!(
+        line(&DescribeImage { image: &image }).await,
+        "GET /image-management/api/v2/images/17?"
+    );
+    let describe = DescribeVersion {
+        image: &image,
+        version: &version,
+    };
+    assert_eq!(
+        line(&describe).await,
+        "GET /image-management/api/v2/images/17/versions/101?"
+    );
+    let mut logs = BuildLogsPage {
+        image: &image,
+        build: &build,
+        next_token: None,
+    };
+    assert_eq!(
+        line(&logs).await,
+        "GET /image-management/api/v2/images/17/builds/mock:21%2F98/logs?"
+    );
+    logs.next_token = Some("f/1 2");
+    assert_eq!(asked(&logs).await.parameter("nextToken"), Some("f/1 2"));
+}
+
+#[tokio::test]
+async fn lists_send_what_was_asked_for_and_nothing_else() {
+    let all = ListImages::new();
+    let page = ImagesPage {
+        list: &all,
+        number: None,
+    };
+    assert_eq!(line(&page).await, "GET /image-management/api/v2/images/?");
+    let some = ListImages::new()
+        .page_size(25)
+        .name("hello")
+        .status(ImageStatus::Ready)
+        .status(ImageStatus::InUse)
+        .scope(Scope::Custom)
+        .last_build_status(BuildStatus::Failed)
+        .tag("a b");
+    let page = ImagesPage {
+        list: &some,
+        number: Some(3),
+    };
+    assert_eq!(
+        line(&page).await,
+        "GET /image-management/api/v2/images/?pageSize=25&pageNumber=3&searchTerm=hello\
+         &status=ready&status=in-use&scope=custom&lastBuildStatus=failed&tags=a b"
+    );
+    let versions = ListImageVersions::new()
+        .page_size(1)
+        .version("1.0")
+        .status(ImageStatus::NotReady)
+        .last_build_status(BuildStatus::Unknown("queued".to_owned()))
+        .tag("t");
+    let page = VersionsPage {
+        image: &Id::from(17),
+        list: &versions,
+        number: Some(2),
+    };
+    assert_eq!(
+        line(&page).await,
+        "GET /image-management/api/v2/images/17/versions?pageSize=1&pageNumber=2&searchTerm=1.0\
+         &status=not-ready&lastBuildStatus=queued&tags=t"
+    );
+}
+
+#[tokio::test]
+async fn creating_an_image_from_an_upload() {
+    let place = tempfile::tempdir().unwrap();
+    let zip = place.path().join("any name.zip");
+    std::fs::write(&zip, "zip bytes").unwrap();
+    let upload = Upload::new(Artifact::file(&zip).unwrap())
+        .dockerfile_path("web/Dockerfile")
+        .context("web");
+    let build = Build::new(upload)
+        .use_cache(false)
+        .argument("GREETING", "hello")
+        .secret("pypi");
+    let image = CreateImage::new("hello-web", ImageType::Webapp, build)
+        .version("1.2.0")
+        .description("\"quoted\"\nlines")
+        .autodeploy(AutodeployResource::new(29, EntityType::Webapp));
+    let asked = asked(&image).await;
+    assert_eq!(asked.line(), "POST /image-management/api/v2/images/?");
+    assert_eq!(
+        parts(&asked.parts()),
+        [
+            (
+                "name=\"autodeployResources\"",
+                r#"[{"entityId":29,"entityType":"webapp"}]"#
+            ),
+            (
+                "name=\"buildDetails\"",
+                r#"{"buildArguments":[{"name":"GREETING","value":"hello"}],"context":"web","dockerfilePath":"web/Dockerfile","secrets":["pypi"],"source":"upload","useCache":false}"#
+            ),
+            ("name=\"description\"", "\"quoted\"\nlines"),
+            ("name=\"name\"", "hello-web"),
+            ("name=\"type\"", "webapp"),
+            ("name=\"version\"", "1.2.0"),
+            (
+                "name=\"artifact\"; filename=\"artifact.zip\"; Content-Type: application/zip",
+                "zip bytes"
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn creating_a_version_sends_neither_name_nor_type() {
+    let version = CreateVersion::new(Dockerfile::new("FROM scratch\n")).version("2");
+    let operation = CreateVersionOf {
+        image: &Id::from(17),
+        version: &version,
+    };
+    let asked = asked(&operation).await;
+    assert_eq!(
+        asked.line(),
+        "POST /image-management/api/v2/images/17/versions?"
+    );
+    assert_eq!(
+        parts(&asked.parts()),
+        [
+            (
+                "name=\"buildDetails\"",
+                r#"{"dockerfile":"FROM scratch\n","source":"dockerfile"}"#
+            ),
+            ("name=\"version\"", "2"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn updating_a_version_sends_only_what_changes() {
+    let operation = |update| async move {
+        asked(&UpdateVersionOf {
+            image: &Id::from(17),
+            version: &Id::from(101),
+            update: &update,
+        })
+        .await
+    };
+    let update = operation(UpdateVersion::new().description("new")).await;
+    assert_eq!(
+        update.line(),
+        "PATCH /image-management/api/v2/images/17/versions/101?"
+    );
+    assert_eq!(parts(&update.parts()), [("name=\"description\"", "new")]);
+
+    let github = Github::new("https://github.com/example/hello", "main").token("s3cret");
+    let update = UpdateVersion::new().build(github);
+    assert!(!format!("{update:?}").contains("s3cret"));
+    let update = operation(update).await;
+    assert_eq!(
+        parts(&update.parts()),
+        [(
+            "name=\"buildDetails\"",
+            r#"{"branch":"main","repository":"https://github.com/example/hello","source":"github","token":"s3cret"}"#
+        )]
+    );
+}
+
+#[tokio::test]
+async fn the_same_value_makes_the_same_request_again() {
+    let image = CreateImage::new("a", ImageType::Api, Dockerfile::new("FROM scratch"));
+    let (first, second) = (asked(&image).await, asked(&image).await);
+    assert_eq!(first.parts(), second.parts());
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    let body = image.request(&endpoint).unwrap().into_body();
+    let length = body.len().unwrap();
+    assert_eq!(
+        body.collect().await.unwrap().to_bytes().len() as u64,
+        length
+    );
+}
