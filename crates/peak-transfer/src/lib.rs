@@ -1,1 +1,44 @@
 //! Moves images from any source to any destination: streamed, verified, several blobs at once.
+//!
+//! The ends implement the content traits of `peak-oci`; this crate knows nothing else of them. [`copy`] reads all
+//! manifests first, then moves the blobs that the destination lacks, each once, then writes the manifests, the root
+//! last: only then does the image become visible. Memory is bounded by the number of blobs at once, never by their
+//! size.
+//!
+//! ```no_run
+//! use peak_registry::Registry;
+//! use peak_transfer::{CopyOptions, Event, Target, copy};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::builder().build()?;
+//! let from: Target = "docker://registry.example/team/app:v1".parse()?;
+//! let to: Target = "oci:target/app:v1".parse()?;
+//!
+//! let (sink, placement) = to.open_sink()?;
+//! let (source, selector) = from.open_source(&registry)?;
+//! let options = CopyOptions::new().progress(|event| {
+//!     if let Event::Finished { digest, .. } = event {
+//!         tracing::info!(%digest, "a blob is in its place");
+//!     }
+//! });
+//! let report = copy(source.as_ref(), selector.as_ref(), &sink, placement, &options).await?;
+//! assert_eq!(report.blobs_skipped, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does). Not here yet:
+//! picking platforms, taking signatures along, resuming half a blob across processes, destinations other than a
+//! layout directory.
+
+mod copy;
+mod error;
+mod plan;
+mod progress;
+mod schedule;
+mod target;
+
+pub use copy::{CopyOptions, CopyReport, copy};
+pub use error::TransferError;
+pub use progress::Event;
+pub use target::{Target, TargetError};

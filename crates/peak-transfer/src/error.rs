@@ -1,0 +1,111 @@
+//! What can stop a transfer, by which end is to blame.
+
+use peak_oci::{ContentError, ContentErrorKind, Digest};
+
+/// Why a transfer did not finish. The destination shows what it showed before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The source failed.
+    #[error("cannot read {what} from the source")]
+    Source {
+        /// Blob, manifest or image, as people call it.
+        what: String,
+        /// What the source said.
+        #[source]
+        source: ContentError,
+    },
+    /// The destination failed.
+    #[error("cannot write {what} to the destination")]
+    Destination {
+        /// Blob or manifest, as people call it.
+        what: String,
+        /// What the destination said.
+        #[source]
+        source: ContentError,
+    },
+    /// Content is not what its digest or size says. What was written of it is removed.
+    #[error("the content of {what} is not what its digest or size says")]
+    Integrity {
+        /// Blob or manifest, with its digest.
+        what: String,
+        /// What differs.
+        #[source]
+        source: ContentError,
+    },
+    /// A manifest has another size than the index that points to it says.
+    #[error(
+        "manifest {digest} has {actual} bytes, but the index that points to it says {expected}"
+    )]
+    ManifestSize {
+        /// The manifest.
+        digest: Digest,
+        /// The size in the index.
+        expected: u64,
+        /// The size it has.
+        actual: u64,
+    },
+    /// Two descriptors of one blob contradict each other.
+    #[error("blob {digest} is said to have {first} bytes in one place and {second} in another")]
+    ConflictingSizes {
+        /// The blob.
+        digest: Digest,
+        /// One size.
+        first: u64,
+        /// The other.
+        second: u64,
+    },
+    /// Indexes that point to indexes that point to indexes.
+    #[error("the index is nested more than {limit} levels deep")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More manifests than any image has.
+    #[error("the image has more than {limit_bytes} bytes of manifests")]
+    TooLarge {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+}
+
+impl TransferError {
+    /// Whether content was not what its digest or size says.
+    pub fn is_integrity(&self) -> bool {
+        matches!(
+            self,
+            Self::Integrity { .. } | Self::ManifestSize { .. } | Self::ConflictingSizes { .. }
+        )
+    }
+
+    /// Whether the destination is at fault: full, not writable, refused.
+    pub fn is_destination(&self) -> bool {
+        matches!(self, Self::Destination { .. })
+    }
+
+    /// The outcome, where one of the ends reported it.
+    pub fn kind(&self) -> Option<ContentErrorKind> {
+        match self {
+            Self::Source { source, .. }
+            | Self::Destination { source, .. }
+            | Self::Integrity { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn reading(what: String, source: ContentError) -> Self {
+        if source.kind() == ContentErrorKind::Integrity {
+            Self::Integrity { what, source }
+        } else {
+            Self::Source { what, source }
+        }
+    }
+
+    pub(crate) fn writing(what: String, source: ContentError) -> Self {
+        if source.kind() == ContentErrorKind::Integrity {
+            Self::Integrity { what, source }
+        } else {
+            Self::Destination { what, source }
+        }
+    }
+}
