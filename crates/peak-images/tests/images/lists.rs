@@ -122,3 +122,21 @@ async fn a_refusal_has_its_name_and_says_what_it_is_about() {
     let items: Vec<_> = images.list_images(ListImages::new()).collect().await;
     assert!(matches!(items.as_slice(), [Err(Error::Platform(_))]));
 }
+
+#[tokio::test]
+async fn operations_can_run_on_any_thread() {
+    let (images, _) = platform(|_| (404, json!({})));
+    let image = peak_images::CreateImage::new(
+        "web",
+        ImageType::Webapp,
+        peak_images::Dockerfile::new("FROM scratch"),
+    );
+    let task = tokio::spawn(async move {
+        let made = images.create_or_update_image_version(&image).await;
+        let id = Id::from(1);
+        let options = peak_images::FollowOptions::new();
+        let ended = images.wait_for_build(&id, &id, options).await;
+        (made.is_err(), ended.is_err())
+    });
+    assert_eq!(task.await.unwrap(), (true, true));
+}
