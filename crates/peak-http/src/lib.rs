@@ -68,6 +68,7 @@ pub mod redact;
 mod request;
 mod response;
 mod retry;
+mod retry_budget;
 mod tls;
 mod transport;
 

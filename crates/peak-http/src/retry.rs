@@ -77,6 +77,9 @@ pub fn decide(outcome: Outcome, idempotency: Idempotency, replayable: bool) -> D
 ///
 /// Waits double from `first_wait` up to `longest_wait`; each is a random part of that (full jitter). Where the server
 /// names a time (`Retry-After`), that is waited instead, up to `longest_told_wait`.
+///
+/// Beside that, each client keeps a budget per server: when very many requests to it fail, retries stop until some
+/// go through again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {

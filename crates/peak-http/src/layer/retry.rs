@@ -1,23 +1,27 @@
 //! The one loop that sends requests again. The rules are in `retry.rs`.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::Request;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
-use tracing::{Span, debug};
+use tracing::debug;
 
 use super::deadline::ExpiresAt;
+use super::span::SpanOfOperation;
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
-use crate::request::Idempotency;
+use crate::origin::Origin;
+use crate::request::{self, Idempotency};
 use crate::retry::{Decision, Outcome, RetryPolicy, decide, retry_after};
+use crate::retry_budget::RetryBudget;
 
 #[derive(Clone)]
 pub(crate) struct Retry<S> {
     inner: S,
     policy: Arc<RetryPolicy>,
+    budget: Arc<RetryBudget>,
 }
 
 impl<S: HttpService> Retry<S> {
@@ -25,10 +29,12 @@ impl<S: HttpService> Retry<S> {
         Self {
             inner,
             policy: Arc::new(policy),
+            budget: Arc::default(),
         }
     }
 
     async fn run(self, request: Request<Body>) -> HttpResult {
+        let origin = Origin::of(&*request::target(request.extensions())?);
         let (parts, mut body) = request.into_parts();
         let idempotency = parts
             .extensions
@@ -44,6 +50,12 @@ impl<S: HttpService> Retry<S> {
             let result = self.inner.clone().oneshot(attempt).await;
 
             let (outcome, told) = judge(&result);
+            if outcome == Outcome::Final && result.is_ok() {
+                if let Some(origin) = &origin {
+                    self.budget.earn(origin);
+                }
+                return result;
+            }
             let Some(spare) = spare.filter(|_| retry < self.policy.retries) else {
                 return result;
             };
@@ -57,9 +69,21 @@ impl<S: HttpService> Retry<S> {
             if in_vain || next.duration_since(started) > self.policy.time_budget {
                 return result;
             }
+            // A server that says when to come back is not stormed by doing so.
+            let free = told.is_some();
+            if !free
+                && !origin
+                    .as_ref()
+                    .is_none_or(|origin| self.budget.spend(origin))
+            {
+                debug!("the request is not sent again, since too many to this server failed");
+                return result;
+            }
             drop(result);
             retry += 1;
-            Span::current().record("http.request.resend_count", retry);
+            if let Some(SpanOfOperation(span)) = parts.extensions.get() {
+                span.record("http.request.resend_count", retry);
+            }
             debug!(
                 retry,
                 ?outcome,
@@ -74,7 +98,7 @@ impl<S: HttpService> Retry<S> {
 
 layer_service!(Retry);
 
-fn judge(result: &HttpResult) -> (Outcome, Option<std::time::Duration>) {
+fn judge(result: &HttpResult) -> (Outcome, Option<Duration>) {
     match result {
         Ok(response) => {
             let outcome = Outcome::of_status(response.status());

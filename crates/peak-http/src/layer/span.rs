@@ -10,6 +10,10 @@ use crate::body::Body;
 use crate::redact;
 use crate::request::{self, Operation};
 
+/// The span of the operation a request belongs to, for what inner layers have to record on it.
+#[derive(Debug, Clone)]
+pub(crate) struct SpanOfOperation(pub(crate) Span);
+
 /// The outermost layer.
 #[derive(Clone)]
 pub(crate) struct OperationSpan<S> {
@@ -21,8 +25,11 @@ impl<S: HttpService> OperationSpan<S> {
         Self { inner }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
+    async fn run(self, mut request: Request<Body>) -> HttpResult {
         let span = open(&request);
+        request
+            .extensions_mut()
+            .insert(SpanOfOperation(span.clone()));
         let result = self.inner.oneshot(request).instrument(span.clone()).await;
         match &result {
             Ok(response) => {

@@ -1,0 +1,130 @@
+//! Connecting, and what breaks afterwards.
+
+use std::net::TcpListener;
+
+use http::Request;
+use peak_http::{Body, Client, Error, ErrorKind, RequestBuilderExt as _, RetryPolicy};
+
+use crate::server::{Server, Step, quick};
+
+async fn fails(client: &Client, request: Request<Body>) -> Error {
+    client.send(request).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn every_request_names_the_sdk_unless_told_otherwise() {
+    let server = Server::play([Step::ok(""), Step::ok(""), Step::ok("")]).await;
+    let named = quick().user_agent("other/1").build().unwrap();
+    for (client, own) in [
+        (&quick().build().unwrap(), None),
+        (&named, None),
+        (&named, Some("mine/2")),
+    ] {
+        let mut request = Request::get(server.url("/a?b=c")).without_body().unwrap();
+        if let Some(own) = own {
+            request
+                .headers_mut()
+                .insert("user-agent", own.parse().unwrap());
+        }
+        client.send(request).await.unwrap();
+    }
+    let recorded = server.recorded();
+    let agents: Vec<_> = recorded
+        .iter()
+        .map(|request| request.header("user-agent").unwrap())
+        .collect();
+    let default = concat!("peak-sdk-rust/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(agents, [default, "other/1", "mine/2"]);
+    assert_eq!(recorded[0].line(), "GET /a?b=c HTTP/1.1");
+    assert_eq!(recorded[0].header("content-length"), None);
+
+    let error = Client::builder().user_agent("a\nb").build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_that_nothing_was_sent() {
+    // Bound and let go, so that nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let request = Request::post(format!("http://{address}/?key=secret"))
+        .with_body("x")
+        .unwrap();
+    let error = fails(&quick().build().unwrap(), request).await;
+    assert!(error.is_connect() && error.is_transient() && !error.may_have_been_sent());
+    assert!(!error.is_timeout());
+    assert_eq!(
+        error.url(),
+        Some(&*format!("http://{address}/?key=REDACTED"))
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_a_connect_error() {
+    let request = Request::get("http://does-not-exist.invalid/")
+        .without_body()
+        .unwrap();
+    let error = fails(&quick().build().unwrap(), request).await;
+    assert!(error.is_connect(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_tried_again_only_if_that_does_no_harm() {
+    for step in [
+        Step::HangUpAfterRequest,
+        Step::Answer("HTTP/1.1 200 ".into()),
+    ] {
+        let server = Server::play([step.clone(), Step::ok("second")]).await;
+        let client = quick().build().unwrap();
+        let request = Request::post(server.url("/")).with_body("x").unwrap();
+        let error = fails(&client, request).await;
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error:?}");
+        assert!(error.is_transient() && error.may_have_been_sent());
+        assert_eq!(server.recorded().len(), 1);
+
+        let server = Server::play([step, Step::ok("second")]).await;
+        let request = Request::get(server.url("/")).without_body().unwrap();
+        let response = client.send(request).await.unwrap();
+        assert_eq!(response.text(10).await.unwrap(), "second");
+    }
+}
+
+#[tokio::test]
+async fn a_get_survives_a_server_that_closes_before_reading() {
+    let server = Server::play([Step::HangUp, Step::HangUp, Step::ok("third")]).await;
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    let response = quick().build().unwrap().send(request).await.unwrap();
+    assert_eq!(response.text(10).await.unwrap(), "third");
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_an_error() {
+    let server = Server::play([Step::Answer("SSH-2.0-OpenSSH_9.2\r\n".into())]).await;
+    let client = quick().retry(RetryPolicy::never()).build().unwrap();
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    assert_eq!(fails(&client, request).await.kind(), ErrorKind::Transport);
+}
+
+#[tokio::test]
+async fn any_status_is_a_response() {
+    let server = Server::play([Step::status(404, &["X-Request-Id: 7"], "{}")]).await;
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    let response = quick().build().unwrap().send(request).await.unwrap();
+    assert_eq!(response.status(), 404);
+    assert_eq!(response.headers()["x-request-id"], "7");
+    assert_eq!(response.url().as_str(), server.url("/"));
+    assert_eq!(response.content_length(), Some(2));
+}
+
+#[tokio::test]
+async fn only_http_urls_are_requested() {
+    let client = quick().build().unwrap();
+    for url in ["ftp://127.0.0.1/", "/path", "http://user:word@127.0.0.1/"] {
+        let request = Request::get(url).without_body().unwrap();
+        let error = fails(&client, request).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{url}");
+        assert!(!error.may_have_been_sent());
+    }
+}

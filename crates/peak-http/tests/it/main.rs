@@ -1,0 +1,19 @@
+//! The client as its users see it: over real sockets to a server that misbehaves on purpose, and over mocks with a
+//! paused clock where waiting is involved.
+
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod redirects;
+#[cfg(test)]
+mod retries;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod timeouts;
+#[cfg(test)]
+mod tls;

@@ -1,0 +1,159 @@
+//! Redirects: where they lead, and what goes along.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Request};
+use peak_http::{Body, BoxError, Client, Error, ErrorKind, RequestBuilderExt as _, Response};
+
+use crate::server::{Server, Step, quick};
+
+fn to(status: u16, location: &str) -> Step {
+    Step::status(status, &[&format!("Location: {location}")], "")
+}
+
+async fn get(client: &Client, url: String) -> Result<Response, Error> {
+    client.send(Request::get(url).without_body().unwrap()).await
+}
+
+#[tokio::test]
+async fn credentials_stay_at_their_origin_for_good() {
+    let (first, second) = (Server::bind().await, Server::bind().await);
+    let (back, there) = (first.url("/back"), second.url("/there"));
+    let first = first.play([to(307, "/same"), to(302, &there), Step::ok("home")]);
+    let second = second.play([to(307, &back)]);
+
+    let mut secret = HeaderValue::from_static("key");
+    secret.set_sensitive(true);
+    let request = Request::get(first.url("/start"))
+        .header("authorization", "Bearer secret")
+        .header("cookie", "session=secret")
+        .header("proxy-authorization", "Basic secret")
+        .header("x-api-key", secret)
+        .header("accept", "text/plain")
+        .without_body()
+        .unwrap();
+    let response = quick().build().unwrap().send(request).await.unwrap();
+    assert_eq!(response.url().as_str(), back);
+
+    let (at_first, at_second) = (first.recorded(), second.recorded());
+    let secrets = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+    ];
+    // Before the origin changed they go along; afterwards never, also not back home.
+    for (request, expected) in [
+        (&at_first[0], true),
+        (&at_first[1], true),
+        (&at_second[0], false),
+        (&at_first[2], false),
+    ] {
+        for name in secrets {
+            assert_eq!(
+                request.header(name).is_some(),
+                expected,
+                "{name} {}",
+                request.head
+            );
+        }
+        assert_eq!(request.header("accept"), Some("text/plain"));
+    }
+    assert_eq!(at_second[0].header("host"), there.split('/').nth(2));
+}
+
+#[tokio::test]
+async fn the_body_goes_along_where_the_method_stays() {
+    let server = Server::play([to(308, "/b"), to(307, "/c"), Step::ok("")]).await;
+    let client = quick().build().unwrap();
+    let request = Request::put(server.url("/a")).with_body("content").unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 200);
+    let recorded = server.recorded();
+    assert_eq!(recorded.len(), 3);
+    for (request, path) in recorded.iter().zip(["/a", "/b", "/c"]) {
+        assert_eq!(request.line(), format!("PUT {path} HTTP/1.1"));
+        assert_eq!(request.body, b"content");
+    }
+
+    let server = Server::play([to(307, "/b"), Step::ok("")]).await;
+    let once = stream::iter([Ok::<_, BoxError>(Bytes::from("x"))]);
+    let request = Request::put(server.url("/"))
+        .with_body(Body::stream(once))
+        .unwrap();
+    let error = client.send(request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redirect);
+    assert_eq!(server.recorded().len(), 1);
+}
+
+#[tokio::test]
+async fn a_post_never_silently_becomes_a_get() {
+    let client = quick().build().unwrap();
+    for status in [301, 302] {
+        let server = Server::play([to(status, "/b"), Step::ok("")]).await;
+        let request = Request::post(server.url("/a")).with_body("x").unwrap();
+        let error = client.send(request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Redirect);
+        assert!(error.to_string().contains("POST"), "{error}");
+        assert_eq!(server.recorded().len(), 1);
+    }
+    let server = Server::play([to(303, "/b"), Step::ok("")]).await;
+    let request = Request::post(server.url("/a")).json(&"x").unwrap();
+    client.send(request).await.unwrap();
+    let after = &server.recorded()[1];
+    assert_eq!(after.line(), "GET /b HTTP/1.1");
+    assert_eq!(after.header("content-type"), None);
+    assert_eq!(after.header("content-length"), None);
+}
+
+#[tokio::test]
+async fn the_number_of_redirects_is_bounded() {
+    let client = quick().redirects(3).build().unwrap();
+    let server = Server::play((0..3).map(|_| to(302, "/")).chain([Step::ok("")])).await;
+    assert_eq!(get(&client, server.url("/")).await.unwrap().status(), 200);
+
+    let server = Server::play((0..10).map(|_| to(302, "/"))).await;
+    let error = get(&client, server.url("/")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redirect);
+    assert_eq!(server.recorded().len(), 4);
+
+    let client = quick().redirects(0).build().unwrap();
+    let server = Server::play([to(302, "/x")]).await;
+    let response = get(&client, server.url("/")).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["location"]),
+        (302, &"/x".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn where_a_redirect_must_not_lead() {
+    let client = quick().build().unwrap();
+    for location in [
+        "file:///etc/passwd",
+        "ftp://h/",
+        "http://user:word@h/",
+        "http://",
+    ] {
+        let server = Server::play([to(302, location)]).await;
+        let error = get(&client, server.url("/")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Redirect, "{location}");
+        assert!(!format!("{error:?}").contains("word"), "{error:?}");
+    }
+    // What is not a redirect, or leads nowhere, is a response.
+    for step in [Step::status(302, &[], ""), to(201, "/x"), to(300, "/x")] {
+        let server = Server::play([step]).await;
+        assert!(get(&client, server.url("/")).await.is_ok());
+        assert_eq!(server.recorded().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_error_behind_a_redirect_names_where_it_happened() {
+    let gone = Server::bind().await.url("/gone?sig=secret");
+    let server = Server::play((0..4).map(|_| to(302, &gone))).await;
+    let error = get(&quick().build().unwrap(), server.url("/"))
+        .await
+        .unwrap_err();
+    assert!(error.is_connect(), "{error:?}");
+    assert_eq!(error.url(), Some(&*gone.replace("secret", "REDACTED")));
+}

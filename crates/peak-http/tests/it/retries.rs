@@ -1,0 +1,251 @@
+//! The retry loop over mocks, with a paused clock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use peak_http::{
+    Body, BoxError, Client, Error, ErrorKind, Idempotency, RequestBuilderExt as _, RequestExt as _,
+    Response, RetryPolicy,
+};
+use tokio::time::Instant;
+use tower::service_fn;
+
+/// One answer of the mock.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Status(u16),
+    /// A status with a `Retry-After`.
+    Told(u16, &'static str),
+    Fails(ErrorKind),
+}
+
+#[derive(Clone)]
+struct Mock {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    bodies: Arc<Mutex<Vec<Bytes>>>,
+}
+
+impl Mock {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            bodies: Arc::default(),
+        }
+    }
+
+    async fn answer(self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
+        let body = request.into_body().collect().await?.to_bytes();
+        self.bodies.lock().unwrap().push(body);
+        let answer = self.answers.lock().unwrap().pop_front();
+        let response = match answer.expect("no more requests than answers") {
+            Answer::Status(status) => http::Response::builder().status(status),
+            Answer::Told(status, text) => http::Response::builder()
+                .status(status)
+                .header("retry-after", text),
+            Answer::Fails(kind) => return Err(Error::new(kind, "as scripted")),
+        };
+        Ok(response.body(Body::empty()).unwrap())
+    }
+
+    fn client(&self, policy: RetryPolicy) -> Client {
+        let mock = self.clone();
+        Client::builder()
+            .retry(policy)
+            .build_with_service(service_fn(move |request| mock.clone().answer(request)))
+            .unwrap()
+    }
+
+    async fn send(&self, method: Method, body: &'static str) -> Result<Response, Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri("http://mock/")
+            .with_body(body)
+            .unwrap();
+        self.client(RetryPolicy::default()).send(request).await
+    }
+
+    fn sent(&self) -> usize {
+        self.bodies.lock().unwrap().len()
+    }
+}
+
+const OK: Answer = Answer::Status(200);
+
+#[tokio::test(start_paused = true)]
+async fn each_retryable_status_is_retried_with_the_whole_body() {
+    for code in [408, 429, 500, 502, 503, 504] {
+        let mock = Mock::new([
+            Answer::Status(code),
+            Answer::Status(code),
+            Answer::Status(code),
+            OK,
+        ]);
+        let response = mock.send(Method::PUT, "content").await.unwrap();
+        assert_eq!(response.status(), 200, "{code}");
+        assert_eq!(*mock.bodies.lock().unwrap(), ["content"; 4]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_handed_over_when_retries_are_used_up() {
+    let mock = Mock::new([
+        Answer::Status(500),
+        Answer::Status(502),
+        Answer::Status(504),
+        Answer::Status(503),
+        OK,
+    ]);
+    let response = mock.send(Method::GET, "").await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(mock.sent(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_statuses_and_lasting_errors_are_not_retried() {
+    for code in [200, 400, 401, 403, 404, 409, 413, 422, 501, 505] {
+        let mock = Mock::new([Answer::Status(code)]);
+        assert_eq!(mock.send(Method::GET, "").await.unwrap().status(), code);
+    }
+    for kind in [ErrorKind::Tls, ErrorKind::Body, ErrorKind::Authentication] {
+        let mock = Mock::new([Answer::Fails(kind)]);
+        assert_eq!(mock.send(Method::GET, "").await.unwrap_err().kind(), kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_repeated_only_where_it_cannot_have_been_acted_upon() {
+    for (first, repeated) in [
+        (Answer::Fails(ErrorKind::Connect), true),
+        (Answer::Status(429), true),
+        (Answer::Status(503), true),
+        (Answer::Fails(ErrorKind::Transport), false),
+        (Answer::Fails(ErrorKind::Timeout), false),
+        (Answer::Status(408), false),
+        (Answer::Status(500), false),
+        (Answer::Status(502), false),
+        (Answer::Status(504), false),
+    ] {
+        let mock = Mock::new([first, OK]);
+        let outcome = mock.send(Method::POST, "content").await;
+        assert_eq!(mock.sent(), if repeated { 2 } else { 1 }, "{first:?}");
+        assert_eq!(
+            outcome.is_ok_and(|response| response.status() == 200),
+            repeated
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_can_say_otherwise_than_the_method() {
+    for (method, idempotency, sent) in [
+        (Method::POST, Idempotency::Idempotent, 2),
+        (Method::PUT, Idempotency::NotIdempotent, 1),
+    ] {
+        let mock = Mock::new([Answer::Status(500), OK]);
+        let request = Request::builder()
+            .method(method)
+            .uri("http://mock/")
+            .idempotency(idempotency)
+            .with_body("x")
+            .unwrap();
+        mock.client(RetryPolicy::default())
+            .send(request)
+            .await
+            .unwrap();
+        assert_eq!(mock.sent(), sent, "{idempotency:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_cannot_be_produced_again_is_sent_once() {
+    let mock = Mock::new([Answer::Status(503), OK]);
+    let once = stream::iter([Ok::<_, BoxError>(Bytes::from("x"))]);
+    let request = Request::put("http://mock/")
+        .with_body(Body::stream(once))
+        .unwrap();
+    let response = mock
+        .client(RetryPolicy::default())
+        .send(request)
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(*mock.bodies.lock().unwrap(), ["x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_asks_for_is_waited_up_to_the_cap() {
+    for (told, seconds) in [
+        ("0", 0),
+        ("7", 7),
+        ("100000", 60),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 60),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+    ] {
+        for code in [429, 503, 500] {
+            let mock = Mock::new([Answer::Told(code, told), OK]);
+            let started = Instant::now();
+            let response = mock.send(Method::GET, "").await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert_eq!(started.elapsed().as_secs(), seconds, "{told}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn computed_waits_stay_below_their_doubling_limits() {
+    for _ in 0..20 {
+        let mock = Mock::new((0..5).map(|_| Answer::Status(500)).chain([OK]));
+        let policy = RetryPolicy::new()
+            .retries(5)
+            .waits(Duration::from_secs(1), Duration::from_secs(4));
+        let request = Request::get("http://mock/").without_body().unwrap();
+        let started = Instant::now();
+        mock.client(policy).send(request).await.unwrap();
+        assert_eq!(mock.sent(), 6);
+        assert!(
+            started.elapsed() <= Duration::from_secs(1 + 2 + 4 + 4 + 4) + Duration::from_millis(5)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_starts_behind_the_time_budget_or_the_deadline() {
+    let policy = RetryPolicy::new().time_budget(Duration::from_secs(30));
+    let mock = Mock::new([Answer::Told(503, "20"), Answer::Told(503, "20"), OK]);
+    let request = Request::get("http://mock/").without_body().unwrap();
+    let started = Instant::now();
+    let response = mock.client(policy).send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.sent()), (503, 2));
+    assert_eq!(started.elapsed().as_secs(), 20);
+
+    let mock = Mock::new([Answer::Told(503, "20"), OK]);
+    let request = Request::get("http://mock/")
+        .deadline(Duration::from_secs(10))
+        .without_body()
+        .unwrap();
+    let started = Instant::now();
+    let response = mock
+        .client(RetryPolicy::default())
+        .send(request)
+        .await
+        .unwrap();
+    assert_eq!((response.status().as_u16(), mock.sent()), (503, 1));
+    assert_eq!(started.elapsed().as_secs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_stop_when_very_many_requests_fail() {
+    let mock = Mock::new((0..2000).map(|_| Answer::Fails(ErrorKind::Connect)));
+    let client = mock.client(RetryPolicy::default());
+    for _ in 0..200 {
+        let request = Request::get("http://mock/").without_body().unwrap();
+        assert!(client.send(request).await.is_err());
+    }
+    // Each once, and a hundred retries in all instead of six hundred.
+    assert_eq!(mock.sent(), 300);
+}

@@ -1,0 +1,115 @@
+//! TLS against a server with a certificate of our own authority.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use http::Request;
+use peak_http::{Client, Error, ErrorKind, RequestBuilderExt as _, Response, TlsOptions};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::server::quick;
+
+const AUTHORITY: &[u8] = include_bytes!("certificates/ca.pem");
+const CERTIFICATE: &[u8] = include_bytes!("certificates/server.pem");
+const KEY: &[u8] = include_bytes!("certificates/server.key.pem");
+
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as provider;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as provider;
+
+/// Serves one connection; the result says whether a request came through.
+fn serve_one() -> (SocketAddr, JoinHandle<bool>) {
+    let provider = Arc::new(provider::default_provider());
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).is_err() {
+                return false;
+            }
+            head.push(byte[0]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+            .is_ok()
+    });
+    (address, thread)
+}
+
+async fn get(client: &Client, url: String) -> Result<Response, Error> {
+    client.send(Request::get(url).without_body().unwrap()).await
+}
+
+fn trusting() -> Client {
+    let tls = TlsOptions::new()
+        .with_root_certificates_pem(AUTHORITY)
+        .unwrap();
+    quick().tls(tls).build().unwrap()
+}
+
+#[tokio::test]
+async fn an_authority_that_was_added_is_trusted() {
+    let (address, server) = serve_one();
+    let response = get(&trusting(), format!("https://{address}/"))
+        .await
+        .unwrap();
+    assert_eq!(response.text(10).await.unwrap(), "secret");
+    assert!(server.join().unwrap());
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_trusted_and_gets_no_request() {
+    let (address, server) = serve_one();
+    let client = quick().build().unwrap();
+    let error = get(&client, format!("https://{address}/"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(!error.is_transient() && !error.may_have_been_sent());
+    assert!(!server.join().unwrap());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let (address, server) = serve_one();
+    // An IPv4 address written as IPv6 is the same server under a name its certificate does not have.
+    let url = format!("https://[::ffff:127.0.0.1]:{}/", address.port());
+    let error = get(&trusting(), url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(!server.join().unwrap());
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_a_tls_error_and_is_not_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut start = [0; 64];
+        let read = stream.read(&mut start).unwrap();
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        read > 0 && stream.write_all(answer).is_ok()
+    });
+    let error = get(&quick().build().unwrap(), url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(!error.is_transient() && !error.may_have_been_sent());
+    assert!(server.join().unwrap());
+}
