@@ -46,6 +46,9 @@ pub enum SessionError {
         #[source]
         source: peak_http::Error,
     },
+    /// The token would cross a network unencrypted.
+    #[error("the token would be sent unencrypted; give the endpoint as `https://`")]
+    TokenInTheClear,
     /// The endpoint is not a base URL.
     #[error(
         "the endpoint cannot be used: {reason}; give it as `https://HOST` or `https://HOST/PATH`"
@@ -139,6 +142,7 @@ pub struct Session(Arc<Parts>);
 
 struct Parts {
     endpoint: Endpoint,
+    token: Option<SecretString>,
     client: Client,
 }
 
@@ -161,6 +165,14 @@ impl Session {
         Self::builder().build()
     }
 
+    fn of(endpoint: Endpoint, token: Option<SecretString>, client: Client) -> Self {
+        Self(Arc::new(Parts {
+            endpoint,
+            token,
+            client,
+        }))
+    }
+
     /// A session of which the caller says something; the environment says the rest.
     pub fn builder() -> SessionBuilder {
         SessionBuilder {
@@ -175,6 +187,12 @@ impl Session {
     /// Where the platform is.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
+    }
+
+    /// The token that requests carry, for services of the same platform that take it in another way (its image
+    /// registry takes it as a password). Only for the same origin as [`endpoint`](Self::endpoint).
+    pub fn token(&self) -> Option<&SecretString> {
+        self.0.token.as_ref()
     }
 
     /// Does an operation and gives its answer.
@@ -369,31 +387,33 @@ impl SessionBuilder {
     /// [`SessionError`]: an unknown stage, no token where one is needed, an unusable endpoint.
     pub fn build(self) -> Result<Session, SessionError> {
         let endpoint = self.resolve_endpoint()?;
-        let client = match (self.client, &self.token) {
-            (Transport::Ready(client), _) => client,
-            (Transport::Options(mut options), token) => {
-                let token = match token {
-                    Token::Given(token) => Some(token.clone()),
-                    Token::FromEnvironment => {
-                        first_set(&self.environment, &TOKEN_VARIABLES).map(SecretString::from)
-                    }
-                    Token::None => None,
-                };
-                match token.filter(|token| !token.expose_secret().is_empty()) {
-                    Some(token) => {
-                        let token = StaticToken::new(endpoint.url(), token)
-                            .map_err(|source| SessionError::InvalidToken { source })?;
-                        options = options.authenticator(Arc::new(token));
-                    }
-                    None if endpoint.is_loopback() => {}
-                    None => return Err(SessionError::MissingToken),
-                }
-                options
-                    .build()
-                    .map_err(|source| SessionError::Client { source })?
+        let (options, token) = match (self.client, self.token) {
+            (Transport::Ready(client), _) => return Ok(Session::of(endpoint, None, client)),
+            (Transport::Options(options), Token::Given(token)) => (options, Some(token)),
+            (Transport::Options(options), Token::FromEnvironment) => {
+                let token = first_set(&self.environment, &TOKEN_VARIABLES);
+                (options, token.map(SecretString::from))
             }
+            (Transport::Options(options), Token::None) => (options, None),
         };
-        Ok(Session(Arc::new(Parts { endpoint, client })))
+        let token = token.filter(|token| !token.expose_secret().is_empty());
+        let mut options = options.user_agent(USER_AGENT);
+        match &token {
+            Some(_) if endpoint.url().scheme() == "http" && !endpoint.is_loopback() => {
+                return Err(SessionError::TokenInTheClear);
+            }
+            Some(token) => {
+                let token = StaticToken::new(token.clone(), endpoint.url())
+                    .map_err(|source| SessionError::InvalidToken { source })?;
+                options = options.authenticator(Arc::new(token));
+            }
+            None if endpoint.is_loopback() => {}
+            None => return Err(SessionError::MissingToken),
+        }
+        let client = options
+            .build()
+            .map_err(|source| SessionError::Client { source })?;
+        Ok(Session::of(endpoint, token, client))
     }
 
     fn resolve_endpoint(&self) -> Result<Endpoint, SessionError> {
@@ -483,12 +503,12 @@ mod tests {
         );
         let url = [
             TOKEN,
-            ("PEAK_ENDPOINT_URL", "http://proxy/peak"),
+            ("PEAK_ENDPOINT_URL", "https://proxy/peak"),
             ("STAGE", "production"),
         ];
-        assert_eq!(endpoint(with(&url)), "http://proxy/peak");
-        let own = Url::parse("http://own").unwrap();
-        assert_eq!(endpoint(with(&url).endpoint(own)), "http://own/");
+        assert_eq!(endpoint(with(&url)), "https://proxy/peak");
+        let own = Url::parse("https://own").unwrap();
+        assert_eq!(endpoint(with(&url).endpoint(own)), "https://own/");
     }
 
     #[test]
@@ -514,6 +534,15 @@ mod tests {
         assert!(with(&[]).endpoint(local).build().is_ok());
         let other = Url::parse("http://10.0.0.1:5000").unwrap();
         assert!(with(&[]).endpoint(other).build().is_err());
+    }
+
+    #[test]
+    fn a_token_never_crosses_a_network_in_the_clear() {
+        let build = |url: &str| with(&[TOKEN]).endpoint(Url::parse(url).unwrap()).build();
+        let error = build("http://10.0.0.1:5000").unwrap_err();
+        assert!(matches!(error, SessionError::TokenInTheClear));
+        assert!(build("http://127.0.0.1:5000").is_ok());
+        assert!(build("https://10.0.0.1:5000").is_ok());
     }
 
     #[test]
