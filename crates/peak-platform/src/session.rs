@@ -387,7 +387,7 @@ impl SessionBuilder {
     /// [`SessionError`]: an unknown stage, no token where one is needed, an unusable endpoint.
     pub fn build(self) -> Result<Session, SessionError> {
         let endpoint = self.resolve_endpoint()?;
-        let (options, token) = match (self.client, self.token) {
+        let (mut options, token) = match (self.client, self.token) {
             (Transport::Ready(client), _) => return Ok(Session::of(endpoint, None, client)),
             (Transport::Options(options), Token::Given(token)) => (options, Some(token)),
             (Transport::Options(options), Token::FromEnvironment) => {
@@ -397,13 +397,12 @@ impl SessionBuilder {
             (Transport::Options(options), Token::None) => (options, None),
         };
         let token = token.filter(|token| !token.expose_secret().is_empty());
-        let mut options = options.user_agent(USER_AGENT);
         match &token {
             Some(_) if endpoint.url().scheme() == "http" && !endpoint.is_loopback() => {
                 return Err(SessionError::TokenInTheClear);
             }
             Some(token) => {
-                let token = StaticToken::new(token.clone(), endpoint.url())
+                let token = StaticToken::new(endpoint.url(), token.clone())
                     .map_err(|source| SessionError::InvalidToken { source })?;
                 options = options.authenticator(Arc::new(token));
             }
