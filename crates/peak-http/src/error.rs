@@ -25,13 +25,13 @@ pub enum ErrorKind {
     Timeout,
     /// The response body stalled for longer than the idle timeout.
     Idle,
-    /// The connection broke in the middle of an exchange, or what came back was not valid HTTP.
+    /// The connection broke in the middle of an exchange; also a response body that ended early.
     Transport,
     /// A redirect could not be followed.
     Redirect,
     /// The request body could not be produced, or was not as long as declared.
     Body,
-    /// The response body was not what it should be (JSON, UTF-8).
+    /// What came back is not what it should be (HTTP, JSON, UTF-8).
     Decode,
     /// The response body is larger than the caller allows.
     TooLarge,
@@ -205,10 +205,7 @@ impl Error {
             let (kind, message) = if error.is_user() {
                 (ErrorKind::InvalidRequest, "the request could not be sent")
             } else if error.is_parse() {
-                (
-                    ErrorKind::Transport,
-                    "the server's answer is not valid HTTP",
-                )
+                (ErrorKind::Decode, "the server's answer is not valid HTTP")
             } else {
                 (
                     ErrorKind::Transport,

@@ -48,12 +48,7 @@
 //! # Features
 //!
 //! `aws-lc-rs` (default) and `ring` choose the cryptography of TLS; with both, `aws-lc-rs` is used. No process-wide
-//! provider is ever installed.
-
-#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-compile_error!(
-    "peak-http needs a crypto provider for TLS: switch on its feature `aws-lc-rs` (the default) or `ring`"
-);
+//! provider is ever installed. With neither the crate does not build.
 
 mod auth;
 mod body;
@@ -84,7 +79,7 @@ pub use crate::request::{
     RequestExt,
 };
 pub use crate::response::{Response, ResponseBody};
-pub use crate::retry::{Decision, Outcome, RetryPolicy, decide};
+pub use crate::retry::RetryPolicy;
 pub use crate::tls::TlsOptions;
 
 /// A boxed future that can move between threads.

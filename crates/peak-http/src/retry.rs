@@ -10,8 +10,7 @@ use crate::request::Idempotency;
 
 /// What one attempt came to, as far as repeating it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The server cannot have seen anything, and it may go better next time.
     NothingSent,
     /// The server may have acted on the request: the connection broke, time ran out, or it answered 408, 500, 502
@@ -25,7 +24,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// What an answer with this status comes to.
-    pub fn of_status(status: StatusCode) -> Self {
+    pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Self::Later,
             StatusCode::REQUEST_TIMEOUT
@@ -37,7 +36,7 @@ impl Outcome {
     }
 
     /// What a failure comes to.
-    pub fn of_error(error: &Error) -> Self {
+    pub(crate) fn of_error(error: &Error) -> Self {
         match (error.is_transient(), error.may_have_been_sent()) {
             (false, _) => Self::Final,
             (true, false) => Self::NothingSent,
@@ -48,7 +47,7 @@ impl Outcome {
 
 /// What to do after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Send it again.
     Repeat,
     /// Hand over what there is.
@@ -56,7 +55,7 @@ pub enum Decision {
 }
 
 /// Whether a request may be sent again after `outcome`. Counts, waits and time budgets come on top.
-pub fn decide(outcome: Outcome, idempotency: Idempotency, replayable: bool) -> Decision {
+pub(crate) fn decide(outcome: Outcome, idempotency: Idempotency, replayable: bool) -> Decision {
     let allowed = match outcome {
         Outcome::NothingSent | Outcome::Later => true,
         Outcome::MaybeActedUpon => idempotency == Idempotency::Idempotent,
@@ -81,18 +80,12 @@ pub fn decide(outcome: Outcome, idempotency: Idempotency, replayable: bool) -> D
 /// Beside that, each client keeps a budget per server: when very many requests to it fail, retries stop until some
 /// go through again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct RetryPolicy {
-    /// How many times a request is sent again at most. Default: 3.
-    pub retries: u32,
-    /// Upper limit of the first wait. Default: 250 ms.
-    pub first_wait: Duration,
-    /// Upper limit of every computed wait. Default: 10 s.
-    pub longest_wait: Duration,
-    /// Upper limit of a wait the server asks for. Default: 60 s.
-    pub longest_told_wait: Duration,
-    /// No attempt is started later than this after the first one. Default: 5 min.
-    pub time_budget: Duration,
+    retries: u32,
+    first_wait: Duration,
+    longest_wait: Duration,
+    longest_told_wait: Duration,
+    time_budget: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -118,14 +111,14 @@ impl RetryPolicy {
         Self::default().retries(0)
     }
 
-    /// Sets how many times a request is sent again at most.
+    /// Sets how many times a request is sent again at most. Default: 3.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Sets the upper limits of the first and of every computed wait.
+    /// Sets the upper limits of the first and of every computed wait. Default: 250 ms and 10 s.
     #[must_use]
     pub fn waits(mut self, first: Duration, longest: Duration) -> Self {
         self.first_wait = first;
@@ -133,18 +126,34 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the upper limit of a wait the server asks for.
+    /// Sets the upper limit of a wait the server asks for. Default: 60 s.
     #[must_use]
     pub fn longest_told_wait(mut self, longest: Duration) -> Self {
         self.longest_told_wait = longest;
         self
     }
 
-    /// Sets for how long after the first attempt new ones may start.
+    /// Sets for how long after the first attempt new ones may start. Default: 5 min.
     #[must_use]
     pub fn time_budget(mut self, budget: Duration) -> Self {
         self.time_budget = budget;
         self
+    }
+
+    /// How many times a request is sent again at most.
+    pub fn most_retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// For how long after the first attempt new ones may start.
+    pub(crate) fn budget(&self) -> Duration {
+        self.time_budget
+    }
+
+    /// A wait before retry number `retry` (from 0), for loops that go on where a transfer broke off and must not
+    /// invent waits of their own.
+    pub fn backoff(&self, retry: u32) -> Duration {
+        self.wait(retry, None, rand::random())
     }
 
     /// The wait before retry number `retry` (from 0). `told` is what the server asked for, `random` in `0.0..1.0`.

@@ -108,6 +108,13 @@ fn crypto_provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+fn crypto_provider() -> CryptoProvider {
+    compile_error!(
+        "peak-http needs a crypto provider for TLS: switch on its feature `aws-lc-rs` (the default) or `ring`"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

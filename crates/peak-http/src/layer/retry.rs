@@ -56,7 +56,7 @@ impl<S: HttpService> Retry<S> {
                 }
                 return result;
             }
-            let Some(spare) = spare.filter(|_| retry < self.policy.retries) else {
+            let Some(spare) = spare.filter(|_| retry < self.policy.most_retries()) else {
                 return result;
             };
             if decide(outcome, idempotency, true) == Decision::Stop {
@@ -66,7 +66,7 @@ impl<S: HttpService> Retry<S> {
             let next = Instant::now() + wait;
             // What there is says more than a deadline that passed while waiting.
             let in_vain = expires.is_some_and(|expires| next >= expires);
-            if in_vain || next.duration_since(started) > self.policy.time_budget {
+            if in_vain || next.duration_since(started) > self.policy.budget() {
                 return result;
             }
             // A server that says when to come back is not stormed by doing so.

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use http::Request;
-use peak_http::{Body, Client, Error, ErrorKind, RequestBuilderExt as _, RetryPolicy};
+use peak_http::{Body, Client, Error, ErrorKind, RequestBuilderExt as _};
 
 use crate::server::{Server, Step, quick};
 
@@ -100,11 +100,28 @@ async fn a_get_survives_a_server_that_closes_before_reading() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_an_error() {
-    let server = Server::play([Step::Answer("SSH-2.0-OpenSSH_9.2\r\n".into())]).await;
-    let client = quick().retry(RetryPolicy::never()).build().unwrap();
+async fn what_is_not_http_is_an_error_and_not_asked_again() {
+    let banner = Step::Answer("SSH-2.0-OpenSSH_9.2\r\n".into());
+    let server = Server::play([banner.clone(), banner]).await;
     let request = Request::get(server.url("/")).without_body().unwrap();
-    assert_eq!(fails(&client, request).await.kind(), ErrorKind::Transport);
+    let error = fails(&quick().build().unwrap(), request).await;
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert_eq!(server.recorded().len(), 1);
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_shared_by_clones() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    // One connection is all there is: a second one would get another answer.
+    let keep = Step::AnswerAll(vec![answer.into(); 3]);
+    let server = Server::play([keep, Step::status(404, &[], "")]).await;
+    let client = quick().build().unwrap();
+    for client in [client.clone(), client.clone(), client] {
+        let request = Request::put(server.url("/")).with_body("x").unwrap();
+        let response = client.send(request).await.unwrap();
+        assert_eq!(response.text(10).await.unwrap(), "ok");
+    }
+    assert_eq!(server.recorded().len(), 3);
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 pub(crate) enum Step {
     /// Read a request, write these bytes, close.
     Answer(String),
+    /// Read a request and write an answer for each of these, then close.
+    AnswerAll(Vec<String>),
     /// Read a request, write these bytes, and leave the connection open.
     Stall(String),
     /// Close without reading anything.
@@ -122,19 +124,26 @@ async fn run(listener: TcpListener, steps: Vec<Step>, recorded: Arc<Mutex<Vec<Re
     let mut stalled = Vec::new();
     for step in steps {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let limit = match step {
+        let limit = match &step {
             Step::HangUp => continue,
-            Step::HangUpInBody(limit) => limit,
+            Step::HangUpInBody(limit) => *limit,
             _ => usize::MAX,
         };
-        let Some(request) = read_request(&mut stream, limit).await else {
-            continue;
+        let answers = match &step {
+            Step::Answer(text) => vec![text.clone()],
+            Step::AnswerAll(texts) => texts.clone(),
+            _ => vec![String::new()],
         };
-        recorded.lock().unwrap().push(request);
+        for answer in answers {
+            let Some(request) = read_request(&mut stream, limit).await else {
+                break;
+            };
+            recorded.lock().unwrap().push(request);
+            // The client may have gone already.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
         match step {
-            Step::Answer(text) => {
-                // The client may have gone already.
-                let _ = stream.write_all(text.as_bytes()).await;
+            Step::Answer(_) | Step::AnswerAll(_) => {
                 let _ = stream.shutdown().await;
             }
             Step::Stall(text) => {
