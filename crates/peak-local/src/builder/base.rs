@@ -1,0 +1,607 @@
+//! Images of the embedded registry: finding the one that `FROM` or `COPY --from` names, and reading
+//! the files in its layers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufReader, BufWriter, Read, Write};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use peak_oci::content::MAX_INDEX_DEPTH;
+use peak_oci::{
+    Descriptor, Digest, ImageConfig, ImageManifest, Index, MAX_CONFIG_SIZE, Manifest, MediaType,
+    Platform, RepositoryName, Selector, Tag,
+};
+use peak_registry_server::{Store, StoreError};
+
+use super::contents::Contents;
+use super::error::{BuildError, Fault, Problem};
+use super::expand::Word;
+use super::limits::Limits;
+use super::path;
+use super::stop::{self, CopyError, Stop};
+use super::tarball::{self, Member, MemberKind, TarError};
+use super::tree::{Content, Kind, Node, Tree};
+
+/// The beginnings of compressed layers.
+pub(crate) const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// The start of names that mark deletions in layers, and the name that empties a directory.
+const WHITEOUT: &str = ".wh.";
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// Images in the embedded registry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registry<'a> {
+    pub store: &'a Store,
+    /// The names under which the registry is known, `127.0.0.1:4321`.
+    pub hosts: &'a [String],
+}
+
+/// An image to build upon or to copy from.
+#[derive(Debug)]
+pub(crate) struct BaseImage {
+    pub repository: RepositoryName,
+    pub config: ImageConfig,
+    /// The base first; of OCI media types.
+    pub layers: Vec<Descriptor>,
+}
+
+/// A layer that files may still have to be read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredLayer {
+    pub repository: RepositoryName,
+    pub digest: Digest,
+}
+
+impl Registry<'_> {
+    /// Finds the image that a word of the Dockerfile names.
+    pub(crate) fn find(&self, word: &Word, platform: &Platform) -> Result<BaseImage, Fault> {
+        let (repository, selector) = self.parse(word)?;
+        let image = self.manifest(word, &repository, selector, platform)?;
+        let unusable = |reason: &str| Problem::UnusableImage {
+            image: word.shown().to_owned(),
+            reason: reason.to_owned(),
+        };
+        if !image.config.media_type.is_image_config() {
+            return Err(unusable("it is not an image that can be run").into());
+        }
+        let config = self.config(&repository, &image.config, &unusable)?;
+        if config.rootfs.diff_ids.len() != image.layers.len() {
+            return Err(unusable("its config and its manifest disagree about its layers").into());
+        }
+        let handle = self.store.repository(&repository);
+        let mut layers = Vec::new();
+        for layer in image.layers {
+            let present = handle
+                .has_blob(&layer.digest)
+                .map_err(BuildError::store("look into"))?;
+            if !present {
+                return Err(unusable("not all of its layers are in the embedded registry").into());
+            }
+            let media_type = oci_layer_type(&layer.media_type).ok_or_else(|| {
+                unusable(&format!("it has a layer of the type {}", layer.media_type))
+            })?;
+            layers.push(Descriptor::new(media_type, layer.digest, layer.size));
+        }
+        Ok(BaseImage {
+            repository,
+            config,
+            layers,
+        })
+    }
+
+    /// The repository and what of it is meant: `name[:tag][@digest]`, perhaps with a host before.
+    fn parse(&self, word: &Word) -> Result<(RepositoryName, Selector), Problem> {
+        let text = word.text.as_str();
+        let malformed = || Problem::ImageName {
+            image: word.shown().to_owned(),
+        };
+        let name = match text.split_once('/') {
+            Some((host, name)) if is_host(host) => {
+                if !self.hosts.iter().any(|known| known == host) {
+                    return Err(self.in_other_registry(word, name));
+                }
+                name
+            }
+            _ => text,
+        };
+        let (name, digest) = match name.split_once('@') {
+            Some((name, digest)) => (
+                name,
+                Some(digest.parse::<Digest>().map_err(|_| malformed())?),
+            ),
+            None => (name, None),
+        };
+        let (name, tag) = match name.split_once(':') {
+            Some((name, tag)) => (name, tag.parse::<Tag>().map_err(|_| malformed())?),
+            None => (name, Tag::latest()),
+        };
+        let repository = name.parse::<RepositoryName>().map_err(|_| malformed())?;
+        Ok((
+            repository,
+            digest.map_or(Selector::Tag(tag), Selector::Digest),
+        ))
+    }
+
+    fn in_other_registry(&self, word: &Word, name: &str) -> Problem {
+        let name = if word.private {
+            "NAME:TAG"
+        } else {
+            name.split('@').next().unwrap_or(name)
+        };
+        Problem::OtherRegistry {
+            image: word.shown().to_owned(),
+            copy_to: format!("{}/{name}", self.host()),
+            name: name.to_owned(),
+        }
+    }
+
+    fn not_in_registry(&self, word: &Word, repository: &RepositoryName) -> Problem {
+        let bare = if word.private {
+            "NAME:TAG".to_owned()
+        } else {
+            let text = word.text.split('@').next().unwrap_or_default();
+            let tag = text
+                .rsplit('/')
+                .next()
+                .and_then(|last| last.split_once(':'));
+            tag.map_or_else(
+                || repository.to_string(),
+                |(_, tag)| format!("{repository}:{tag}"),
+            )
+        };
+        let has_host = word
+            .text
+            .split_once('/')
+            .is_some_and(|(host, _)| is_host(host));
+        Problem::NotInRegistry {
+            image: word.shown().to_owned(),
+            copy_from: if has_host || word.private {
+                "SOURCE".to_owned()
+            } else {
+                word.shown().to_owned()
+            },
+            copy_to: format!("{}/{bare}", self.host()),
+        }
+    }
+
+    fn host(&self) -> &str {
+        self.hosts.first().map_or("HOST:PORT", String::as_str)
+    }
+
+    /// The image manifest for the platform, through as many indexes as there may be.
+    fn manifest(
+        &self,
+        word: &Word,
+        repository: &RepositoryName,
+        mut selector: Selector,
+        platform: &Platform,
+    ) -> Result<ImageManifest, Fault> {
+        let handle = self.store.repository(repository);
+        for _ in 0..=MAX_INDEX_DEPTH {
+            let raw = handle.manifest(&selector).map_err(|error| match error {
+                StoreError::ManifestUnknown { .. } | StoreError::RepositoryUnknown { .. } => {
+                    Fault::Problem(self.not_in_registry(word, repository))
+                }
+                other => BuildError::store("read an image from")(other).into(),
+            })?;
+            match raw.into_value() {
+                Manifest::Image(image) => return Ok(image),
+                Manifest::Index(index) => {
+                    let child = index
+                        .best_match(platform)
+                        .ok_or_else(|| no_platform(word, platform, &index))?;
+                    selector = Selector::Digest(child.digest.clone());
+                }
+                _ => break,
+            }
+        }
+        Err(Fault::Problem(Problem::UnusableImage {
+            image: word.shown().to_owned(),
+            reason: "its manifest is of a kind that the embedded builder does not read".to_owned(),
+        }))
+    }
+
+    fn config(
+        &self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        unusable: &dyn Fn(&str) -> Problem,
+    ) -> Result<ImageConfig, Fault> {
+        let blob = self
+            .store
+            .repository(repository)
+            .blob(&descriptor.digest)
+            .map_err(BuildError::store("read an image from"))?;
+        if blob.size > MAX_CONFIG_SIZE {
+            return Err(unusable("its config is too large").into());
+        }
+        let mut bytes = Vec::new();
+        blob.file
+            .take(MAX_CONFIG_SIZE)
+            .read_to_end(&mut bytes)
+            .map_err(BuildError::disk("read an image's config"))?;
+        let config = ImageConfig::parse(Bytes::from(bytes))
+            .map_err(|error| unusable(&format!("its config is not one ({error})")))?;
+        Ok(config.into_value())
+    }
+}
+
+fn no_platform(word: &Word, wanted: &Platform, index: &Index) -> Problem {
+    let mut available: Vec<_> = index.platforms().map(ToString::to_string).collect();
+    if available.is_empty() {
+        available.push("none".to_owned());
+    }
+    Problem::NoPlatform {
+        image: word.shown().to_owned(),
+        wanted: wanted.to_string(),
+        available: available.join(", "),
+    }
+}
+
+/// What OCI calls a layer of this type; `None` if it has no name for it.
+fn oci_layer_type(media_type: &MediaType) -> Option<MediaType> {
+    const KNOWN: [(MediaType, MediaType); 5] = [
+        (MediaType::DOCKER_LAYER, MediaType::OCI_LAYER),
+        (MediaType::DOCKER_LAYER_GZIP, MediaType::OCI_LAYER_GZIP),
+        (MediaType::OCI_LAYER, MediaType::OCI_LAYER),
+        (MediaType::OCI_LAYER_GZIP, MediaType::OCI_LAYER_GZIP),
+        (MediaType::OCI_LAYER_ZSTD, MediaType::OCI_LAYER_ZSTD),
+    ];
+    KNOWN
+        .into_iter()
+        .find(|(known, _)| known == media_type)
+        .map(|(_, oci)| oci)
+}
+
+/// Whether the part before the first `/` names a registry, by Docker's rule.
+fn is_host(text: &str) -> bool {
+    text.contains(['.', ':']) || text == "localhost"
+}
+
+/// The layers of stored images that trees of this build refer to by number.
+#[derive(Debug)]
+pub(crate) struct StoredLayers<'a> {
+    store: &'a Store,
+    limits: &'a Limits,
+    layers: Vec<StoredLayer>,
+}
+
+impl<'a> StoredLayers<'a> {
+    pub(crate) fn new(store: &'a Store, limits: &'a Limits) -> Self {
+        Self {
+            store,
+            limits,
+            layers: Vec::new(),
+        }
+    }
+
+    /// What the layers add up to, the base first. Reads all of them.
+    pub(crate) fn tree(
+        &mut self,
+        layers: &[StoredLayer],
+        stop: Stop<'_>,
+    ) -> Result<Tree, BuildError> {
+        let mut tree = Tree::default();
+        let mut bytes = 0;
+        for layer in layers {
+            let number = self.number(layer);
+            let mut changes = LayerChanges::default();
+            let limits = self.limits;
+            let count = tree.len();
+            self.read(layer, stop, |member, _| {
+                if let MemberKind::File { size } = member.kind {
+                    bytes += size;
+                }
+                changes.add(member, number, &tree)?;
+                if count + changes.added.len() > limits.base_entries || bytes > limits.base_bytes {
+                    return Err(TarError::Malformed("it is too large".to_owned()));
+                }
+                Ok(())
+            })?;
+            changes
+                .apply(&mut tree)
+                .map_err(|problem| unreadable(layer, &problem.to_string()))?;
+        }
+        Ok(tree)
+    }
+
+    /// Brings the contents that are still in layers to disk.
+    pub(crate) fn fetch(
+        &self,
+        entries: &mut BTreeMap<String, Node>,
+        contents: &mut Contents,
+        stop: Stop<'_>,
+    ) -> Result<(), BuildError> {
+        let mut wanted: BTreeMap<usize, HashMap<String, Content>> = BTreeMap::new();
+        for node in entries.values() {
+            if let Kind::File {
+                content: content @ Content::Layer { layer, path },
+                ..
+            } = &node.kind
+            {
+                wanted
+                    .entry(*layer)
+                    .or_default()
+                    .insert(path.clone(), content.clone());
+            }
+        }
+        for (number, files) in &mut wanted {
+            let Some(layer) = self.layers.get(*number) else {
+                continue;
+            };
+            self.read(layer, stop, |member, reader| {
+                if matches!(member.kind, MemberKind::File { .. })
+                    && let Some(content) = files.get_mut(&member.path)
+                {
+                    *content = save(reader, contents)?;
+                }
+                Ok(())
+            })?;
+        }
+        for (path, node) in entries {
+            if let Kind::File { content, .. } = &mut node.kind
+                && let Content::Layer {
+                    layer,
+                    path: inside,
+                } = content
+            {
+                let fetched = wanted.get(layer).and_then(|files| files.get(inside));
+                let Some(disk @ Content::Disk(_)) = fetched else {
+                    let source = std::io::Error::other(format!("{path:?} is not there"));
+                    let action = "read a file of a layer";
+                    return Err(BuildError::Disk { action, source });
+                };
+                *content = disk.clone();
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, layer: &StoredLayer) -> usize {
+        self.layers
+            .iter()
+            .position(|known| known == layer)
+            .unwrap_or_else(|| {
+                self.layers.push(layer.clone());
+                self.layers.len() - 1
+            })
+    }
+
+    fn read(
+        &self,
+        layer: &StoredLayer,
+        stop: Stop<'_>,
+        visit: impl FnMut(Member, &mut dyn Read) -> Result<(), TarError>,
+    ) -> Result<(), BuildError> {
+        let blob = self
+            .store
+            .repository(&layer.repository)
+            .blob(&layer.digest)
+            .map_err(BuildError::store("read a layer from"))?;
+        let mut reader = BufReader::with_capacity(64 * 1024, stop.watch(blob.file));
+        let read = match decoder(&mut reader) {
+            Ok(Some(decoder)) => tarball::read(decoder, visit),
+            Ok(None) => Err(TarError::Malformed(
+                "it is compressed with zstd, which the embedded builder does not read".to_owned(),
+            )),
+            Err(error) => Err(TarError::Read(error)),
+        };
+        stop.check()?;
+        read.map_err(|error| match error {
+            TarError::Visit(error) => error,
+            TarError::Malformed(reason) => unreadable(layer, &reason),
+            TarError::Read(error) => unreadable(layer, &error.to_string()),
+        })
+    }
+}
+
+/// Looks at how a layer begins; what it is called does not always tell. `None`: cannot be read.
+fn decoder<'r>(
+    reader: &'r mut BufReader<impl Read>,
+) -> std::io::Result<Option<Box<dyn Read + 'r>>> {
+    use std::io::BufRead;
+    let head = reader.fill_buf()?;
+    if head.starts_with(ZSTD_MAGIC) {
+        return Ok(None);
+    }
+    let compressed = head.starts_with(GZIP_MAGIC);
+    Ok(Some(if compressed {
+        Box::new(MultiGzDecoder::new(reader))
+    } else {
+        Box::new(reader)
+    }))
+}
+
+/// Saves the rest of a reader as a content.
+pub(crate) fn save(reader: &mut dyn Read, contents: &mut Contents) -> Result<Content, TarError> {
+    let write = |error| TarError::Visit(BuildError::disk("write a file of a layer")(error));
+    let (number, file) = contents.create().map_err(write)?;
+    let mut writer = BufWriter::new(file);
+    match stop::copy(reader, &mut writer, |_| Ok::<(), TarError>(())) {
+        Ok(_) => {}
+        Err(CopyError::Read(error)) => return Err(TarError::Read(error)),
+        Err(CopyError::Write(error)) => return Err(write(error)),
+        Err(CopyError::Refused(error)) => return Err(error),
+    }
+    writer.flush().map_err(write)?;
+    Ok(Content::Disk(number))
+}
+
+fn unreadable(layer: &StoredLayer, reason: &str) -> BuildError {
+    let source = std::io::Error::other(format!(
+        "{} of {}: {reason}",
+        layer.digest, layer.repository
+    ));
+    BuildError::Disk {
+        action: "read a layer",
+        source,
+    }
+}
+
+/// What one layer changes. Deletions are of what lower layers have, wherever in the layer they
+/// stand.
+#[derive(Default)]
+struct LayerChanges {
+    added: BTreeMap<String, Node>,
+    deleted: Vec<String>,
+    emptied: Vec<String>,
+}
+
+impl LayerChanges {
+    fn add(&mut self, member: Member, layer: usize, lower: &Tree) -> Result<(), TarError> {
+        let Member {
+            path,
+            kind,
+            mode,
+            owner,
+        } = member;
+        let directory = path::parent(&path).unwrap_or_default();
+        let name = path::name(&path);
+        if name == OPAQUE {
+            self.emptied.push(directory.to_owned());
+            return Ok(());
+        }
+        if let Some(deleted) = name.strip_prefix(WHITEOUT) {
+            // Names that start with two of the prefix are for the storage's own use.
+            if !deleted.starts_with(WHITEOUT) {
+                self.deleted.push(path::join(directory, deleted));
+            }
+            return Ok(());
+        }
+        let kind = match kind {
+            MemberKind::Directory => Kind::Directory,
+            MemberKind::File { size } => Kind::File {
+                size,
+                content: Content::Layer {
+                    layer,
+                    path: path.clone(),
+                },
+            },
+            MemberKind::Symlink { target } => Kind::Symlink { target },
+            MemberKind::Special => Kind::Special,
+            MemberKind::HardLink { target } => {
+                let node = self.added.get(&target).or_else(|| lower.get(&target));
+                let node = node
+                    .cloned()
+                    .ok_or_else(|| TarError::Malformed(format!("{path:?} is a link to nothing")))?;
+                self.added.insert(path, node);
+                return Ok(());
+            }
+        };
+        self.added.insert(path, Node { kind, mode, owner });
+        Ok(())
+    }
+
+    fn apply(self, tree: &mut Tree) -> Result<(), Problem> {
+        for directory in &self.emptied {
+            let directory = tree.follow(directory)?;
+            tree.remove_below(&directory);
+        }
+        for path in &self.deleted {
+            let path = tree.follow_parents(path)?;
+            tree.remove(&path);
+        }
+        for (path, node) in self.added {
+            let path = tree.follow_parents(&path)?;
+            tree.insert_parents(&path);
+            tree.insert(&path, node);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Owner;
+    use super::*;
+
+    fn member(path: &str, kind: MemberKind) -> Member {
+        Member {
+            path: path.to_owned(),
+            kind,
+            mode: 0o644,
+            owner: Owner::default(),
+        }
+    }
+
+    fn apply(tree: &mut Tree, layer: usize, members: Vec<Member>) {
+        let mut changes = LayerChanges::default();
+        for member in members {
+            changes.add(member, layer, tree).unwrap();
+        }
+        changes.apply(tree).unwrap();
+    }
+
+    fn names(tree: &Tree) -> Vec<&str> {
+        tree.iter().map(|(path, _)| path).collect()
+    }
+
+    fn file(path: &str) -> Member {
+        member(path, MemberKind::File { size: 1 })
+    }
+
+    #[test]
+    fn layers_delete_what_is_below_them_only() {
+        let mut tree = Tree::default();
+        apply(
+            &mut tree,
+            0,
+            vec![file("a/x"), file("a/y"), file("b/x"), file("b/y")],
+        );
+        // A marker counts for lower layers, even where it follows what its own layer adds.
+        apply(
+            &mut tree,
+            1,
+            vec![
+                file("a/new"),
+                file("a/.wh.x"),
+                file("b/new"),
+                file("b/.wh..wh..opq"),
+            ],
+        );
+        assert_eq!(names(&tree), ["a", "a/new", "a/y", "b", "b/new"]);
+    }
+
+    #[test]
+    fn hard_links_share_the_content_of_their_target() {
+        let mut tree = Tree::default();
+        apply(&mut tree, 0, vec![file("bin/a")]);
+        let link = MemberKind::HardLink {
+            target: "bin/a".to_owned(),
+        };
+        apply(&mut tree, 1, vec![member("bin/b", link)]);
+        assert_eq!(tree.get("bin/a"), tree.get("bin/b"));
+    }
+
+    #[test]
+    fn upper_layers_write_through_links_of_lower_ones() {
+        let mut tree = Tree::default();
+        let link = MemberKind::Symlink {
+            target: "usr/lib".to_owned(),
+        };
+        apply(
+            &mut tree,
+            0,
+            vec![
+                member("lib", link),
+                member("usr/lib", MemberKind::Directory),
+            ],
+        );
+        apply(&mut tree, 1, vec![file("lib/x")]);
+        assert_eq!(names(&tree), ["lib", "usr", "usr/lib", "usr/lib/x"]);
+    }
+
+    #[test]
+    fn hosts_are_told_from_names() {
+        for (text, expected) in [
+            ("localhost", true),
+            ("127.0.0.1:5000", true),
+            ("quay.io", true),
+            ("library", false),
+        ] {
+            assert_eq!(is_host(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The embedded builder: from an uploaded artifact and a Dockerfile to an image in the embedded
+//! registry, without a Docker Engine.
+//!
+//! It does what needs no running container: `FROM` nothing, an earlier stage or an image of the
+//! embedded registry, `COPY` and `ADD` of files, and everything that sets metadata. `RUN` is
+//! refused before anything else is done.
+//!
+//! The result depends on the artifact, the Dockerfile, the build arguments and the base images
+//! alone: the same input gives the same digests on every machine and at any time. Nothing of a
+//! build is visible in the registry before all of it is done; the tag is set last.
+//!
+//! | module | what |
+//! |---|---|
+//! | `unpack` | the uploaded zip becomes a `tree` in memory and `contents` on disk |
+//! | `dockerfile`, `words` | reading the Dockerfile |
+//! | `expand` | variables and quotes |
+//! | `stage` | which stages are needed, and doing them |
+//! | `copy`, `pattern` | the rules of `COPY` and `ADD` |
+//! | `base`, `tarball` | images of the registry and the files in their layers |
+//! | `layer` | writing a layer |
+//! | `image` | metadata, history, config and manifest |
+
+mod base;
+mod contents;
+mod copy;
+mod dockerfile;
+mod error;
+mod expand;
+mod image;
+mod layer;
+mod limits;
+mod path;
+mod pattern;
+mod stage;
+mod stop;
+mod tarball;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unpack;
+mod words;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use peak_oci::{Digest, RepositoryName, Selector, Tag};
+use peak_registry_server::{Repository, Store};
+
+use base::Registry;
+use contents::Contents;
+use dockerfile::Dockerfile;
+pub(crate) use error::BuildError;
+use image::Origin;
+pub(crate) use limits::Limits;
+use stage::{Built, Workshop};
+use stop::Stop;
+use tree::{Content, Kind, Tree};
+
+/// What to build. It holds the values of build arguments, so it has no `Debug`.
+pub(crate) struct BuildRequest {
+    /// The uploaded zip; without one there are no files to copy.
+    pub archive: Option<PathBuf>,
+    /// Where the Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// The directory of the artifact that `COPY` starts from; its root if not given.
+    pub context: Option<String>,
+    /// Values for `ARG`; of several for one name the last counts. Never shown.
+    pub build_arguments: Vec<(String, String)>,
+    /// Where the image goes.
+    pub repository: RepositoryName,
+    /// The tag that it gets.
+    pub tag: Tag,
+    /// A directory for temporary work, made if it is not there and removed at the end.
+    pub scratch: PathBuf,
+    /// The names under which the embedded registry is known, `127.0.0.1:4321`.
+    pub registry_hosts: Vec<String>,
+    /// How much the build may take.
+    pub limits: Limits,
+}
+
+/// Where a Dockerfile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DockerfileSource {
+    /// In the artifact, seen from its root.
+    Path(String),
+    /// Here.
+    Text(String),
+}
+
+/// An image that was built and tagged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuiltImage {
+    /// Of the manifest.
+    pub digest: Digest,
+    /// Config, layers (those of the base image too) and manifest together, in bytes.
+    pub size: u64,
+}
+
+/// Builds an image and puts it into the store. Blocks; `log` gets lines while it works, and
+/// setting `cancelled` ends it soon.
+///
+/// # Errors
+///
+/// [`BuildError`]. Nothing of the build is visible then, unless the store itself failed while it
+/// took the finished image in, and the tag points to what it pointed to before.
+pub(crate) fn build(
+    request: &BuildRequest,
+    store: &Store,
+    log: &mut dyn FnMut(&str),
+    cancelled: &AtomicBool,
+) -> Result<BuiltImage, BuildError> {
+    let stop = Stop::new(cancelled);
+    stop.check()?;
+    let scratch = Scratch::create(&request.scratch)?;
+    let mut contents = Contents::new(scratch.path());
+    let limits = &request.limits;
+    let artifact = match &request.archive {
+        Some(archive) => unpack::unpack(archive, &mut contents, limits, stop)?,
+        None => Tree::default(),
+    };
+    log(&summary(&artifact));
+    let text = dockerfile_text(&request.dockerfile, &artifact, &contents, limits)?;
+    let dockerfile = Dockerfile::parse(&text, limits)?;
+    let context = context(request.context.as_deref(), artifact)?;
+    let repository = store.repository(&request.repository);
+    let built = Workshop {
+        dockerfile: &dockerfile,
+        context: &context,
+        build_arguments: &request.build_arguments,
+        registry: Registry {
+            store,
+            hosts: &request.registry_hosts,
+        },
+        repository: repository.clone(),
+        contents: &mut contents,
+        limits,
+        stop,
+        log,
+    }
+    .run()?;
+    stop.check()?;
+    let image = publish(built, &repository, &request.tag)?;
+    log(&format!(
+        "pushed {}:{} {}",
+        request.repository, request.tag, image.digest
+    ));
+    Ok(image)
+}
+
+/// The directory for temporary work; goes away with this.
+struct Scratch<'a>(&'a Path);
+
+impl<'a> Scratch<'a> {
+    fn create(path: &'a Path) -> Result<Self, BuildError> {
+        fs::create_dir_all(path)
+            .map_err(BuildError::disk("create the directory for temporary work"))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        self.0
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = fs::remove_dir_all(self.0);
+    }
+}
+
+fn summary(artifact: &Tree) -> String {
+    let (mut files, mut bytes) = (0_u64, 0_u64);
+    for (_, node) in artifact.iter() {
+        if let Kind::File { size, .. } = &node.kind {
+            files += 1;
+            bytes += size;
+        }
+    }
+    format!("unpacked {files} files, {}", human_size(bytes))
+}
+
+/// The text of the Dockerfile.
+fn dockerfile_text(
+    source: &DockerfileSource,
+    artifact: &Tree,
+    contents: &Contents,
+    limits: &Limits,
+) -> Result<String, BuildError> {
+    let path = match source {
+        DockerfileSource::Text(text) => {
+            let unusable = |reason| unusable_dockerfile("Dockerfile", reason);
+            if text.len() as u64 > limits.dockerfile_bytes {
+                return Err(unusable(TOO_LARGE));
+            }
+            return Ok(text.clone());
+        }
+        DockerfileSource::Path(path) => path,
+    };
+    let missing = || BuildError::NoDockerfile {
+        path: path.clone(),
+        seen: dockerfiles(artifact),
+    };
+    let place = path::resolve("", path.trim_start_matches('/'))
+        .ok()
+        .and_then(|place| artifact.follow(&place).ok())
+        .ok_or_else(missing)?;
+    let Some(Kind::File {
+        content: Content::Disk(number),
+        ..
+    }) = artifact.get(&place).map(|node| &node.kind)
+    else {
+        return Err(missing());
+    };
+    let mut bytes = Vec::new();
+    contents
+        .open(*number)
+        .and_then(|file| {
+            file.take(limits.dockerfile_bytes + 1)
+                .read_to_end(&mut bytes)
+        })
+        .map_err(BuildError::disk("read the Dockerfile"))?;
+    if bytes.len() as u64 > limits.dockerfile_bytes {
+        return Err(unusable_dockerfile(path, TOO_LARGE));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(unusable_dockerfile(path, "is not a text in UTF-8")),
+    }
+}
+
+const TOO_LARGE: &str = "is too large";
+
+fn unusable_dockerfile(path: &str, reason: &str) -> BuildError {
+    BuildError::UnusableDockerfile {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Files that look like Dockerfiles: `Dockerfile`, `Dockerfile.x`, `x.Dockerfile`.
+fn dockerfiles(artifact: &Tree) -> Vec<String> {
+    let looks_like_one = |path: &str| {
+        let name = path::name(path).to_ascii_lowercase();
+        name == "containerfile"
+            || name == "dockerfile"
+            || name.starts_with("dockerfile.") && name != "dockerfile.dockerignore"
+            || name.ends_with(".dockerfile")
+    };
+    artifact
+        .iter()
+        .filter(|(path, node)| !node.is_directory() && looks_like_one(path))
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
+/// The part of the artifact that files are copied from.
+fn context(given: Option<&str>, artifact: Tree) -> Result<Tree, BuildError> {
+    let Some(given) = given else {
+        return Ok(artifact);
+    };
+    let missing = || BuildError::NoContext {
+        path: given.to_owned(),
+    };
+    let path = path::resolve("", given.trim_start_matches('/'))
+        .ok()
+        .and_then(|path| artifact.follow(&path).ok())
+        .ok_or_else(missing)?;
+    if path.is_empty() {
+        Ok(artifact)
+    } else if artifact.is_directory(&path) {
+        Ok(artifact.subtree(&path))
+    } else {
+        Err(missing())
+    }
+}
+
+/// Makes a finished image part of its repository: layers, config, manifest, and with it the tag.
+fn publish(built: Built, repository: &Repository, tag: &Tag) -> Result<BuiltImage, BuildError> {
+    let Built {
+        image,
+        layers: written,
+    } = built;
+    let config = image.config()?;
+    let manifest = image.manifest(&config)?;
+    for layer in written {
+        layer.publish()?;
+    }
+    for layer in &image.layers {
+        if let Origin::Stored(base) = &layer.origin {
+            // If it went away meanwhile, the manifest is refused.
+            repository
+                .link_blob_from(base, &layer.descriptor.digest)
+                .map_err(BuildError::store("take a layer of the base image into"))?;
+        }
+    }
+    let store = BuildError::store;
+    let mut upload = repository
+        .new_upload()
+        .map_err(store("write the config to"))?;
+    upload
+        .write(config.bytes())
+        .map_err(store("write the config to"))?;
+    upload
+        .finish(config.digest())
+        .map_err(store("write the config to"))?;
+    let layers: u64 = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let size = layers + config.size() + manifest.size();
+    let content_type = manifest.media_type().to_string();
+    let stored = repository
+        .put_manifest(
+            &Selector::Tag(tag.clone()),
+            Some(&content_type),
+            manifest.bytes().clone(),
+        )
+        .map_err(store("write the manifest to"))?;
+    Ok(BuiltImage {
+        digest: stored.digest().clone(),
+        size,
+    })
+}
+
+/// A size for people: `1.2 kB`.
+pub(super) fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut unit = UNITS[0];
+    let mut tenths = bytes / 100;
+    for next in UNITS.into_iter().skip(1) {
+        if tenths < 10_000 {
+            break;
+        }
+        tenths /= 1000;
+        unit = next;
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
