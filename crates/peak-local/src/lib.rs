@@ -1,1 +1,67 @@
-//! The embedded Peak platform: images API, builder and registry on one address.
+//! The embedded Peak platform: the images part of the Peak API, a builder that needs no Docker Engine,
+//! and an OCI registry, on one loopback address of this process.
+//!
+//! It is what `peak ship --local` and `peak local serve` run, and a server for tests that talks real
+//! HTTP. Any client of the Peak API and any client of registries can use it:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let state_dir = directory.path().join("peak");
+//! use peak_local::Platform;
+//!
+//! let platform = Platform::builder().state_dir(state_dir).start().await?;
+//! println!("export PEAK_ENDPOINT_URL={} PEAK_AUTH_TOKEN=any", platform.url());
+//! // … clients create images, follow their builds, and pull them from platform.address() …
+//! platform.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it keeps
+//!
+//! One state directory, used by one process at a time: `registry/` (a [`peak_registry_server::Store`]),
+//! `state.redb` (images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
+//! uploaded archives by digest; one that no version was last built from goes at the next start). A build
+//! that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
+//! of its log says so; nothing is built again by itself.
+//!
+//! # How it differs from the real platform
+//!
+//! - Every image has the scope `custom`; versions have no tags. Lists are newest first; a page has at
+//!   most 100 entries, and 25 where nothing is asked for.
+//! - An image's name is also its repository and must be lower-case letters and digits, in parts that
+//!   `.`, `_`, `__`, dashes or `/` separate; a version is also a tag: at most 128 letters, digits, `.`,
+//!   `_` and `-`.
+//! - A version that is being built is not built a second time at once (409). A version that was built once
+//!   stays `ready` while, and although, a later build of it runs or fails.
+//! - The source `github` is refused (422): there is no way out to the network. Secrets and
+//!   `autodeployResources` are accepted, do nothing, and the build's log says so.
+//! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
+//!   may be 2 MiB longer.
+//!
+//! # What it is not
+//!
+//! It is for one machine and the people who have an account on it: it listens on loopback addresses
+//! alone, answers only for the names of this machine, and takes no requests from web pages of other
+//! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
+//! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has the
+//! creating, updating, describing and listing of images, versions and builds, and their logs; not
+//! deleting, log downloads, or the artifacts part. `RUN` needs a Docker Engine and is not done.
+
+mod api;
+mod artifacts;
+mod builder;
+mod directory;
+mod error;
+mod listener;
+mod model;
+mod platform;
+mod runner;
+mod shared;
+mod state;
+mod timestamp;
+
+pub use error::LocalError;
+pub use platform::{DEFAULT_ARTIFACT_LIMIT, Platform, PlatformBuilder};

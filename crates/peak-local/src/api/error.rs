@@ -1,0 +1,97 @@
+//! Refusals as the API words them: a status and `{"detail": "..."}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::task::JoinError;
+
+use crate::error::chain;
+use crate::state::StateError;
+
+/// A request that was not done.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+}
+
+#[derive(Serialize)]
+struct Body {
+    detail: String,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+        }
+    }
+
+    /// The request cannot mean what it says.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// Something that is no fault of the caller; the cause goes to the program's own log.
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %chain(error), "a request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the embedded platform could not read or write its state directory; its own log says more",
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (
+            self.status,
+            Json(Body {
+                detail: self.detail,
+            }),
+        )
+            .into_response()
+    }
+}
+
+impl From<StateError> for ApiError {
+    fn from(error: StateError) -> Self {
+        let status = match &error {
+            StateError::ImageUnknown(_)
+            | StateError::VersionUnknown { .. }
+            | StateError::BuildUnknown { .. } => StatusCode::NOT_FOUND,
+            StateError::NameTaken { .. }
+            | StateError::VersionTaken { .. }
+            | StateError::VersionBusy { .. } => StatusCode::CONFLICT,
+            StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            StateError::Damaged { .. }
+            | StateError::LaterFormat { .. }
+            | StateError::Database(_) => {
+                return Self::internal(&error);
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        Self::internal(&error)
+    }
+}

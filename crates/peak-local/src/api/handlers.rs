@@ -1,0 +1,276 @@
+//! One function per operation of the images API.
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+
+use super::Application;
+use super::answers::{Image, ListBuilds, ListImages, ListVersions, Logs, Made, Version};
+use super::error::ApiError;
+use super::form::Build;
+use super::query::Parameters;
+use super::upload::{Form, receive};
+use crate::artifacts::{Artifact, Spooled};
+use crate::model::BuildDetails;
+use crate::runner::{BuildJob, Place};
+use crate::shared::Shared;
+use crate::state::{Changed, NewImage, NewVersion, VersionChange};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+type Pairs = Query<Vec<(String, String)>>;
+
+pub(super) async fn create_image(
+    State(application): State<Application>,
+    request: Request,
+) -> Result<(StatusCode, Json<Made>), ApiError> {
+    let form = receive(&application, request).await?;
+    let name = form.image_name()?;
+    let kind = form.image_type()?;
+    let (first, notes, spooled) = new_version(form)?;
+    let new = NewImage { name, kind, first };
+    let place = place(&application)?;
+    let changed = application
+        .shared
+        .blocking(move |shared| {
+            let mut new = new;
+            let artifact = keep(shared, spooled)?;
+            new.first.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
+            let changed = shared.state.create_image(&new)?;
+            enqueue(place, &changed, &new.first.details, artifact, notes);
+            Ok::<_, ApiError>(changed)
+        })
+        .await??;
+    Ok((StatusCode::CREATED, Json(Made::new(&changed))))
+}
+
+pub(super) async fn create_version(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<Made>), ApiError> {
+    let image = image_id(&image)?;
+    application
+        .shared
+        .blocking(move |shared| shared.state.image(image))
+        .await??;
+    let form = receive(&application, request).await?;
+    let (mut new, notes, spooled) = new_version(form)?;
+    let place = place(&application)?;
+    let changed = application
+        .shared
+        .blocking(move |shared| {
+            let artifact = keep(shared, spooled)?;
+            new.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
+            let changed = shared.state.create_version(image, &new)?;
+            enqueue(place, &changed, &new.details, artifact, notes);
+            Ok::<_, ApiError>(changed)
+        })
+        .await??;
+    Ok((StatusCode::CREATED, Json(Made::new(&changed))))
+}
+
+/// A form with neither an artifact nor build details changes the description alone.
+pub(super) async fn update_version(
+    State(application): State<Application>,
+    Path((image, version)): Path<(String, String)>,
+    request: Request,
+) -> Answer<Made> {
+    let (image, version) = (image_id(&image)?, version_id(&version)?);
+    let view = application
+        .shared
+        .blocking(move |shared| shared.state.version(image, version))
+        .await??;
+    let form = receive(&application, request).await?;
+    if form
+        .version()?
+        .is_some_and(|name| name != view.record.version)
+    {
+        return Err(ApiError::invalid(format!(
+            "the embedded platform does not rename versions, and this one is {}; create a version instead",
+            view.record.version
+        )));
+    }
+    let description = form.description()?;
+    if !form.wants_build() {
+        let change = VersionChange {
+            description,
+            build: None,
+        };
+        let changed = application
+            .shared
+            .blocking(move |shared| shared.state.update_version(image, version, &change))
+            .await??;
+        return Ok(Json(Made::new(&changed)));
+    }
+    let Build { details, notes } = form.build()?;
+    let place = place(&application)?;
+    let changed = application
+        .shared
+        .blocking(move |shared| {
+            let artifact = keep(shared, form.artifact)?;
+            let digest = artifact.as_ref().map(|artifact| artifact.digest.clone());
+            let change = VersionChange {
+                description,
+                build: Some((details.clone(), digest)),
+            };
+            let changed = shared.state.update_version(image, version, &change)?;
+            enqueue(place, &changed, &details, artifact, notes);
+            Ok::<_, ApiError>(changed)
+        })
+        .await??;
+    Ok(Json(Made::new(&changed)))
+}
+
+pub(super) async fn describe_image(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+) -> Answer<Image> {
+    let image = image_id(&image)?;
+    let view = application
+        .shared
+        .blocking(move |shared| shared.state.image(image))
+        .await??;
+    Ok(Json(Image::new(view, application.shared.address)))
+}
+
+pub(super) async fn describe_version(
+    State(application): State<Application>,
+    Path((image, version)): Path<(String, String)>,
+) -> Answer<Version> {
+    let (image, version) = (image_id(&image)?, version_id(&version)?);
+    let view = application
+        .shared
+        .blocking(move |shared| shared.state.version(image, version))
+        .await??;
+    Ok(Json(Version::new(view, application.shared.address)))
+}
+
+pub(super) async fn list_images(
+    State(application): State<Application>,
+    Query(pairs): Pairs,
+) -> Answer<ListImages> {
+    let parameters = Parameters::new(pairs);
+    let (filter, page) = (parameters.image_filter()?, parameters.page()?);
+    let listing = application
+        .shared
+        .blocking(move |shared| shared.state.list_images(&filter, page))
+        .await??;
+    Ok(Json(ListImages::new(listing, application.shared.address)))
+}
+
+pub(super) async fn list_versions(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+    Query(pairs): Pairs,
+) -> Answer<ListVersions> {
+    let image = image_id(&image)?;
+    let parameters = Parameters::new(pairs);
+    let (filter, page) = (parameters.version_filter()?, parameters.page()?);
+    let listing = application
+        .shared
+        .blocking(move |shared| shared.state.list_versions(image, &filter, page))
+        .await??;
+    Ok(Json(ListVersions::new(listing, application.shared.address)))
+}
+
+pub(super) async fn list_builds(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+    Query(pairs): Pairs,
+) -> Answer<ListBuilds> {
+    let image = image_id(&image)?;
+    let parameters = Parameters::new(pairs);
+    let (filter, page) = (parameters.build_filter()?, parameters.page()?);
+    let listing = application
+        .shared
+        .blocking(move |shared| shared.state.list_builds(image, &filter, page))
+        .await??;
+    Ok(Json(ListBuilds::new(listing)))
+}
+
+pub(super) async fn build_logs(
+    State(application): State<Application>,
+    Path((image, build)): Path<(String, String)>,
+    Query(pairs): Pairs,
+) -> Answer<Logs> {
+    let image = image_id(&image)?;
+    let build = build
+        .parse()
+        .map_err(|_| ApiError::not_found(format!("image {image} has no build {build}")))?;
+    let from = Parameters::new(pairs).log_position()?;
+    let page = application
+        .shared
+        .blocking(move |shared| shared.state.log_page(image, build, from))
+        .await??;
+    Ok(Json(Logs::new(page)))
+}
+
+/// Ids are numbers here, so whatever is none is the id of nothing.
+fn image_id(text: &str) -> Result<u64, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::not_found(format!("there is no image {text}")))
+}
+
+fn version_id(text: &str) -> Result<u64, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::not_found(format!("there is no version with the id {text}")))
+}
+
+fn new_version(form: Form) -> Result<(NewVersion, Vec<String>, Option<Spooled>), ApiError> {
+    let Build { details, notes } = form.build()?;
+    let new = NewVersion {
+        version: form.version()?,
+        description: form.description()?,
+        details,
+        artifact: None,
+    };
+    Ok((new, notes, form.artifact))
+}
+
+fn place(application: &Application) -> Result<Place, ApiError> {
+    application.queue.place().ok_or_else(|| {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many builds are waiting, or the platform is about to end",
+        )
+    })
+}
+
+fn keep(shared: &Shared, spooled: Option<Spooled>) -> Result<Option<Artifact>, ApiError> {
+    Ok(spooled
+        .map(|spooled| shared.artifacts.keep(spooled))
+        .transpose()?)
+}
+
+/// Puts the build of a change into the queue. This belongs to the same uninterrupted step as the change:
+/// a request that is given up in between would leave a build that never ends.
+fn enqueue(
+    place: Place,
+    changed: &Changed,
+    details: &BuildDetails,
+    artifact: Option<Artifact>,
+    notes: Vec<String>,
+) {
+    if let Some(build) = changed.build {
+        place.fill(BuildJob::new(
+            changed,
+            build,
+            details,
+            artifact.map(|artifact| artifact.path),
+            notes,
+        ));
+    }
+}
+
+/// Whatever has no route.
+pub(super) async fn unknown_path() -> ApiError {
+    ApiError::not_found("the embedded platform has nothing at this path")
+}
+
+/// Routes that are there, but not with this method.
+pub(super) async fn unknown_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the embedded platform does not have this operation",
+    )
+}

@@ -1,0 +1,102 @@
+//! The images part of the Peak API, below `/image-management/api/v2`, and the registry beside it.
+
+mod answers;
+mod authorization;
+mod error;
+mod form;
+mod handlers;
+mod linger;
+mod origin;
+mod query;
+mod upload;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::authorization::AccessToken;
+use crate::runner::Queue;
+use crate::shared::Shared;
+
+/// Where the images API lies.
+const BASE: &str = "/image-management/api/v2";
+
+/// What every request has at hand.
+#[derive(Clone)]
+pub(crate) struct Application {
+    shared: Arc<Shared>,
+    queue: Queue,
+    artifact_limit: u64,
+}
+
+impl Application {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Queue, artifact_limit: u64) -> Self {
+        Self {
+            shared,
+            queue,
+            artifact_limit,
+        }
+    }
+}
+
+/// Everything that is served on the address. Cancelling `abort` ends the requests that run.
+pub(crate) fn router(
+    application: Application,
+    token: Option<AccessToken>,
+    abort: CancellationToken,
+) -> Router {
+    let mut registry = peak_registry_server::router(application.shared.registry.clone());
+    let mut images = images(application);
+    if let Some(token) = token {
+        registry = registry.layer(from_fn_with_state(
+            token.clone(),
+            authorization::require_basic,
+        ));
+        images = images.layer(from_fn_with_state(token, authorization::require_verbatim));
+    }
+    Router::new()
+        .nest(BASE, images)
+        .merge(registry)
+        .fallback(handlers::unknown_path)
+        .layer(from_fn(origin::require_local))
+        .layer(from_fn(linger::read_the_rest))
+        .layer(from_fn_with_state(abort, end_when_aborted))
+}
+
+fn images(application: Application) -> Router {
+    Router::new()
+        .route("/images/", get(handlers::list_images).post(handlers::create_image))
+        .route("/images/{image}", get(handlers::describe_image))
+        .route("/images/{image}/versions", get(handlers::list_versions).post(handlers::create_version))
+        .route("/images/{image}/versions/{version}", get(handlers::describe_version))
+        .route("/images/{image}/versions/{version}", patch(handlers::update_version))
+        .route("/images/{image}/builds", get(handlers::list_builds))
+        .route("/images/{image}/builds/{build}/logs", get(handlers::build_logs))
+        .method_not_allowed_fallback(handlers::unknown_method)
+        .fallback(handlers::unknown_path)
+        // The length of a form is bounded where it is received, by the limit of this platform.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(application)
+}
+
+/// Gives a request up when the platform ends without waiting for it.
+async fn end_when_aborted(
+    State(abort): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = abort.cancelled() => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(CONNECTION, "close")], "the platform ended").into_response()
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Uploaded archives, by the digest of their content.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use peak_oci::{Algorithm, Digest, Hasher};
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt;
+
+const SUFFIX: &str = ".zip";
+const SPOOL_PREFIX: &str = ".upload-";
+
+/// The directory of the archives.
+///
+/// An archive stays as long as the latest build of some version was made from it; the others are
+/// removed when the platform starts.
+pub(crate) struct Artifacts {
+    directory: PathBuf,
+}
+
+/// An archive that is still arriving. Dropping it removes what has arrived.
+pub(crate) struct Spool {
+    file: tokio::fs::File,
+    path: TempPath,
+    hasher: Hasher,
+    size: u64,
+}
+
+/// An archive that has arrived whole but is not kept yet. Dropping it removes it.
+pub(crate) struct Spooled {
+    path: TempPath,
+    digest: Digest,
+    size: u64,
+}
+
+/// An archive that is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Artifact {
+    pub(crate) digest: Digest,
+    pub(crate) path: PathBuf,
+}
+
+impl Artifacts {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Begins to receive an archive. Blocks for the creation of one file.
+    pub(crate) fn spool(&self) -> io::Result<Spool> {
+        let (file, path) = tempfile::Builder::new()
+            .prefix(SPOOL_PREFIX)
+            .tempfile_in(&self.directory)?
+            .into_parts();
+        let file = tokio::fs::File::from_std(file);
+        Ok(Spool {
+            file,
+            path,
+            hasher: Hasher::new(Algorithm::Sha256),
+            size: 0,
+        })
+    }
+
+    /// Keeps an archive under its digest. Blocks.
+    pub(crate) fn keep(&self, spooled: Spooled) -> io::Result<Artifact> {
+        let path = self.path(&spooled.digest);
+        spooled.path.persist(&path)?;
+        // The name is on the disk only when the directory is; other systems do not open directories.
+        #[cfg(unix)]
+        fs::File::open(&self.directory)?.sync_all()?;
+        Ok(Artifact {
+            digest: spooled.digest,
+            path,
+        })
+    }
+
+    /// Removes every archive but these, and what uploads left that never ended. Blocks.
+    pub(crate) fn sweep(&self, used: &[Digest]) -> io::Result<()> {
+        let used: HashSet<PathBuf> = used.iter().map(|digest| self.path(digest)).collect();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if is_ours(&path) && !used.contains(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.directory
+            .join(format!("{}-{}{SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+}
+
+/// Whether a file has a name that this module gives; anything else was put there by someone else.
+fn is_ours(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    name.starts_with(SPOOL_PREFIX)
+        || name
+            .strip_suffix(SUFFIX)
+            .and_then(|name| name.split_once('-'))
+            .is_some_and(|(algorithm, hex)| format!("{algorithm}:{hex}").parse::<Digest>().is_ok())
+}
+
+impl Spool {
+    /// How many bytes have arrived.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.hasher.update(bytes);
+        self.size = self
+            .size
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// Waits until everything is on the disk.
+    pub(crate) async fn finish(mut self) -> io::Result<Spooled> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        Ok(Spooled {
+            path: self.path,
+            digest: self.hasher.finish(),
+            size: self.size,
+        })
+    }
+}
+
+impl Spooled {
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn upload(artifacts: &Artifacts, content: &[u8]) -> Spooled {
+        let mut spool = artifacts.spool().unwrap();
+        for piece in content.chunks(3) {
+            spool.write(piece).await.unwrap();
+        }
+        spool.finish().await.unwrap()
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn equal_archives_are_kept_once_and_dropped_ones_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::new(directory.path().to_owned());
+        drop(upload(&artifacts, b"dropped").await);
+        let first = artifacts
+            .keep(upload(&artifacts, b"content").await)
+            .unwrap();
+        let second = artifacts
+            .keep(upload(&artifacts, b"content").await)
+            .unwrap();
+        assert_eq!(first.path, second.path);
+        assert_eq!(first.digest, Digest::sha256_of(b"content"));
+        assert_eq!(fs::read(&first.path).unwrap(), b"content");
+        assert_eq!(names(directory.path()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_sweep_takes_only_what_is_ours_and_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::new(directory.path().to_owned());
+        let used = artifacts.keep(upload(&artifacts, b"used").await).unwrap();
+        artifacts.keep(upload(&artifacts, b"unused").await).unwrap();
+        fs::write(directory.path().join(".upload-left"), "half").unwrap();
+        fs::write(directory.path().join("letter-to-mother.zip"), "not ours").unwrap();
+        artifacts.sweep(&[used.digest]).unwrap();
+        let left = names(directory.path());
+        assert_eq!(
+            left,
+            [
+                "letter-to-mother.zip",
+                used.path.file_name().unwrap().to_str().unwrap()
+            ]
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! Starting and ending the platform.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::api::{self, AccessToken, Application};
+use crate::error::LocalError;
+use crate::listener::GuardedListener;
+use crate::runner::Runner;
+use crate::shared::{Shared, join_failed};
+
+/// The largest archive that is taken where nothing else is said: 10 MiB, as on the real platform.
+pub const DEFAULT_ARTIFACT_LIMIT: u64 = 10 * 1024 * 1024;
+
+/// A running embedded platform: images API, builder and registry on one loopback address.
+///
+/// [`shutdown`](Self::shutdown) ends it and waits until nothing of it runs any more. Dropping it ends
+/// it too, but without waiting: connections are cut, builds are told to stop, and the state directory
+/// is released as soon as they have.
+pub struct Platform {
+    address: SocketAddr,
+    url: Url,
+    shared: Arc<Shared>,
+    /// No new connections and no new builds; requests that run may end.
+    stop: CancellationToken,
+    /// No connections at all.
+    abort: CancellationToken,
+    /// The same for builds, where there is no waiting on a token.
+    stopping: Arc<AtomicBool>,
+    drain: Duration,
+    server: Option<JoinHandle<io::Result<()>>>,
+    runner: Option<JoinHandle<()>>,
+}
+
+impl Platform {
+    /// Begins to describe a platform; only the [state directory](PlatformBuilder::state_dir) must be given.
+    pub fn builder() -> PlatformBuilder {
+        PlatformBuilder::new()
+    }
+
+    /// Where it listens, with the port that was found if port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL of the API: what `PEAK_ENDPOINT_URL` is set to.
+    pub fn url(&self) -> Url {
+        self.url.clone()
+    }
+
+    /// Ends the platform: no new connections, running builds are cancelled and end as failed, requests
+    /// have the drain timeout to end before their connections are cut.
+    ///
+    /// When this returns, nothing of the platform runs any more and the state directory is free.
+    pub async fn shutdown(mut self) {
+        self.begin_to_stop();
+        if let Some(runner) = self.runner.take() {
+            log_panic("runner of builds", runner.await);
+        }
+        if let Some(mut server) = self.server.take() {
+            let result = if let Ok(result) = tokio::time::timeout(self.drain, &mut server).await {
+                result
+            } else {
+                tracing::warn!("some requests did not end in time; their connections are cut");
+                self.abort.cancel();
+                server.await
+            };
+            log_panic("server", result);
+        }
+        self.shared.close().await;
+    }
+
+    fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.begin_to_stop();
+        self.abort.cancel();
+    }
+}
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Platform")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+fn log_panic<T>(task: &'static str, result: Result<T, tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the {task} ended with a panic");
+    }
+}
+
+/// What a platform is started with.
+#[derive(Debug, Clone)]
+pub struct PlatformBuilder {
+    state_directory: Option<PathBuf>,
+    listen: SocketAddr,
+    token: Option<SecretString>,
+    artifact_limit: u64,
+    builds_at_once: usize,
+    drain: Duration,
+}
+
+impl PlatformBuilder {
+    fn new() -> Self {
+        Self {
+            state_directory: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            token: None,
+            artifact_limit: DEFAULT_ARTIFACT_LIMIT,
+            builds_at_once: 2,
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    /// Where everything is kept. Made, with its parents and readable to its owner alone, where it is
+    /// not there; otherwise it must be empty or have been a state directory before.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_directory = Some(path.into());
+        self
+    }
+
+    /// Where to listen: a loopback address, with port 0 for one that is free. Default `127.0.0.1:0`.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// The token that every request needs: verbatim as `Authorization` for the API, as the password of
+    /// any user for the registry. Default `None`: everybody on this machine may do everything.
+    #[must_use]
+    pub fn token(mut self, token: Option<SecretString>) -> Self {
+        self.token = token;
+        self
+    }
+
+    /// The size of the largest archive that may be uploaded, bytes. Default [`DEFAULT_ARTIFACT_LIMIT`].
+    #[must_use]
+    pub fn artifact_limit(mut self, bytes: u64) -> Self {
+        self.artifact_limit = bytes;
+        self
+    }
+
+    /// How many builds run at the same time; the others wait in order. At least 1, default 2.
+    #[must_use]
+    pub fn builds_at_once(mut self, count: usize) -> Self {
+        self.builds_at_once = count.max(1);
+        self
+    }
+
+    /// How long [`Platform::shutdown`] waits for requests to end. Default 10 seconds.
+    #[must_use]
+    pub fn drain_timeout(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// Starts the platform on the current tokio runtime.
+    ///
+    /// Builds that an earlier process left unfinished are `failed` from now on, with a line in their
+    /// log that says so.
+    pub async fn start(self) -> Result<Platform, LocalError> {
+        let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
+        let token = self.token.as_ref().map(AccessToken::new).transpose()?;
+        let listener = bind(self.listen).await?;
+        let address = listener.local_addr().map_err(|source| LocalError::Listen {
+            address: self.listen,
+            source,
+        })?;
+        let url = Url::parse(&format!("http://{address}")).map_err(|error| LocalError::Listen {
+            address,
+            source: io::Error::other(error),
+        })?;
+        let path = state_directory.clone();
+        let opened = tokio::task::spawn_blocking(move || Shared::open(&path, address)).await;
+        let shared = Arc::new(opened.map_err(|error| LocalError::StateDirectory {
+            path: state_directory,
+            action: "opening it",
+            source: join_failed(error),
+        })??);
+
+        let stop = CancellationToken::new();
+        let abort = CancellationToken::new();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (queue, runner) = Runner::new(
+            Arc::clone(&shared),
+            self.builds_at_once,
+            stop.clone(),
+            Arc::clone(&stopping),
+        );
+        let application = Application::new(Arc::clone(&shared), queue, self.artifact_limit);
+        let router = api::router(application, token, abort.clone());
+        let server = axum::serve(GuardedListener::new(listener, abort.clone()), router)
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        Ok(Platform {
+            address,
+            url,
+            shared,
+            stop,
+            abort,
+            stopping,
+            drain: self.drain,
+            server: Some(tokio::spawn(async move { server.await })),
+            runner: Some(tokio::spawn(runner.run())),
+        })
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, LocalError> {
+    if !address.ip().is_loopback() {
+        return Err(LocalError::NotLoopback { address });
+    }
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => LocalError::AddressInUse { address },
+            _ => LocalError::Listen { address, source },
+        })
+}

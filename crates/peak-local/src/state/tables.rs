@@ -1,0 +1,130 @@
+//! The tables of `state.redb` and the small steps on them.
+
+use std::ops::RangeInclusive;
+
+use redb::{ReadableTable, Table, TableDefinition};
+
+use super::error::StateError;
+use super::records::{BuildRecord, ImageRecord, VersionRecord, decode, encode};
+
+/// The format of the tables; a state of a later format is refused, not guessed at.
+pub(super) const FORMAT: u64 = 1;
+
+/// `format`, and the last id that was given out of each kind.
+pub(super) const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
+/// Image id to [`ImageRecord`].
+pub(super) const IMAGES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("images");
+/// Image name to image id.
+pub(super) const IMAGE_NAMES: TableDefinition<'static, &str, u64> =
+    TableDefinition::new("image_names");
+/// Image id and version id to [`VersionRecord`]. Ids grow, so the last of an image is its latest.
+pub(super) const VERSIONS: TableDefinition<'static, (u64, u64), &[u8]> =
+    TableDefinition::new("versions");
+/// Image id and version text to version id.
+pub(super) const VERSION_NAMES: TableDefinition<'static, (u64, &str), u64> =
+    TableDefinition::new("version_names");
+/// Image id and build id to [`BuildRecord`].
+pub(super) const BUILDS: TableDefinition<'static, (u64, u64), &[u8]> =
+    TableDefinition::new("builds");
+/// The builds, by image id and build id, that have not ended.
+pub(super) const UNFINISHED: TableDefinition<'static, (u64, u64), ()> =
+    TableDefinition::new("unfinished_builds");
+/// Build id and line number, from 0, to the time in milliseconds and the line.
+pub(super) const LOG_LINES: TableDefinition<'static, (u64, u64), (i64, &str)> =
+    TableDefinition::new("log_lines");
+
+pub(super) const FORMAT_KEY: &str = "format";
+pub(super) const IMAGE_COUNTER: &str = "image";
+pub(super) const VERSION_COUNTER: &str = "version";
+pub(super) const BUILD_COUNTER: &str = "build";
+
+/// All keys of a table that start with this id.
+pub(super) fn under(id: u64) -> RangeInclusive<(u64, u64)> {
+    (id, 0)..=(id, u64::MAX)
+}
+
+/// Gives out the next id of a kind; ids count from 1 and are never given out twice.
+pub(super) fn next_id(
+    counters: &mut Table<'_, &'static str, u64>,
+    counter: &'static str,
+) -> Result<u64, StateError> {
+    let last = counters.get(counter)?.map_or(0, |guard| guard.value());
+    let next = last
+        .checked_add(1)
+        .ok_or_else(|| StateError::missing(format!("another {counter} id")))?;
+    counters.insert(counter, next)?;
+    Ok(next)
+}
+
+pub(super) fn image(
+    images: &impl ReadableTable<u64, &'static [u8]>,
+    id: u64,
+) -> Result<ImageRecord, StateError> {
+    let guard = images.get(id)?.ok_or(StateError::ImageUnknown(id))?;
+    decode(guard.value(), || format!("image {id}"))
+}
+
+pub(super) fn put_image(
+    images: &mut Table<'_, u64, &'static [u8]>,
+    id: u64,
+    record: &ImageRecord,
+) -> Result<(), StateError> {
+    images.insert(id, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+pub(super) fn version(
+    versions: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    image: u64,
+    id: u64,
+) -> Result<VersionRecord, StateError> {
+    let guard = versions
+        .get((image, id))?
+        .ok_or(StateError::VersionUnknown { image, version: id })?;
+    decode(guard.value(), || format!("version {id} of image {image}"))
+}
+
+/// The latest version of an image with its id; an image has at least one.
+pub(super) fn latest_version(
+    versions: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    image: u64,
+) -> Result<(u64, VersionRecord), StateError> {
+    let (key, value) = versions
+        .range(under(image))?
+        .next_back()
+        .ok_or_else(|| StateError::missing(format!("a version of image {image}")))??;
+    let (_, id) = key.value();
+    let record = decode(value.value(), || format!("version {id} of image {image}"))?;
+    Ok((id, record))
+}
+
+pub(super) fn put_version(
+    versions: &mut Table<'_, (u64, u64), &'static [u8]>,
+    image: u64,
+    id: u64,
+    record: &VersionRecord,
+) -> Result<(), StateError> {
+    versions.insert((image, id), encode(record)?.as_slice())?;
+    Ok(())
+}
+
+pub(super) fn build(
+    builds: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    image: u64,
+    id: u64,
+) -> Result<BuildRecord, StateError> {
+    let guard = builds
+        .get((image, id))?
+        .ok_or(StateError::BuildUnknown { image, build: id })?;
+    decode(guard.value(), || format!("build {id} of image {image}"))
+}
+
+pub(super) fn put_build(
+    builds: &mut Table<'_, (u64, u64), &'static [u8]>,
+    image: u64,
+    id: u64,
+    record: &BuildRecord,
+) -> Result<(), StateError> {
+    builds.insert((image, id), encode(record)?.as_slice())?;
+    Ok(())
+}

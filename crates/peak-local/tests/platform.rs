@@ -1,0 +1,852 @@
+//! The platform over real loopback connections, spoken to by hand: no client of ours stands between
+//! the tests and the server.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the helpers stand outside of the test functions, and a broken answer is a failed test"
+)]
+
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use peak_local::{LocalError, Platform};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const API: &str = "/image-management/api/v2";
+const BOUNDARY: &str = "------boundary7f3a";
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!(
+                "{error}: {}\n{}",
+                self.head,
+                String::from_utf8_lossy(&self.body)
+            )
+        })
+    }
+
+    /// Checks that this is a refusal with this status, and gives its detail.
+    fn refused(&self, status: u16) -> String {
+        assert_eq!(
+            self.status,
+            status,
+            "{}\n{}",
+            self.head,
+            String::from_utf8_lossy(&self.body)
+        );
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends a request on a connection of its own; the connection is closed behind the answer.
+async fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        head.push_str("Host: localhost\r\n");
+    }
+    for (name, value) in headers {
+        write!(head, "{name}: {value}\r\n").unwrap();
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).await.unwrap();
+    let end = received
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .expect("no end of the head");
+    let head = String::from_utf8(received[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer {
+        status,
+        head,
+        body: received[end + 4..].to_vec(),
+    }
+}
+
+async fn get(platform: &Platform, path: &str) -> Answer {
+    send(platform.address(), "GET", &format!("{API}{path}"), &[], b"").await
+}
+
+/// A form, part by part.
+#[derive(Default)]
+struct Form(Vec<u8>);
+
+impl Form {
+    fn text(mut self, name: &str, value: &str) -> Self {
+        let part = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        );
+        self.0.extend_from_slice(part.as_bytes());
+        self
+    }
+
+    fn json(self, name: &str, value: &Value) -> Self {
+        self.text(name, &value.to_string())
+    }
+
+    fn artifact(mut self, content: &[u8]) -> Self {
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"artifact\"; filename=\"artifact.zip\"\r\n\
+             Content-Type: application/zip\r\n\r\n"
+        );
+        self.0.extend_from_slice(head.as_bytes());
+        self.0.extend_from_slice(content);
+        self.0.extend_from_slice(b"\r\n");
+        self
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.0
+            .extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        self.0
+    }
+}
+
+async fn submit(platform: &Platform, method: &str, path: &str, form: Form) -> Answer {
+    let body = form.finish();
+    let length = body.len().to_string();
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let headers = [("Content-Type", kind.as_str()), ("Content-Length", &length)];
+    send(
+        platform.address(),
+        method,
+        &format!("{API}{path}"),
+        &headers,
+        &body,
+    )
+    .await
+}
+
+fn archive<const N: usize>(files: [(&str, &[u8]); N]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        writer
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// A form for a new image that is built from the text of a Dockerfile.
+fn from_text(name: &str, dockerfile: &str) -> Form {
+    Form::default()
+        .text("name", name)
+        .text("type", "workflow")
+        .json(
+            "buildDetails",
+            &json!({"source": "dockerfile", "dockerfile": dockerfile}),
+        )
+}
+
+async fn start(state: &Path) -> Platform {
+    Platform::builder().state_dir(state).start().await.unwrap()
+}
+
+/// Follows a build's log to its end: the last page's answer and all lines.
+async fn follow(platform: &Platform, image: &Value, build: &Value) -> (Value, Vec<String>) {
+    let mut lines = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = get(
+            platform,
+            &format!("/images/{image}/builds/{build}/logs?nextToken={token}"),
+        )
+        .await
+        .json();
+        lines.extend(
+            page["logs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|line| line["message"].as_str().unwrap().to_owned()),
+        );
+        match page["nextToken"].as_str() {
+            Some(next) => next.clone_into(&mut token),
+            None => return (page, lines),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn files_in(directory: &Path) -> usize {
+    std::fs::read_dir(directory).unwrap().count()
+}
+
+#[tokio::test]
+async fn an_image_is_created_built_and_described() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = start(state.path()).await;
+    let zip = archive([
+        (
+            "web/Dockerfile.web",
+            b"FROM scratch\nARG WHO\nCOPY page.html /\n",
+        ),
+        ("web/page.html", b"hello"),
+    ]);
+    // The artifact first, and fields that nobody knows.
+    let form = Form::default()
+        .artifact(&zip)
+        .text("colour", "red")
+        .json("buildDetails", &json!({
+            "dockerfilePath": "web/Dockerfile.web", "context": "web", "useCache": false, "novelty": [1, 2],
+            "buildArguments": [{"name": "WHO", "value": "s3cret-value"}],
+        }))
+        .text("description", "The greeting page")
+        .text("type", "webapp")
+        .text("name", "hello-web");
+    let made = submit(&platform, "POST", "/images/", form).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    let made = made.json();
+    let (image, version, build) = (&made["imageId"], &made["versionId"], &made["buildId"]);
+
+    let (end, lines) = follow(&platform, image, build).await;
+    assert_eq!(end["buildStatus"], "success", "{lines:?}");
+    assert!(end["startTime"].as_str().unwrap() <= end["finishTime"].as_str().unwrap());
+    assert!(
+        lines.iter().all(|line| !line.contains("s3cret-value")),
+        "{lines:?}"
+    );
+
+    let described = get(&platform, &format!("/images/{image}")).await.json();
+    assert_eq!(described["name"], "hello-web");
+    assert_eq!(
+        (&described["type"], &described["scope"]),
+        (&json!("webapp"), &json!("custom"))
+    );
+    let latest = &described["latestVersion"];
+    assert_eq!(&latest["id"], version);
+
+    let described = get(&platform, &format!("/images/{image}/versions/{version}"))
+        .await
+        .json();
+    assert_eq!(&described, latest);
+    assert_eq!(described["version"], "0.0.1");
+    assert_eq!(described["status"], "ready");
+    assert_eq!(described["lastBuildStatus"], "success");
+    assert_eq!(
+        described["pullUrl"],
+        format!("{}/hello-web:0.0.1", platform.address())
+    );
+    assert_eq!(
+        (&described["imageName"], &described["imageType"]),
+        (&json!("hello-web"), &json!("webapp"))
+    );
+    assert_eq!(described["isLatest"], true);
+    assert_eq!(described["buildDetails"]["source"], "upload");
+    assert_eq!(described["buildDetails"]["useCache"], false);
+    assert!(described["size"].as_u64().unwrap() > 0);
+    let created = described["createdAt"].as_str().unwrap();
+    assert!(created.len() == 24 && created.ends_with('Z'), "{created}");
+
+    // The registry on the same address has it, and without a token nobody is asked for one.
+    let manifest = send(
+        platform.address(),
+        "GET",
+        "/v2/hello-web/manifests/0.0.1",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(manifest.status, 200, "{}", manifest.head);
+
+    let builds = get(&platform, &format!("/images/{image}/builds"))
+        .await
+        .json();
+    assert_eq!(builds["buildCount"], 1);
+    assert_eq!(&builds["builds"][0]["buildId"], build);
+    assert_eq!(builds["builds"][0]["useCache"], false);
+    platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn versions_are_added_rebuilt_and_listed() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = start(state.path()).await;
+    let image = submit(
+        &platform,
+        "POST",
+        "/images/",
+        from_text("web", "FROM scratch\n"),
+    )
+    .await
+    .json()["imageId"]
+        .clone();
+    let next = submit(
+        &platform,
+        "POST",
+        &format!("/images/{image}/versions"),
+        from_text("x", "FROM scratch\n"),
+    )
+    .await;
+    assert_eq!(next.status, 201);
+    let next = next.json();
+    follow(&platform, &image, &next["buildId"]).await;
+    let path = format!("/images/{image}/versions/{}", next["versionId"]);
+    let version = get(&platform, &path).await.json();
+    assert_eq!(version["version"], "0.0.2");
+
+    // A build that fails, and the version stays what it was.
+    let form = Form::default()
+        .text("description", "broken")
+        .text("version", "0.0.2")
+        .json(
+            "buildDetails",
+            &json!({"source": "dockerfile", "dockerfile": "FROM scratch\nFETCH things\n"}),
+        );
+    let updated = submit(&platform, "PATCH", &path, form).await;
+    assert_eq!(updated.status, 200);
+    let updated = updated.json();
+    assert_eq!(updated["versionId"], next["versionId"]);
+    let (end, lines) = follow(&platform, &image, &updated["buildId"]).await;
+    assert_eq!(end["buildStatus"], "failed");
+    assert!(lines.last().unwrap().contains("FETCH"), "{lines:?}");
+    let version = get(&platform, &path).await.json();
+    assert_eq!(
+        (&version["status"], &version["lastBuildStatus"]),
+        (&json!("ready"), &json!("failed"))
+    );
+    assert_eq!(version["description"], "broken");
+    platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_have_pages_and_filters() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    let image = &made["imageId"];
+    let broken = submit(
+        &platform,
+        "POST",
+        &format!("/images/{image}/versions"),
+        from_text("x", "FETCH\n"),
+    )
+    .await
+    .json();
+    follow(&platform, image, &broken["buildId"]).await;
+    let path = format!("/images/{image}/versions/{}", broken["versionId"]);
+    let renamed = submit(
+        &platform,
+        "PATCH",
+        &path,
+        Form::default().text("version", "9.9.9"),
+    )
+    .await;
+    assert!(renamed.refused(422).contains("0.0.2"));
+    let described = submit(
+        &platform,
+        "PATCH",
+        &path,
+        Form::default().text("description", "known"),
+    )
+    .await
+    .json();
+    assert!(
+        described.get("buildId").is_none(),
+        "nothing was built: {described}"
+    );
+
+    let list = get(
+        &platform,
+        &format!("/images/{image}/versions?pageSize=1&pageNumber=2&searchTerm=0.0"),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&list["versionCount"], &list["pageCount"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(
+        (&list["pageNumber"], &list["pageSize"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(list["versions"].as_array().unwrap().len(), 1);
+    assert_eq!(list["versions"][0]["version"], "0.0.1");
+    let failed = get(
+        &platform,
+        &format!("/images/{image}/versions?lastBuildStatus=failed&lastBuildStatus=stopped"),
+    )
+    .await;
+    assert_eq!(failed.json()["versions"][0]["version"], "0.0.2");
+    let list = get(
+        &platform,
+        "/images/?status=not-ready&status=in-use&searchTerm=eb",
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&list["imageCount"], &list["images"][0]["name"]),
+        (&json!(1), &json!("web"))
+    );
+    assert_eq!(
+        get(&platform, "/images/?scope=global").await.json()["imageCount"],
+        0
+    );
+    platform.shutdown().await;
+}
+
+/// A platform with a small limit of artifacts and one image, named `web`.
+async fn with_one_image(state: &Path) -> (Platform, Value) {
+    let platform = Platform::builder()
+        .state_dir(state)
+        .artifact_limit(LIMIT)
+        .start()
+        .await
+        .unwrap();
+    let made = submit(
+        &platform,
+        "POST",
+        "/images/",
+        from_text("web", "FROM scratch\n"),
+    )
+    .await
+    .json();
+    follow(&platform, &made["imageId"], &made["buildId"]).await;
+    (platform, made)
+}
+
+const LIMIT: u64 = 64 * 1024;
+
+/// Ends the platform of refused requests: none of them left anything.
+async fn assert_nothing_left(platform: Platform, state: &Path) {
+    assert_eq!(get(&platform, "/images/").await.json()["imageCount"], 1);
+    platform.shutdown().await;
+    assert_eq!(files_in(&state.join("artifacts")), 0);
+    assert_eq!(files_in(&state.join("builds")), 0);
+}
+
+#[tokio::test]
+async fn names_and_versions_are_taken_once() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    let taken = submit(
+        &platform,
+        "POST",
+        "/images/",
+        from_text("web", "FROM scratch\n"),
+    )
+    .await;
+    assert!(taken.refused(409).contains("web"));
+    let versions = format!("/images/{}/versions", made["imageId"]);
+    let again = from_text("web", "FROM scratch\n").text("version", "0.0.1");
+    assert!(
+        submit(&platform, "POST", &versions, again)
+            .await
+            .refused(409)
+            .contains("0.0.1")
+    );
+    assert_nothing_left(platform, state.path()).await;
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_with_what_is_wrong() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, _) = with_one_image(state.path()).await;
+    let fine = || Form::default().text("name", "fine").text("type", "api");
+    for (form, words) in [
+        (Form::default().text("type", "api"), "`name`"),
+        (Form::default().text("name", "fine"), "`type`"),
+        (
+            Form::default().text("name", "fine").text("type", "moon"),
+            "workspace-r",
+        ),
+        (from_text("Bad Name", "FROM scratch\n"), "lower-case"),
+        (
+            from_text("fine", "FROM scratch\n").text("version", "no spaces"),
+            "`version`",
+        ),
+        (
+            from_text("fine", "FROM scratch\n").text("name", "twice"),
+            "twice",
+        ),
+        (fine().text("buildDetails", "{oops"), "buildDetails"),
+        (fine(), "artifact"),
+        (fine().artifact(b""), "empty"),
+        (
+            fine().json("buildDetails", &json!({"source": "github"})),
+            "GitHub",
+        ),
+    ] {
+        let detail = submit(&platform, "POST", "/images/", form)
+            .await
+            .refused(422);
+        assert!(detail.contains(words), "{detail}");
+    }
+    let images = format!("{API}/images/");
+    let plain = send(
+        platform.address(),
+        "POST",
+        &images,
+        &[("Content-Length", "2")],
+        b"{}",
+    )
+    .await;
+    assert!(plain.refused(422).contains("multipart"));
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let malformed = [("Content-Type", kind.as_str()), ("Content-Length", "20")];
+    send(
+        platform.address(),
+        "POST",
+        &images,
+        &malformed,
+        b"--not the boundary--",
+    )
+    .await
+    .refused(422);
+    assert_nothing_left(platform, state.path()).await;
+}
+
+#[tokio::test]
+async fn bodies_have_a_length_and_a_limit() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, _) = with_one_image(state.path()).await;
+    // Over the limit only once it is read, and by what the head says.
+    for size in [64 * 1024 + 1, 8 * 1024 * 1024] {
+        let form = from_text("fine", "FROM scratch\n").artifact(&vec![7; size]);
+        let detail = submit(&platform, "POST", "/images/", form)
+            .await
+            .refused(413);
+        assert!(detail.contains(&LIMIT.to_string()), "{detail}");
+    }
+    let long =
+        from_text("fine", "FROM scratch\n").text("description", &"x".repeat(1024 * 1024 + 1));
+    assert!(
+        submit(&platform, "POST", "/images/", long)
+            .await
+            .refused(413)
+            .contains("description")
+    );
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let chunked = [
+        ("Content-Type", kind.as_str()),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let chunked = send(
+        platform.address(),
+        "POST",
+        &format!("{API}/images/"),
+        &chunked,
+        b"0\r\n\r\n",
+    )
+    .await;
+    assert!(chunked.refused(411).contains("Content-Length"));
+    assert_nothing_left(platform, state.path()).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    let (image, version) = (&made["imageId"], &made["versionId"]);
+    for path in [
+        "/images/99".to_owned(),
+        "/images/none".to_owned(),
+        "/images/99/versions".to_owned(),
+        format!("/images/{image}/versions/99"),
+        format!("/images/99/versions/{version}"),
+        format!("/images/{image}/builds/99/logs"),
+        "/images/99/builds".to_owned(),
+        "/nothing".to_owned(),
+    ] {
+        get(&platform, &path).await.refused(404);
+    }
+    let form = || from_text("web", "FROM scratch\n").artifact(&[7; 1024]);
+    submit(&platform, "POST", "/images/99/versions", form())
+        .await
+        .refused(404);
+    submit(
+        &platform,
+        "PATCH",
+        &format!("/images/{image}/versions/99"),
+        form(),
+    )
+    .await
+    .refused(404);
+    send(
+        platform.address(),
+        "DELETE",
+        &format!("{API}/images/{image}"),
+        &[],
+        b"",
+    )
+    .await
+    .refused(405);
+    send(platform.address(), "GET", "/elsewhere", &[], b"")
+        .await
+        .refused(404);
+    assert_nothing_left(platform, state.path()).await;
+}
+
+#[tokio::test]
+async fn questions_that_make_no_sense_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    assert!(
+        get(&platform, "/images/?status=purple")
+            .await
+            .refused(422)
+            .contains("in-use")
+    );
+    get(&platform, "/images/?pageNumber=0").await.refused(422);
+    get(
+        &platform,
+        &format!("/images/{}/builds/1/logs?nextToken=abc", made["imageId"]),
+    )
+    .await
+    .refused(422);
+    let foreign = [("Host", "evil.example")];
+    send(
+        platform.address(),
+        "GET",
+        &format!("{API}/images/"),
+        &foreign,
+        b"",
+    )
+    .await
+    .refused(421);
+    let page = [("Origin", "https://evil.example")];
+    send(platform.address(), "GET", "/v2/", &page, b"")
+        .await
+        .refused(403);
+    assert_nothing_left(platform, state.path()).await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything_but_the_port() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = start(state.path()).await;
+    let form = Form::default()
+        .text("name", "web")
+        .text("type", "api")
+        .artifact(&archive([(
+            "Dockerfile",
+            b"FROM scratch\nCOPY Dockerfile /\n",
+        )]));
+    let made = submit(&platform, "POST", "/images/", form).await.json();
+    let (image, build) = (&made["imageId"], &made["buildId"]);
+    let (_, lines) = follow(&platform, image, build).await;
+    let mut before = get(&platform, &format!("/images/{image}")).await.json();
+    platform.shutdown().await;
+    assert_eq!(files_in(&state.path().join("artifacts")), 1);
+
+    let platform = start(state.path()).await;
+    let (_, same_lines) = follow(&platform, image, build).await;
+    assert_eq!(lines, same_lines);
+    let mut after = get(&platform, &format!("/images/{image}")).await.json();
+    let url = |image: &mut Value| image["latestVersion"]["pullUrl"].take();
+    assert_eq!(url(&mut after), format!("{}/web:0.0.1", platform.address()));
+    url(&mut before);
+    assert_eq!(before, after);
+    let manifest = send(
+        platform.address(),
+        "GET",
+        "/v2/web/manifests/0.0.1",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(manifest.status, 200);
+    platform.shutdown().await;
+    assert_eq!(
+        files_in(&state.path().join("artifacts")),
+        1,
+        "the archive of the latest build stays"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = start(state.path()).await;
+    let error = Platform::builder()
+        .state_dir(state.path())
+        .start()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LocalError::StateInUse { .. }), "{error}");
+    let path = std::fs::canonicalize(state.path()).unwrap();
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+
+    let other = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let listener = std::net::TcpListener::bind(taken).unwrap();
+    let start = || Platform::builder().state_dir(other.path().join("state"));
+    let error = start().listen(taken).start().await.unwrap_err();
+    assert!(
+        matches!(&error, LocalError::AddressInUse { address } if *address == taken),
+        "{error}"
+    );
+    assert!(error.to_string().contains("in use"));
+    drop(listener);
+    let error = start()
+        .listen("0.0.0.0:0".parse().unwrap())
+        .start()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, LocalError::NotLoopback { .. }) && error.to_string().contains("loopback"),
+        "{error}"
+    );
+    let error = start().token(Some("".into())).start().await.unwrap_err();
+    assert!(matches!(error, LocalError::Token), "{error}");
+    let error = Platform::builder().start().await.unwrap_err();
+    assert!(matches!(error, LocalError::NoStateDirectory), "{error}");
+    assert!(
+        !other.path().join("state").exists(),
+        "a refused start makes nothing"
+    );
+    platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_token_is_wanted_where_one_is_set() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::builder()
+        .state_dir(state.path())
+        .token(Some("open-sesame".into()))
+        .start()
+        .await
+        .unwrap();
+    let ask = async |target: &str, authorization: Option<&str>| {
+        let headers: Vec<_> = authorization
+            .map(|value| ("Authorization", value))
+            .into_iter()
+            .collect();
+        send(platform.address(), "GET", target, &headers, b"").await
+    };
+    let images = format!("{API}/images/");
+    assert_eq!(ask(&images, Some("open-sesame")).await.status, 200);
+    for wrong in [
+        None,
+        Some("open-sesam"),
+        Some("Bearer open-sesame"),
+        Some("Basic YWxpOm9wZW4tc2VzYW1l"),
+    ] {
+        let detail = ask(&images, wrong).await.refused(401);
+        assert!(!detail.contains("sesame"));
+    }
+    assert_eq!(ask(&format!("{API}/nothing"), None).await.status, 401);
+    assert_eq!(
+        ask("/v2/", Some("Basic YWxpOm9wZW4tc2VzYW1l")).await.status,
+        200
+    );
+    let refused = ask("/v2/", Some("open-sesame")).await;
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused
+            .head
+            .to_ascii_lowercase()
+            .contains("www-authenticate: basic realm="),
+        "{}",
+        refused.head
+    );
+    assert_eq!(refused.json()["errors"][0]["code"], "UNAUTHORIZED");
+    assert!(!format!("{platform:?}").contains("sesame"));
+    platform.shutdown().await;
+}
+
+/// Waits for something that happens soon after, in a test that hangs where it never does.
+async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Begins an upload that never goes on, and gives its connection once the server receives it.
+async fn stalled_upload(platform: &Platform, state: &Path) -> TcpStream {
+    let mut stream = TcpStream::connect(platform.address()).await.unwrap();
+    let begun = from_text("web", "FROM scratch\n").artifact(&[7; 512]).0;
+    let head = format!(
+        "POST {API}/images/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&begun).await.unwrap();
+    let artifacts = state.join("artifacts");
+    eventually(async || (files_in(&artifacts) == 1).then_some(())).await;
+    stream
+}
+
+#[tokio::test]
+async fn shutdown_cuts_what_does_not_end_and_frees_everything() {
+    let state = tempfile::tempdir().unwrap();
+    let builder = Platform::builder()
+        .state_dir(state.path())
+        .drain_timeout(Duration::from_millis(50));
+    let platform = builder.start().await.unwrap();
+    let address = platform.address();
+    let idle = TcpStream::connect(address).await.unwrap();
+    let stalled = stalled_upload(&platform, state.path()).await;
+    platform.shutdown().await;
+    assert_eq!(
+        files_in(&state.path().join("artifacts")),
+        0,
+        "the half of an archive is gone"
+    );
+    assert!(TcpStream::connect(address).await.is_err());
+    drop((idle, stalled));
+    let platform = Platform::builder()
+        .state_dir(state.path())
+        .listen(address)
+        .start()
+        .await
+        .unwrap();
+    assert_eq!(platform.address(), address);
+    platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn dropping_the_platform_ends_it_too() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = start(state.path()).await;
+    let address = platform.address();
+    let stalled = stalled_upload(&platform, state.path()).await;
+    drop(platform);
+    eventually(async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    let artifacts = state.path().join("artifacts");
+    eventually(async || (files_in(&artifacts) == 0).then_some(())).await;
+    drop(stalled);
+    let again = eventually(async || {
+        Platform::builder()
+            .state_dir(state.path())
+            .start()
+            .await
+            .ok()
+    })
+    .await;
+    again.shutdown().await;
+}
