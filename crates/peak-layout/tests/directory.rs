@@ -27,7 +27,7 @@ fn describe(media_type: MediaType, content: &[u8]) -> Descriptor {
 
 async fn put_blob(layout: &Directory, descriptor: &Descriptor, content: &[u8]) {
     let mut writer = layout.blob_writer(descriptor).await.unwrap();
-    for part in content.chunks(7) {
+    for part in content.chunks(4099) {
         writer.write(Bytes::copy_from_slice(part)).await.unwrap();
     }
     assert_eq!(writer.offset(), content.len() as u64);
@@ -161,6 +161,19 @@ async fn wrong_content_is_an_integrity_error_and_leaves_nothing() {
     writer.write(Bytes::from_static(b"exp")).await.unwrap();
     let error = writer.commit().await.unwrap_err();
     assert_eq!(error.kind(), ContentErrorKind::Integrity);
+
+    // Wrong, and larger than what is taken in at once.
+    let large = vec![1; 1024 * 1024];
+    let other = describe(MediaType::OCI_LAYER, &large);
+    let mut writer = layout.blob_writer(&other).await.unwrap();
+    for _ in 0..4 {
+        let part = Bytes::from(vec![2; 256 * 1024]);
+        writer.write(part).await.unwrap();
+    }
+    let error = writer.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ContentErrorKind::Integrity);
+    put_blob(&layout, &other, &large).await;
+    assert!(layout.has_blob(&other).await.unwrap());
 
     // Given up.
     let mut writer = layout.blob_writer(&descriptor).await.unwrap();
