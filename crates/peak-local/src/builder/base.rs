@@ -20,14 +20,17 @@ use super::limits::Limits;
 use super::path;
 use super::stop::{self, CopyError, Stop};
 use super::tarball::{self, Member, MemberKind, TarError};
-use super::tree::{Content, Kind, Node, Tree};
+use super::tree::{Content, Kind, MAX_PATH, NODE_WEIGHT, Node, Tree};
 
 /// The beginnings of compressed layers.
 pub(crate) const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
+/// What is wrong with layers that would fill the memory.
+const TOO_LARGE: &str = "it has too many files or too much in them";
+
 /// The start of names that mark deletions in layers, and the name that empties a directory.
-const WHITEOUT: &str = ".wh.";
+pub(crate) const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
 /// Images in the embedded registry.
@@ -289,20 +292,23 @@ impl<'a> StoredLayers<'a> {
             let number = self.number(layer);
             let mut changes = LayerChanges::default();
             let limits = self.limits;
-            let count = tree.len();
+            let weight = tree.weight();
             self.read(layer, stop, |member, _| {
                 if let MemberKind::File { size } = member.kind {
                     bytes += size;
                 }
                 changes.add(member, number, &tree)?;
-                if count + changes.added.len() > limits.base_entries || bytes > limits.base_bytes {
-                    return Err(TarError::Malformed("it is too large".to_owned()));
+                if weight + changes.weight > limits.tree_bytes || bytes > limits.base_bytes {
+                    return Err(TarError::Malformed(TOO_LARGE.to_owned()));
                 }
                 Ok(())
             })?;
             changes
-                .apply(&mut tree)
-                .map_err(|problem| unreadable(layer, &problem.to_string()))?;
+                .apply(&mut tree, limits.tree_bytes, stop)
+                .map_err(|fault| match fault {
+                    Fault::Problem(problem) => unreadable(layer, &problem.to_string()),
+                    Fault::Build(error) => error,
+                })?;
         }
         Ok(tree)
     }
@@ -447,6 +453,8 @@ struct LayerChanges {
     added: BTreeMap<String, Node>,
     deleted: Vec<String>,
     emptied: Vec<String>,
+    /// What all of this takes in memory, roughly, in bytes.
+    weight: usize,
 }
 
 impl LayerChanges {
@@ -457,6 +465,17 @@ impl LayerChanges {
             mode,
             owner,
         } = member;
+        // A path stands in a file's content as well, a target in a link or its copy.
+        let link = match &kind {
+            MemberKind::Symlink { target } | MemberKind::HardLink { target } => target.len(),
+            _ => path.len(),
+        };
+        if path.len().max(link) > MAX_PATH {
+            return Err(TarError::Malformed(
+                "it has a path that is too long".to_owned(),
+            ));
+        }
+        self.weight += path.len() + link + NODE_WEIGHT;
         let directory = path::parent(&path).unwrap_or_default();
         let name = path::name(&path);
         if name == OPAQUE {
@@ -494,7 +513,7 @@ impl LayerChanges {
         Ok(())
     }
 
-    fn apply(self, tree: &mut Tree) -> Result<(), Problem> {
+    fn apply(self, tree: &mut Tree, limit: usize, stop: Stop<'_>) -> Result<(), Fault> {
         for directory in &self.emptied {
             let directory = tree.follow(directory)?;
             tree.remove_below(&directory);
@@ -507,6 +526,11 @@ impl LayerChanges {
             let path = tree.follow_parents(&path)?;
             tree.insert_parents(&path);
             tree.insert(&path, node);
+            stop.check()?;
+            // Directories that no entry describes come in here.
+            if tree.weight() > limit {
+                return Err(Problem::malformed(TOO_LARGE).into());
+            }
         }
         Ok(())
     }
@@ -514,6 +538,8 @@ impl LayerChanges {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::super::tree::Owner;
     use super::*;
 
@@ -531,7 +557,8 @@ mod tests {
         for member in members {
             changes.add(member, layer, tree).unwrap();
         }
-        changes.apply(tree).unwrap();
+        let stop = AtomicBool::new(false);
+        changes.apply(tree, usize::MAX, Stop::new(&stop)).unwrap();
     }
 
     fn names(tree: &Tree) -> Vec<&str> {

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Problem;
+use super::base::WHITEOUT;
+use super::error::{Fault, Problem};
 use super::expand::Word;
 use super::path;
 use super::pattern::{self, Pattern};
-use super::tree::{Kind, Node, Owner, Tree};
+use super::stop::Stop;
+use super::tree::{Kind, MAX_PATH, Node, Owner, Tree};
 
-/// What marks a deletion in a layer.
-const WHITEOUT: &str = ".wh.";
+/// How many files and directories the sources of one instruction may name.
+const MAX_ITEMS: usize = 200_000;
+
+/// How deep a destination may be nested.
+const MAX_DEPTH: usize = 64;
 
 /// One file or directory to be copied.
 #[derive(Debug)]
@@ -50,9 +55,11 @@ pub(crate) fn select<'a>(
     tree: &'a Tree,
     sources: &[Word],
     place: &'static str,
-) -> Result<Vec<Item<'a>>, Problem> {
+    stop: Stop<'_>,
+) -> Result<Vec<Item<'a>>, Fault> {
     let mut items = Vec::new();
     for source in sources {
+        stop.check()?;
         let relative = source.text.trim_start_matches('/');
         let path = path::resolve("", relative).map_err(|_| Problem::LeavesContext {
             path: source.shown().to_owned(),
@@ -67,13 +74,17 @@ pub(crate) fn select<'a>(
         } else {
             items.push(item(tree, &path, source.shown(), place)?);
         }
+        if items.len() > MAX_ITEMS {
+            return Err(Problem::malformed("the sources name too many files").into());
+        }
     }
     if items.is_empty() {
         let patterns: Vec<&str> = sources.iter().map(Word::shown).collect();
         return Err(Problem::NothingMatches {
             patterns: patterns.join(" "),
             place,
-        });
+        }
+        .into());
     }
     Ok(items)
 }
@@ -105,13 +116,14 @@ pub(crate) fn place(
     items: &[Item<'_>],
     target: &mut Tree,
     placement: &Placement<'_>,
-) -> Result<Changes, Problem> {
+    stop: Stop<'_>,
+) -> Result<Changes, Fault> {
     let text = placement.destination.text.as_str();
     let wants_directory = matches!(text.rsplit('/').next(), None | Some("" | "." | ".."));
     let path = target.follow(&path::resolve_clamped(placement.working_directory, text))?;
     if items.len() > 1 && !wants_directory && !target.is_directory(&path) {
         let path = placement.destination.shown().to_owned();
-        return Err(Problem::DestinationNotDirectory { path });
+        return Err(Problem::DestinationNotDirectory { path }.into());
     }
     let mut placing = Placing {
         target,
@@ -122,6 +134,7 @@ pub(crate) fn place(
         placing.make_directory(&path)?;
     }
     for item in items {
+        stop.check()?;
         placing.item(item, &path)?;
     }
     Ok(placing.finish())
@@ -190,6 +203,9 @@ impl Placing<'_> {
                 path: path.to_owned(),
             });
         }
+        if path.len() > MAX_PATH {
+            return Err(Problem::malformed("a path in the image would be too long"));
+        }
         if matches!(node.kind, Kind::Special) {
             return Err(Problem::SpecialFile {
                 path: path.to_owned(),
@@ -220,6 +236,9 @@ impl Placing<'_> {
 
     /// Makes a directory and those above it where they are missing.
     fn make_directory(&mut self, path: &str) -> Result<(), Problem> {
+        if path.len() > MAX_PATH || path::components(path).count() > MAX_DEPTH {
+            return Err(Problem::malformed("a directory would be nested too deeply"));
+        }
         for directory in path::ancestors(path).chain([path]) {
             match self.target.get(directory) {
                 _ if directory.is_empty() => {}
@@ -312,6 +331,8 @@ pub(crate) fn is_remote(source: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     fn file() -> Node {
@@ -355,6 +376,29 @@ mod tests {
             ("to-a", link("a.txt")),
             ("broken", link("nowhere")),
         ])
+    }
+
+    fn problem(fault: Fault) -> Problem {
+        match fault {
+            Fault::Problem(problem) => problem,
+            Fault::Build(error) => panic!("{error}"),
+        }
+    }
+
+    fn select<'a>(
+        tree: &'a Tree,
+        sources: &[Word],
+        place: &'static str,
+    ) -> Result<Vec<Item<'a>>, Problem> {
+        super::select(tree, sources, place, Stop::new(&AtomicBool::new(false))).map_err(problem)
+    }
+
+    fn place(
+        items: &[Item<'_>],
+        target: &mut Tree,
+        placement: &Placement<'_>,
+    ) -> Result<Changes, Problem> {
+        super::place(items, target, placement, Stop::new(&AtomicBool::new(false))).map_err(problem)
     }
 
     fn copy(
@@ -491,6 +535,19 @@ mod tests {
         ));
         let mut target = tree(&[("x", file())]);
         assert_eq!(copy(&["a.txt"], "/x", &mut target).unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn endless_destinations_are_refused() {
+        for destination in [
+            "/a".repeat(MAX_DEPTH + 1),
+            format!("/{}/", "a".repeat(MAX_PATH)),
+        ] {
+            assert!(matches!(
+                fresh(&["dir"], &format!("{destination}/x")),
+                Err(Problem::Malformed { .. })
+            ));
+        }
     }
 
     #[test]

@@ -203,6 +203,18 @@ impl Problem {
         }
     }
 
+    /// The same problem with a path that may be shown, where its own came from a build argument.
+    pub(crate) fn showing(mut self, shown: &str) -> Self {
+        if let Self::InTheWay { path, .. }
+        | Self::LinkLoop { path }
+        | Self::WhiteoutName { path }
+        | Self::SpecialFile { path } = &mut self
+        {
+            shown.clone_into(path);
+        }
+        self
+    }
+
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::Malformed {
             message: message.into(),

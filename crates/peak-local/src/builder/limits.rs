@@ -27,8 +27,8 @@ pub(crate) struct Limits {
     pub dockerfile_bytes: u64,
     /// Instructions of a Dockerfile.
     pub instructions: usize,
-    /// Entries of all layers of a base image together.
-    pub base_entries: usize,
+    /// Memory for the names of the files of all stages and base images together, in bytes.
+    pub tree_bytes: usize,
     /// Bytes of all layers of a base image together, unpacked.
     pub base_bytes: u64,
 }
@@ -49,7 +49,7 @@ impl Default for Limits {
             path_depth: 64,
             dockerfile_bytes: MIB,
             instructions: 1000,
-            base_entries: 1_000_000,
+            tree_bytes: 512 * 1024 * 1024,
             base_bytes: 64 * GIB,
         }
     }

@@ -117,10 +117,13 @@ pub(crate) fn build(
     let mut contents = Contents::new(scratch.path());
     let limits = &request.limits;
     let artifact = match &request.archive {
-        Some(archive) => unpack::unpack(archive, &mut contents, limits, stop)?,
+        Some(archive) => {
+            let artifact = unpack::unpack(archive, &mut contents, limits, stop)?;
+            log(&summary(&artifact));
+            artifact
+        }
         None => Tree::default(),
     };
-    log(&summary(&artifact));
     let text = dockerfile_text(&request.dockerfile, &artifact, &contents, limits)?;
     let dockerfile = Dockerfile::parse(&text, limits)?;
     let context = context(request.context.as_deref(), artifact)?;

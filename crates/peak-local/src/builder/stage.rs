@@ -86,6 +86,8 @@ struct State {
     arguments: BTreeMap<String, Value>,
     /// `None` while nobody has looked into the base image.
     tree: Option<Tree>,
+    /// Something of the working directory came from a build argument.
+    private_directory: bool,
 }
 
 impl State {
@@ -128,6 +130,7 @@ impl Workshop<'_> {
             shop: self,
             step: 0,
             steps: 0,
+            extracted_bytes: 0,
         };
         work.set_globals()?;
         let plans = work.plan()?;
@@ -202,6 +205,8 @@ struct Work<'a> {
     done: Vec<Option<State>>,
     step: usize,
     steps: usize,
+    /// Of all archives that `ADD` has taken apart.
+    extracted_bytes: u64,
 }
 
 impl Work<'_> {
@@ -382,6 +387,7 @@ impl Work<'_> {
             image,
             arguments: BTreeMap::new(),
             tree,
+            private_directory: false,
         };
         Ok(match &plan.start {
             Start::Scratch => fresh(Image::scratch(plan.platform.clone()), Some(Tree::default())),
@@ -401,6 +407,7 @@ impl Work<'_> {
                     image: base.image.as_base(),
                     arguments: base.arguments.clone(),
                     tree: base.tree.clone(),
+                    private_directory: base.private_directory,
                 }
             }
         })
@@ -422,8 +429,18 @@ impl Work<'_> {
                     return Err(Problem::malformed("the directory is empty").into());
                 }
                 let directory = state.image.set_working_directory(&word.text);
+                state.private_directory |= word.private;
+                let private = state.private_directory;
                 let tree = state.load_tree(&mut self.stored, self.shop.stop)?;
-                return Ok(Some(copy::make_directory(tree, &directory)?));
+                let changes = copy::make_directory(tree, &directory).map_err(|problem| {
+                    if private {
+                        problem.showing(word.shown())
+                    } else {
+                        problem
+                    }
+                })?;
+                self.check_weight(state)?;
+                return Ok(Some(changes));
             }
             action => self.set(state, action)?,
         }
@@ -549,7 +566,7 @@ impl Work<'_> {
                 (&other, "stage or image that is copied from")
             }
         };
-        let mut items = copy::select(tree, &sources, place)?;
+        let mut items = copy::select(tree, &sources, place, self.shop.stop)?;
         let extracted = if copy.add {
             self.extract(&mut items)?
         } else {
@@ -563,7 +580,26 @@ impl Work<'_> {
                 shown: shown.clone(),
             });
         }
-        Ok(copy::place(&items, target, &placement)?)
+        let private =
+            state.private_directory || destination.private || sources.iter().any(|s| s.private);
+        let changes = copy::place(&items, target, &placement, self.shop.stop);
+        self.check_weight(state)?;
+        changes.map_err(|fault| match fault {
+            Fault::Problem(problem) if private => problem.showing(destination.shown()).into(),
+            other => other,
+        })
+    }
+
+    /// Refuses a Dockerfile that makes file trees grow and grow.
+    fn check_weight(&self, state: &State) -> Result<(), Problem> {
+        let weight = |state: &State| state.tree.as_ref().map_or(0, Tree::weight);
+        let others: usize = self.done.iter().flatten().map(weight).sum();
+        if others + weight(state) > self.shop.limits.tree_bytes {
+            return Err(Problem::malformed(
+                "the stages have too many files together",
+            ));
+        }
+        Ok(())
     }
 
     /// The files of an earlier stage or of an image, for `COPY --from`.
@@ -661,12 +697,13 @@ impl Work<'_> {
             tree: Tree::default(),
             limits: self.shop.limits,
             count: 0,
-            bytes: 0,
+            bytes: self.extracted_bytes,
         };
         let contents = &mut *self.shop.contents;
         let result = tarball::read(reader, |member, reader| {
             extraction.add(member, reader, contents)
         });
+        self.extracted_bytes = extraction.bytes;
         stop.check()?;
         match result {
             Ok(()) => Ok(Some(extraction.tree)),
@@ -843,6 +880,12 @@ impl Extraction<'_> {
         };
         self.tree.insert_parents(&path);
         self.tree.insert(&path, Node { kind, mode, owner });
+        if self.tree.len() > self.limits.entries {
+            return Err(TarError::Malformed(format!(
+                "it has more than {} entries",
+                self.limits.entries
+            )));
+        }
         Ok(())
     }
 }

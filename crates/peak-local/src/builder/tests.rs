@@ -25,6 +25,7 @@ struct Attempt {
     context: Option<String>,
     arguments: Vec<(String, String)>,
     name: &'static str,
+    limits: Limits,
 }
 
 impl Attempt {
@@ -35,6 +36,7 @@ impl Attempt {
             context: None,
             arguments: Vec::new(),
             name: "app",
+            limits: Limits::default(),
         }
     }
 
@@ -100,7 +102,7 @@ impl Bench {
             tag: "1".parse().unwrap(),
             scratch: scratch.clone(),
             registry_hosts: vec![HOST.to_owned(), "localhost:4321".to_owned()],
-            limits: Limits::default(),
+            limits: attempt.limits.clone(),
         };
         let mut log = Vec::new();
         let result = build(
@@ -307,12 +309,43 @@ fn the_same_input_gives_the_same_digests() {
     let one = first.run(&site());
     assert_eq!(one.built(), second.run(&site()).built());
     assert_eq!(one.built(), first.run(&site()).built());
-    // Written down, so that a change of compressor or tar shows wherever it happens.
-    let digests = first.layer_digests("app", one.built());
+}
+
+#[test]
+fn a_layer_keeps_its_digest() {
+    // Written down once, on linux/amd64, so that a change of the compressor or of the form shows, as does
+    // a machine that compresses otherwise.
+    let mut text = Vec::new();
+    let mut state = 1_u32;
+    for _ in 0..60_000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let words: [&[u8]; 4] = [b"layer ", b"of ", b"an ", b"image\n"];
+        text.extend_from_slice(words[(state >> 28) as usize % 4]);
+        text.push(b'a' + u8::try_from(state >> 30).unwrap());
+    }
+    let bench = Bench::new();
+    let outcome = bench.run(&Attempt::new("FROM scratch\nCOPY text /a/text\n").file("text", text));
+    let digests = bench.layer_digests("app", outcome.built());
     assert_eq!(
-        digests[1].as_str(),
-        "sha256:711642b884d0459ef0d908f82fc92d0a32cbac56c8471d9ddac7d399c246e912"
+        digests[0].as_str(),
+        "sha256:169a422ef7e9e8c69e284d5b5da0a3a5c1fcab8b322501fb74982a51990a395a"
     );
+}
+
+#[test]
+fn trees_that_grow_and_grow_are_refused() {
+    let bench = Bench::new();
+    let mut attempt =
+        Attempt::new("FROM scratch\nCOPY a /1/\nCOPY a /2/\nCOPY a /3/\n").file("a", "x");
+    assert!(bench.run(&attempt).result.is_ok());
+    attempt.limits.tree_bytes = 600;
+    let error = bench.run(&attempt).error();
+    assert!(error.starts_with("Dockerfile line 4: COPY: "), "{error}");
+    attempt = Attempt::new("FROM app:1\nCOPY a /4/\n")
+        .file("a", "x")
+        .named("other");
+    attempt.limits.tree_bytes = 600;
+    assert_eq!(bench.run(&attempt).error(), "could not read a layer");
 }
 
 #[test]
@@ -441,6 +474,15 @@ fn build_arguments_work_and_are_never_shown() {
         "Dockerfile line 8: COPY: \"$TOKEN\" is not in the artifact"
     );
     assert!(!outcome.log.concat().contains("hush"), "{:?}", outcome.log);
+
+    let attempt = Attempt::new("FROM scratch\nARG TOKEN\nCOPY a /$TOKEN\nCOPY a /$TOKEN/x\n")
+        .file("a", "x")
+        .argument("TOKEN", "hush-hush");
+    let error = bench.run(&attempt).error();
+    assert!(
+        error.contains("$TOKEN") && !error.contains("hush"),
+        "{error}"
+    );
 
     let attempt = Attempt::new(
         "ARG BASE=scratch\nFROM ${BASE}\nARG BASE\nARG COLOR=red\nENV C=${COLOR} B=$BASE\nARG C=arg\nLABEL c=$C\n",

@@ -7,6 +7,12 @@ use super::contents::ContentNumber;
 use super::error::Problem;
 use super::path;
 
+/// What an entry takes in memory beside its path, roughly, in bytes.
+pub(crate) const NODE_WEIGHT: usize = 128;
+
+/// The longest path, or target of a link, that an image has here, in bytes; as on Linux.
+pub(crate) const MAX_PATH: usize = 4096;
+
 /// How many symbolic links are followed for one path, as Linux does.
 const MAX_LINKS: usize = 40;
 
@@ -82,9 +88,16 @@ impl Node {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree {
     nodes: BTreeMap<String, Node>,
+    /// The lengths of all paths together.
+    path_bytes: usize,
 }
 
 impl Tree {
+    /// What the tree takes in memory, roughly, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.path_bytes + self.nodes.len() * NODE_WEIGHT
+    }
+
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
@@ -122,11 +135,11 @@ impl Tree {
 
     /// The part of the tree below a directory, as a tree of its own.
     pub(crate) fn subtree(&self, directory: &str) -> Self {
-        let nodes = self
-            .below(directory)
-            .map(|(path, node)| (path.to_owned(), node.clone()))
-            .collect();
-        Self { nodes }
+        let mut tree = Self::default();
+        for (path, node) in self.below(directory) {
+            tree.put(path, node.clone());
+        }
+        tree
     }
 
     /// Puts an entry there, over what was there. A directory over a directory keeps what is in it.
@@ -137,21 +150,21 @@ impl Tree {
         if !node.is_directory() {
             self.remove_below(path);
         }
-        self.nodes.insert(path.to_owned(), node);
+        self.put(path, node);
     }
 
     /// Makes the directories above a path where nothing is.
     pub(crate) fn insert_parents(&mut self, path: &str) {
         for parent in path::ancestors(path) {
             if !self.nodes.contains_key(parent) {
-                self.nodes.insert(parent.to_owned(), Node::directory());
+                self.put(parent, Node::directory());
             }
         }
     }
 
     /// Removes an entry and what is below it.
     pub(crate) fn remove(&mut self, path: &str) {
-        self.nodes.remove(path);
+        self.take(path);
         self.remove_below(path);
     }
 
@@ -162,7 +175,19 @@ impl Tree {
             .map(|(path, _)| path::join(directory, path))
             .collect();
         for path in below {
-            self.nodes.remove(&path);
+            self.take(&path);
+        }
+    }
+
+    fn put(&mut self, path: &str, node: Node) {
+        if self.nodes.insert(path.to_owned(), node).is_none() {
+            self.path_bytes += path.len();
+        }
+    }
+
+    fn take(&mut self, path: &str) {
+        if self.nodes.remove(path).is_some() {
+            self.path_bytes -= path.len();
         }
     }
 
@@ -272,6 +297,7 @@ mod tests {
         let mut tree = tree(&[("a/b/c", Node::directory())]);
         tree.insert("a", link("x"));
         assert_eq!(tree.len(), 1);
+        assert_eq!(tree.weight(), NODE_WEIGHT + 1);
         tree.insert("a", Node::directory());
         assert!(tree.is_directory("a"));
     }

@@ -197,7 +197,7 @@ pub(crate) fn unpack(
             },
         );
     }
-    Ok(unpacking.into_tree()?)
+    unpacking.into_tree()
 }
 
 /// A reader that gives no more bytes than it is allowed to.
@@ -332,7 +332,7 @@ impl Unpacking<'_> {
     }
 
     /// Checks what only the whole shows, and fills in the directories that have no entry.
-    fn into_tree(self) -> Result<Tree, UnpackError> {
+    fn into_tree(self) -> Result<Tree, BuildError> {
         for path in self.nodes.keys() {
             for parent in path::ancestors(path) {
                 if self
@@ -343,7 +343,8 @@ impl Unpacking<'_> {
                     return Err(UnpackError::BelowNoDirectory {
                         name: path.clone(),
                         parent: parent.to_owned(),
-                    });
+                    }
+                    .into());
                 }
             }
         }
@@ -351,18 +352,38 @@ impl Unpacking<'_> {
         for (path, node) in self.nodes {
             tree.insert_parents(&path);
             tree.insert(&path, node);
+            if tree.len() > self.limits.entries {
+                let limit = self.limits.entries;
+                return Err(UnpackError::TooManyEntries { limit }.into());
+            }
         }
-        // A link through another link may climb higher than its text alone shows.
-        let leaving = tree.iter().find(|(path, node)| {
-            matches!(&node.kind, Kind::Symlink { target } if link_leaves(&tree, path, target))
-        });
-        if let Some((path, _)) = leaving {
-            return Err(UnpackError::LinkLeaves {
-                name: path.to_owned(),
-            });
+        let mut winding = 0;
+        for (path, node) in tree.iter() {
+            let Kind::Symlink { target } = &node.kind else {
+                continue;
+            };
+            if is_winding(target) {
+                self.stop.check()?;
+                winding += 1;
+                if winding > MAX_WINDING || link_leaves(&tree, path, target) {
+                    let name = path.to_owned();
+                    return Err(UnpackError::LinkLeaves { name }.into());
+                }
+            }
         }
         Ok(tree)
     }
+}
+
+/// How many winding links an artifact may have: each is followed step by step.
+const MAX_WINDING: usize = 100;
+
+/// Whether a link goes down and then up. Such a one may go down through another link and so climb
+/// higher than its text shows; of others the text tells all.
+fn is_winding(target: &str) -> bool {
+    path::components(target)
+        .skip_while(|component| matches!(*component, "." | ".."))
+        .any(|component| component == "..")
 }
 
 /// Whether a link leads above the root when the links on its way are followed.
