@@ -1,3 +1,89 @@
-//! The `peak` command line.
+//! The `peak` command line: ships directories as container images, and works with what is in registries.
+//!
+//! Results go to standard output, everything else to standard error; the exit code says how it ended
+//! (`peak --help`).
 
-fn main() {}
+mod application;
+mod arguments;
+mod commands;
+mod convert;
+mod error;
+mod logging;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::application::Application;
+use crate::arguments::{Command, CommandLine};
+use crate::error::CliError;
+use crate::output::Output;
+
+/// How long threads that cannot be cancelled (packing, building) are waited for at the end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(300);
+
+fn main() -> ExitCode {
+    let CommandLine { global, command } = CommandLine::parse();
+    logging::start(global.verbose, global.color);
+    let as_json = Output::of(&global.output) == Output::Json && !global.output.is_empty();
+    let result = Application::new(global, command.writes_a_file())
+        .and_then(|application| start(&application, command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.report(as_json);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn start(application: &Application, command: Command) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            CliError::other(format!(
+                "the threads of the program cannot be started: {error}"
+            ))
+        })?;
+    let result = runtime.block_on(run(application, command));
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    result
+}
+
+/// Runs the command until it is done or interrupted. An interrupted command is dropped, which is all that
+/// it takes: whatever it was writing is not visible before it is complete.
+async fn run(application: &Application, command: Command) -> Result<(), CliError> {
+    match command {
+        // Serving is ended by signals in its own way: it drains.
+        Command::Local(command) => commands::local::run(application, command).await,
+        Command::Ship(arguments) => {
+            interruptible(commands::ship::run(application, arguments)).await
+        }
+        Command::Images(command) => {
+            interruptible(commands::images::run(application, command)).await
+        }
+        Command::Registry(arguments) => {
+            interruptible(commands::registry::run(application, arguments)).await
+        }
+        Command::Pack(arguments) => {
+            interruptible(commands::pack::run(application, arguments)).await
+        }
+    }
+}
+
+async fn interruptible(
+    command: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    tokio::select! {
+        biased;
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => Err(CliError::interrupted()),
+            Err(error) => Err(CliError::other(format!("signals cannot be received: {error}"))),
+        },
+        result = Box::pin(command) => result,
+    }
+}

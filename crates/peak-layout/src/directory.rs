@@ -22,8 +22,8 @@ const MAX_MARKER_SIZE: u64 = 4 * 1024;
 
 /// An OCI image layout in a directory: a [`Source`] and a [`Sink`] of images.
 ///
-/// Cheap to clone; clones share one handle. Reading takes no locks and changes nothing on disk. The first write takes
-/// a shared lock in `DIR/.peak-layout/`, held until the last clone and the last blob writer are dropped.
+/// Cheap to clone; clones share one handle. Reading takes no locks and changes nothing on disk. Unfinished files are in
+/// `DIR/.peak-layout/`, which is there from the first write until the last clone and the last blob writer are dropped.
 ///
 /// What is written appears so: blobs one by one, each whole and verified; last of all `index.json`, in one step. A
 /// directory that was new shows `oci-layout` and `index.json` only then, so one that was merely begun is not a layout.
@@ -35,6 +35,8 @@ pub struct Directory {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    /// Whether the directory was made for this handle.
+    is_new: bool,
     staging: Mutex<Option<Arc<Staging>>>,
 }
 
@@ -62,7 +64,7 @@ impl Directory {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LayoutError> {
         let path = path.as_ref();
         match look_at(path)? {
-            Contents::Layout => Self::at(path),
+            Contents::Layout => Self::at(path, false),
             Contents::Begun => Err(LayoutError::Unfinished {
                 path: path.to_path_buf(),
             }),
@@ -77,7 +79,8 @@ impl Directory {
 
     /// Opens the layout at `path` to write images into it, or begins a new one; parents are created.
     ///
-    /// A new layout becomes visible as one with its first image ([`Sink::put_manifest`] with [`Placement::Root`]).
+    /// A new layout becomes visible as one with its first image ([`Sink::put_manifest`] with [`Placement::Root`]); a
+    /// directory that was made for an image that never came is removed when the last clone is dropped.
     /// What an interrupted run has left is taken up: its finished blobs are used, its partial files removed.
     ///
     /// # Errors
@@ -86,10 +89,11 @@ impl Directory {
     /// Blocks on a few small file operations.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, LayoutError> {
         let path = path.as_ref();
-        if let Contents::Nothing = look_at(path)? {
+        let is_new = matches!(look_at(path)?, Contents::Nothing);
+        if is_new {
             fs::create_dir_all(path).map_err(|error| not_created(path, error))?;
         }
-        let directory = Self::at(path)?;
+        let directory = Self::at(path, is_new)?;
         directory.inner.staging()?;
         Ok(directory)
     }
@@ -108,11 +112,12 @@ impl Directory {
         blocking(move || Ok(index::names(&inner.index()?))).await
     }
 
-    fn at(path: &Path) -> Result<Self, LayoutError> {
+    fn at(path: &Path, is_new: bool) -> Result<Self, LayoutError> {
         let root = path.canonicalize().map_err(LayoutError::reading(path))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 root,
+                is_new,
                 staging: Mutex::new(None),
             }),
         })
@@ -126,7 +131,7 @@ impl Inner {
         if let Some(staging) = held.as_ref() {
             return Ok(Arc::clone(staging));
         }
-        let staging = Arc::new(Staging::enter(&self.root)?);
+        let staging = Arc::new(Staging::enter(&self.root, self.is_new)?);
         *held = Some(Arc::clone(&staging));
         Ok(staging)
     }

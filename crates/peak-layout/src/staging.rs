@@ -1,13 +1,17 @@
-//! The part of a layout directory that no reader looks at: unfinished files and locks.
+//! The part of a layout directory that no reader looks at: unfinished files.
 //!
 //! ```text
-//! DIR/.peak-layout/in-use      locked (shared) by every handle that writes
-//! DIR/.peak-layout/lock        locked (exclusive) while index.json is read, changed and written
-//! DIR/.peak-layout/partial/    blobs on their way in
+//! DIR/                         locked (exclusive) while index.json is read, changed and written
+//! DIR/.peak-layout/partial/    blobs on their way in; locked (shared) by every handle that writes
 //! ```
 //!
 //! Unfinished files are here and not beside the blobs, because everything below `blobs/<algorithm>/` must have its
 //! digest as its name, and other tools check that. It is the same file system, so a rename publishes.
+//!
+//! The locks are on the directories themselves, so that no lock file is left in a finished layout; the last writer
+//! takes the whole area away. Where directories cannot be locked (other systems than Unix, some network file systems)
+//! renames are still atomic; two writers at once could then lose one of two entries of `index.json`, and what crashed
+//! runs have left stays.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -24,55 +28,61 @@ pub(crate) const FOLDER: &str = ".peak-layout";
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 const LOCK_STEP: Duration = Duration::from_millis(10);
 
+/// How often entering starts again because another writer, who was the last, has just taken the area away.
+const ENTER_ATTEMPTS: usize = 16;
+
 /// One writer's stake in the staging area, held as long as the writer may write.
 #[derive(Debug)]
 pub(crate) struct Staging {
+    root: PathBuf,
     partial: PathBuf,
-    lock: PathBuf,
-    layout: PathBuf,
-    /// Held for its shared lock: as long as it is there nobody removes partial files.
-    _in_use: File,
+    /// Whether the directory of the layout was made for this writer.
+    made_root: bool,
+    /// Held for its shared lock: as long as it is there nobody removes partial files. None where directories cannot
+    /// be locked.
+    in_use: Option<File>,
 }
 
 impl Staging {
     /// Makes the staging area of the layout at `root` and removes what crashed runs have left in it.
-    pub(crate) fn enter(root: &Path) -> Result<Self, LayoutError> {
+    pub(crate) fn enter(root: &Path, made_root: bool) -> Result<Self, LayoutError> {
         let folder = root.join(FOLDER);
         let partial = folder.join("partial");
-        fs::create_dir_all(&partial).map_err(LayoutError::writing(&partial))?;
-        // A layout from elsewhere may come with links here; the clean-up must not follow them out.
-        for directory in [&folder, &partial] {
-            let metadata =
-                fs::symlink_metadata(directory).map_err(LayoutError::reading(directory))?;
-            if !metadata.is_dir() {
-                return Err(LayoutError::NotADirectory {
-                    path: directory.clone(),
+        for _ in 0..ENTER_ATTEMPTS {
+            fs::create_dir_all(&partial).map_err(LayoutError::writing(&partial))?;
+            // A layout from elsewhere may come with links here; the clean-up must not follow them out.
+            for directory in [&folder, &partial] {
+                match fs::symlink_metadata(directory) {
+                    Ok(metadata) if metadata.is_dir() => {}
+                    Ok(_) => {
+                        return Err(LayoutError::NotADirectory {
+                            path: directory.clone(),
+                        });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(LayoutError::reading(directory)(error)),
+                }
+            }
+            let in_use = match open_directory(&partial) {
+                Ok(in_use) => in_use,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(LayoutError::reading(&partial)(error)),
+            };
+            let in_use = match in_use {
+                Some(handle) => share(handle, &partial)?,
+                None => None,
+            };
+            if in_use.as_ref().is_none_or(|held| is_at(held, &partial)) {
+                return Ok(Self {
+                    root: root.to_path_buf(),
+                    partial,
+                    made_root,
+                    in_use,
                 });
             }
         }
-        let path = folder.join("in-use");
-        let in_use = open_lock_file(&path)?;
-        // Alone: whatever lies here belongs to nobody that still lives.
-        match in_use.try_lock() {
-            Ok(()) => {
-                remove_leftovers(&partial)?;
-                in_use.unlock().map_err(LayoutError::writing(&path))?;
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) if locks_missing(&error) => {}
-            Err(TryLockError::Error(error)) => return Err(LayoutError::writing(&path)(error)),
-        }
-        // Waits at most for another writer's clean-up.
-        match in_use.lock_shared() {
-            Ok(()) => {}
-            Err(error) if locks_missing(&error) => {}
-            Err(error) => return Err(LayoutError::writing(&path)(error)),
-        }
-        Ok(Self {
-            partial,
-            lock: folder.join("lock"),
-            layout: root.to_path_buf(),
-            _in_use: in_use,
+        Err(LayoutError::Busy {
+            path: root.to_path_buf(),
         })
     }
 
@@ -85,25 +95,27 @@ impl Staging {
     ///
     /// Blocks the thread, at most for [`LOCK_PATIENCE`].
     pub(crate) fn lock_index(&self) -> Result<IndexLock, LayoutError> {
-        let held = open_lock_file(&self.lock)?;
+        let root = open_directory(&self.root).map_err(LayoutError::reading(&self.root))?;
+        let Some(held) = root else {
+            return Ok(IndexLock { _held: None });
+        };
         let give_up = Instant::now() + LOCK_PATIENCE;
         loop {
             match held.try_lock() {
-                Ok(()) => return Ok(IndexLock { _held: held }),
+                Ok(()) => return Ok(IndexLock { _held: Some(held) }),
                 Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
                     thread::sleep(LOCK_STEP);
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(LayoutError::Busy {
-                        path: self.layout.clone(),
+                        path: self.root.clone(),
                     });
                 }
-                // A file system without locks: the rename is still atomic, only a lost update is possible.
                 Err(TryLockError::Error(error)) if locks_missing(&error) => {
-                    return Ok(IndexLock { _held: held });
+                    return Ok(IndexLock { _held: None });
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(LayoutError::writing(&self.lock)(error));
+                    return Err(LayoutError::writing(&self.root)(error));
                 }
             }
         }
@@ -120,18 +132,90 @@ impl Staging {
     }
 }
 
-/// The right to change `index.json`.
-pub(crate) struct IndexLock {
-    _held: File,
+/// The last writer takes the staging area away, and with it a directory that was made for an image that never came.
+///
+/// Only empty directories are removed, so nothing of anybody's can be lost. Blobs that a broken-off run has finished
+/// stay, with the folder that says whose they are, for the next run.
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let alone = match &self.in_use {
+            Some(held) => held.try_lock().is_ok(),
+            None => false,
+        };
+        if !alone || fs::remove_dir(&self.partial).is_err() {
+            return;
+        }
+        let blobs = self.root.join("blobs");
+        let visible = self.root.join("oci-layout").exists();
+        if !visible {
+            remove_empty_below(&blobs);
+        }
+        if visible || !blobs.exists() {
+            // Each may fail because somebody else has come; then it is theirs to take away.
+            let _ = fs::remove_dir(self.root.join(FOLDER));
+            if !visible && self.made_root {
+                let _ = fs::remove_dir(&self.root);
+            }
+        }
+    }
 }
 
-fn open_lock_file(path: &Path) -> Result<File, LayoutError> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(LayoutError::writing(path))
+fn remove_empty_below(blobs: &Path) {
+    for entry in fs::read_dir(blobs).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(entry.path());
+    }
+    let _ = fs::remove_dir(blobs);
+}
+
+/// The right to change `index.json`.
+pub(crate) struct IndexLock {
+    _held: Option<File>,
+}
+
+/// Takes a share in the area. Whoever is alone first removes what belongs to nobody that still lives.
+fn share(handle: File, partial: &Path) -> Result<Option<File>, LayoutError> {
+    match handle.try_lock() {
+        Ok(()) => {
+            remove_leftovers(partial)?;
+            handle.unlock().map_err(LayoutError::writing(partial))?;
+        }
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) if locks_missing(&error) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(LayoutError::writing(partial)(error)),
+    }
+    // Waits at most for another writer's clean-up.
+    match handle.lock_shared() {
+        Ok(()) => Ok(Some(handle)),
+        Err(error) if locks_missing(&error) => Ok(None),
+        Err(error) => Err(LayoutError::writing(partial)(error)),
+    }
+}
+
+/// A handle to lock a directory by.
+#[cfg(unix)]
+fn open_directory(path: &Path) -> io::Result<Option<File>> {
+    File::open(path).map(Some)
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
+fn open_directory(_path: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Whether the path still leads to the directory that is held.
+#[cfg(unix)]
+fn is_at(held: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (held.metadata(), fs::symlink_metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_held: &File, _path: &Path) -> bool {
+    true
 }
 
 fn locks_missing(error: &io::Error) -> bool {

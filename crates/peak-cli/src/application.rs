@@ -1,0 +1,109 @@
+//! What every command has: the global options, where results and progress go, and the way to the platform.
+
+use std::path::{Path, PathBuf};
+
+use peak_sdk::platform::{Session, SessionError};
+use peak_sdk::registry::{Credentials, Registry};
+use url::Url;
+
+use crate::arguments::{GlobalOptions, OutputTarget};
+use crate::error::{CliError, ErrorKind};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// The user name that goes with a platform token on the platform's own registry, which ignores it.
+const REGISTRY_USER: &str = "token";
+
+pub(crate) struct Application {
+    pub(crate) output: Output,
+    pub(crate) progress: Progress,
+    stage: Option<String>,
+    endpoint_url: Option<String>,
+    output_file: Option<PathBuf>,
+}
+
+impl Application {
+    /// Reads the global options. `writes_a_file` says whether `--output` may name one.
+    pub(crate) fn new(options: GlobalOptions, writes_a_file: bool) -> Result<Self, CliError> {
+        let output = Output::of(&options.output);
+        let output_file = options
+            .output
+            .into_iter()
+            .rev()
+            .find_map(|target| match target {
+                OutputTarget::File(file) => Some(file),
+                _ => None,
+            });
+        if let Some(file) = output_file.as_ref().filter(|_| !writes_a_file) {
+            return Err(
+                CliError::usage(format!("`{}` is no output format", file.display()))
+                    .with_hint("the formats are json and table"),
+            );
+        }
+        Ok(Self {
+            output,
+            progress: Progress::new(options.progress, options.quiet),
+            stage: options.stage,
+            endpoint_url: options.endpoint_url,
+            output_file,
+        })
+    }
+
+    /// The file that `--output` names.
+    pub(crate) fn output_file(&self) -> Option<&Path> {
+        self.output_file.as_deref()
+    }
+
+    /// The way to the platform, from the options and the environment.
+    pub(crate) fn session(&self) -> Result<Session, CliError> {
+        let mut builder = Session::builder();
+        if let Some(stage) = &self.stage {
+            builder = builder.stage(stage.parse()?);
+        }
+        if let Some(text) = &self.endpoint_url {
+            // The text may hold credentials, so it is not repeated.
+            let url = Url::parse(text).map_err(|error| {
+                CliError::usage(format!("the endpoint is not a URL: {error}"))
+                    .with_hint("write it as https://HOST")
+            })?;
+            builder = builder.endpoint(url);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// The way to a platform that this process itself has started, whatever the environment says.
+pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
+    Ok(Session::builder().endpoint(url).without_token().build()?)
+}
+
+/// A client for the registry of an image that the platform built. The platform's own registry, which is
+/// the one at the very same address, takes the platform's token; no other ever sees it.
+pub(crate) fn registry_beside(session: &Session, registry: &str) -> Result<Registry, CliError> {
+    let endpoint = session.endpoint().url();
+    let own = endpoint.host_str().is_some_and(|host| {
+        endpoint
+            .port_or_known_default()
+            .is_some_and(|port| registry == format!("{host}:{port}"))
+    });
+    let mut builder = Registry::builder();
+    if let Some(token) = session.token().filter(|_| own) {
+        builder = builder.credentials(registry, Credentials::new(REGISTRY_USER, token.clone()));
+    }
+    Ok(builder.build()?)
+}
+
+impl From<SessionError> for CliError {
+    fn from(error: SessionError) -> Self {
+        let kind = match error {
+            SessionError::MissingToken | SessionError::InvalidToken { .. } => {
+                ErrorKind::Authentication
+            }
+            SessionError::UnknownStage { .. }
+            | SessionError::InvalidEndpoint { .. }
+            | SessionError::TokenInTheClear => ErrorKind::Usage,
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, &error)
+    }
+}

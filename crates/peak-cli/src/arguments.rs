@@ -1,0 +1,163 @@
+//! What may stand on the command line: the global options and the tree of commands.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{images, local, pack, registry, ship};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    anything not named below
+  2    the command line cannot be understood
+  3    not authenticated, or not allowed
+  4    not found
+  5    the request was refused (400, 409, 413, 422)
+  6    the server or the network failed after all retries
+  7    integrity: a digest or a size did not match
+  8    a build ended without success
+  130  interrupted
+
+Example:
+  peak ship examples/hello-web --local --to oci:target/hello-web";
+
+/// Ships directories as container images, and works with what is in registries.
+#[derive(Debug, Parser)]
+#[command(name = "peak", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that may stand before or after the subcommand.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// Stage of the Peak platform: prod, latest, dev, test, beta or parvati [default: prod]
+    #[arg(long, global = true, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+
+    /// Base URL of the platform, in place of the stage's
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PEAK_ENDPOINT_URL",
+        hide_env_values = true
+    )]
+    pub(crate) endpoint_url: Option<String>,
+
+    /// How results are printed: json or table [default: table on a terminal, json otherwise];
+    /// where a command writes a file, the file's name
+    #[arg(long, short, global = true, value_name = "FORMAT")]
+    pub(crate) output: Vec<OutputTarget>,
+
+    /// How progress is shown on standard error
+    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "MODE")]
+    pub(crate) progress: ProgressMode,
+
+    /// Print results and errors, nothing else
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Show HTTP requests; twice: with more detail (secrets removed)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorMode::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorMode,
+}
+
+/// What `--output` can say: the form of a result, or the file that a command writes. A file that is called
+/// `json` can be written as `./json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OutputTarget {
+    /// The API's own object
+    Json,
+    /// Aligned columns for a person
+    Table,
+    /// A file
+    File(PathBuf),
+}
+
+impl FromStr for OutputTarget {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "json" => Self::Json,
+            "table" => Self::Table,
+            name => Self::File(PathBuf::from(name)),
+        })
+    }
+}
+
+/// The ways to show progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// Bars on a terminal, plain lines otherwise
+    Auto,
+    /// Bars
+    Bar,
+    /// One JSON object a line
+    Json,
+    /// Nothing
+    None,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorMode {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands of `peak`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Pack a directory, build it into an image, follow the build, copy the verified image
+    Ship(ship::ShipArguments),
+    /// The embedded Peak platform and registry
+    #[command(subcommand)]
+    Local(local::LocalCommand),
+    /// Images, their versions and builds on the platform
+    #[command(subcommand)]
+    Images(images::ImagesCommand),
+    /// Manifests and images in any OCI or Docker registry
+    Registry(registry::RegistryArguments),
+    /// Pack a directory into an artifact, or show what would go in
+    Pack(pack::PackArguments),
+}
+
+/// Which files of a directory go into its artifact.
+#[derive(Debug, Args)]
+pub(crate) struct PackingOptions {
+    /// Ignore file directly in the directory; may be repeated [default: .dockerignore if it exists]
+    #[arg(long = "ignore-file", value_name = "FILE")]
+    pub(crate) ignore_files: Vec<String>,
+}
+
+/// Where the embedded platform keeps its state.
+#[derive(Debug, Args)]
+pub(crate) struct StateOptions {
+    /// Directory of the embedded platform's state [default: peak in `$XDG_STATE_HOME`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+impl Command {
+    /// Whether `--output` may name a file.
+    pub(crate) fn writes_a_file(&self) -> bool {
+        matches!(self, Self::Pack(_))
+    }
+}

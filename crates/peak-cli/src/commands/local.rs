@@ -1,0 +1,185 @@
+//! `peak local`: the embedded platform and registry.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use peak_sdk::local::Platform;
+use secrecy::SecretString;
+
+use crate::application::Application;
+use crate::arguments::StateOptions;
+use crate::error::{CliError, ErrorKind};
+use crate::output::write_out;
+
+/// 7325 spells PEAK on a telephone.
+const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalCommand {
+    /// Serve the Peak platform and an OCI registry on one loopback address until it is stopped
+    Serve(ServeArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It prints the lines that point any client at it; SIGTERM and Ctrl-C let running requests finish, then end it.
+
+Example:
+  peak local serve --listen 127.0.0.1:7325")]
+pub(crate) struct ServeArguments {
+    /// Loopback address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    #[command(flatten)]
+    state: StateOptions,
+    /// Ask for this token: verbatim on the Peak API, as anyone's password on the registry
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "PEAK_LOCAL_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<Secret>,
+}
+
+/// A secret of the command line that no `Debug` shows.
+#[derive(Debug, Clone)]
+struct Secret(SecretString);
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(SecretString::from(text)))
+    }
+}
+
+pub(crate) async fn run(application: &Application, command: LocalCommand) -> Result<(), CliError> {
+    match command {
+        LocalCommand::Serve(arguments) => serve(application, arguments).await,
+    }
+}
+
+async fn serve(application: &Application, arguments: ServeArguments) -> Result<(), CliError> {
+    // Listened for from here on, so that no signal is lost while the platform starts.
+    let mut stop = StopSignals::listen()?;
+    let state_dir = arguments.state.directory()?;
+    let with_token = arguments.token.is_some();
+    let platform = start(
+        &state_dir,
+        arguments.listen,
+        arguments.token.map(|secret| secret.0),
+    )
+    .await?;
+    let address = platform.address();
+    let token = if with_token {
+        "export PEAK_AUTH_TOKEN=...   # the token you chose; any user's password on the registry
+"
+    } else {
+        ""
+    };
+    write_out(format!(
+        "export PEAK_ENDPOINT_URL={}
+{token}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG
+",
+        display_url(&platform),
+    ))?;
+    application.progress.step(
+        "serve",
+        &format!("{}, state in {}", platform.address(), state_dir.display()),
+    );
+    let result = stop.received().await;
+    application
+        .progress
+        .step("serve", "stopping: running requests may finish");
+    platform.shutdown().await;
+    result
+}
+
+/// Starts the embedded platform.
+pub(crate) async fn start(
+    state_dir: &Path,
+    listen: SocketAddr,
+    token: Option<SecretString>,
+) -> Result<Platform, CliError> {
+    Ok(Platform::builder()
+        .state_dir(state_dir)
+        .listen(listen)
+        .token(token)
+        .start()
+        .await?)
+}
+
+/// The base URL without a slash at its end, as people write it.
+pub(crate) fn display_url(platform: &Platform) -> String {
+    platform.url().as_str().trim_end_matches('/').to_owned()
+}
+
+impl StateOptions {
+    /// The directory asked for, else `$XDG_STATE_HOME/peak`, else `~/.local/state/peak`.
+    pub(crate) fn directory(&self) -> Result<PathBuf, CliError> {
+        if let Some(directory) = &self.state_dir {
+            return Ok(directory.clone());
+        }
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .map(|base| base.join("peak"))
+            .ok_or_else(|| {
+                CliError::new(ErrorKind::Usage, "there is no place for the platform's state: neither XDG_STATE_HOME nor HOME is set")
+                    .with_hint("name one with --state-dir")
+            })
+    }
+}
+
+/// The signals that end serving.
+struct StopSignals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    #[cfg(unix)]
+    fn listen() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| CliError::other(format!("signals cannot be received: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> Result<Self, CliError> {
+        Ok(Self {})
+    }
+
+    /// Waits for one of them. SIGTERM is the ordinary end; Ctrl-C ends as an interruption does.
+    #[cfg(unix)]
+    async fn received(&mut self) -> Result<(), CliError> {
+        tokio::select! {
+            _ = self.terminate.recv() => Ok(()),
+            _ = self.interrupt.recv() => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn received(&mut self) -> Result<(), CliError> {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
+            Err(error) => Err(CliError::other(format!(
+                "signals cannot be received: {error}"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One module for each command: its arguments, and what it does.
+
+pub(crate) mod images;
+pub(crate) mod local;
+pub(crate) mod pack;
+pub(crate) mod registry;
+pub(crate) mod ship;
+pub(crate) mod transfer;

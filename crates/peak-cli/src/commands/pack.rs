@@ -1,0 +1,143 @@
+//! `peak pack`: a directory as an artifact, or what would go into it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use peak_sdk::pack::{Archive, FileList, PackError, PackOptions, pack_to_file, scan, tree};
+use serde_json::json;
+
+use crate::application::Application;
+use crate::arguments::PackingOptions;
+use crate::error::{CliError, ErrorKind};
+use crate::output::{Output, human_size, write_json, write_out};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  peak pack examples/hello-web --dry-run
+  peak pack examples/hello-web --output hello-web.zip")]
+pub(crate) struct PackArguments {
+    /// Directory to pack
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    #[command(flatten)]
+    packing: PackingOptions,
+    /// Show what would go in, as a tree or as JSON, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(
+    application: &Application,
+    arguments: PackArguments,
+) -> Result<(), CliError> {
+    let options = arguments.packing.to_options();
+    if arguments.dry_run {
+        let list = scan_directory(&arguments.directory, &options).await?;
+        return show_files(application.output, &list);
+    }
+    let file = match application.output_file() {
+        Some(file) => file.to_owned(),
+        None => PathBuf::from(format!("{}.zip", directory_name(&arguments.directory)?)),
+    };
+    let archive = pack_directory(&arguments.directory, &options, &file).await?;
+    application.output.object(
+        &json!({"path": file, "size": archive.size, "files": archive.files.files.len()}),
+        &[
+            ("path", file.display().to_string()),
+            ("size", human_size(archive.size)),
+            ("files", archive.files.files.len().to_string()),
+        ],
+    )
+}
+
+impl PackingOptions {
+    pub(crate) fn to_options(&self) -> PackOptions {
+        PackOptions::new().ignore_files(self.ignore_files.iter().cloned())
+    }
+}
+
+/// The name of a directory, also where it is written as `.` or ends in `..`.
+pub(crate) fn directory_name(directory: &Path) -> Result<String, CliError> {
+    let canonical = directory
+        .canonicalize()
+        .map_err(|_| PackError::DirectoryNotFound {
+            path: directory.to_owned(),
+        })?;
+    canonical
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            CliError::usage(format!("`{}` has no name to go by", directory.display()))
+                .with_hint("use --name")
+        })
+}
+
+/// Lists the files of the artifact, off the async threads.
+pub(crate) async fn scan_directory(
+    directory: &Path,
+    options: &PackOptions,
+) -> Result<FileList, CliError> {
+    let (directory, options) = (directory.to_owned(), options.clone());
+    Ok(blocking(move || scan(&directory, &options)).await??)
+}
+
+/// Packs the directory into a file, off the async threads.
+pub(crate) async fn pack_directory(
+    directory: &Path,
+    options: &PackOptions,
+    file: &Path,
+) -> Result<Archive, CliError> {
+    let (directory, options, file) = (directory.to_owned(), options.clone(), file.to_owned());
+    Ok(blocking(move || pack_to_file(&directory, &options, &file)).await??)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CliError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))
+}
+
+/// The list of files of an artifact, as `spec/cli.md` has it.
+pub(crate) fn show_files(output: Output, list: &FileList) -> Result<(), CliError> {
+    match output {
+        Output::Json => write_json(&files_as_json(list)),
+        Output::Table => write_out(format!("{}\n", tree(list))),
+    }
+}
+
+/// `{"files": [{"path", "size"}], "total"}`
+pub(crate) fn files_as_json(list: &FileList) -> serde_json::Value {
+    let files: Vec<_> = list
+        .files
+        .iter()
+        .map(|file| json!({"path": file.path, "size": file.size}))
+        .collect();
+    json!({"files": files, "total": list.total()})
+}
+
+impl From<PackError> for CliError {
+    fn from(error: PackError) -> Self {
+        let kind = match error {
+            PackError::DirectoryNotFound { .. } | PackError::IgnoreFileNotFound { .. } => {
+                ErrorKind::NotFound
+            }
+            PackError::NotADirectory { .. }
+            | PackError::IgnoreFileOutside { .. }
+            | PackError::IgnorePattern { .. } => ErrorKind::Usage,
+            // What the platform itself would answer with 413.
+            PackError::SizeLimit { .. } => ErrorKind::Refused,
+            _ => ErrorKind::Other,
+        };
+        let refused = kind == ErrorKind::Refused;
+        let converted = Self::from_chain(kind, &error);
+        if refused {
+            converted.with_hint("`peak pack DIR --dry-run` shows what goes in")
+        } else {
+            converted
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! `peak ship`: from a directory to a verified image. The main job.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use peak_sdk::images::models::{BuildArgument, Id, ImageType, ImageVersion};
+use peak_sdk::images::{
+    Artifact, Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload,
+    Upserted,
+};
+use peak_sdk::oci::{Digest, Selector};
+use peak_sdk::pack::{FileList, PackOptions, tree};
+use peak_sdk::platform::Session;
+use peak_sdk::registry::Repository;
+use peak_sdk::transfer::Target;
+use serde_json::json;
+
+use crate::application::{Application, registry_beside, session_at};
+use crate::arguments::{PackingOptions, StateOptions};
+use crate::commands::images::build_failed;
+use crate::commands::local;
+use crate::commands::pack::{directory_name, files_as_json, pack_directory, scan_directory};
+use crate::commands::registry::parse_reference;
+use crate::commands::transfer::Destination;
+use crate::error::{CliError, ErrorKind};
+use crate::output::{Output, human_size, write_json, write_out};
+
+/// How many lines of a failed build's log are shown where the log itself was not.
+const LOG_END: usize = 10;
+
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+#[command(after_help = "\
+Examples:
+  peak ship examples/hello-web --local --to oci:target/hello-web
+  peak ship . --name team/site --version 1.4.0 --build-arguments REVISION=abc123")]
+pub(crate) struct ShipArguments {
+    /// Directory with a Dockerfile
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Run all of it on the embedded platform, started for the time of the command
+    #[arg(long, conflicts_with_all = ["endpoint_url", "stage"])]
+    local: bool,
+    #[command(flatten)]
+    state: StateOptions,
+
+    /// Name of the image [default: the directory's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Version of the image [default: the next patch version, 0.0.1 for a new image]
+    #[arg(long = "version", id = "image_version", value_name = "VERSION")]
+    version: Option<String>,
+    /// Type of a new image
+    #[arg(long = "type", value_name = "TYPE", default_value = "workflow")]
+    image_type: String,
+
+    /// The Dockerfile, relative to DIR
+    #[arg(long, value_name = "PATH", default_value = "Dockerfile")]
+    dockerfile_path: String,
+    /// Directory that COPY and ADD start from, relative to DIR
+    #[arg(long, value_name = "PATH")]
+    context: Option<String>,
+    /// Build arguments; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = parse_build_argument)]
+    build_arguments: Vec<BuildArgument>,
+    /// Names of platform secrets that the build may use; may be repeated or comma-separated
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    secrets: Vec<String>,
+    /// Build every layer anew
+    #[arg(long)]
+    no_use_cache: bool,
+    #[command(flatten)]
+    packing: PackingOptions,
+
+    /// Where to copy the built image: oci:DIR[:TAG]; may be repeated
+    #[arg(long, value_name = "TARGET", num_args = 1..)]
+    to: Vec<String>,
+    /// Do not follow the build
+    #[arg(long, conflicts_with_all = ["to", "local"])]
+    no_wait: bool,
+    /// Give up following the build after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Show what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(
+    application: &Application,
+    arguments: ShipArguments,
+) -> Result<(), CliError> {
+    // Whatever can be wrong with the command line, the directory or the destinations is said before anything
+    // is built.
+    let targets = arguments
+        .to
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Target>, _>>()?;
+    let options = arguments.packing.to_options();
+    let files = scan_directory(&arguments.directory, &options).await?;
+    let dockerfile = dockerfile_among(&arguments, &files)?;
+    let name = arguments
+        .name
+        .clone()
+        .map_or_else(|| directory_name(&arguments.directory), Ok)?;
+    if arguments.dry_run {
+        return show_dry_run(application.output, &arguments, &name, &files, &targets);
+    }
+    let destinations = targets
+        .into_iter()
+        .map(Destination::open)
+        .collect::<Result<Vec<_>, _>>()?;
+    let packed = Packed::of(application, &arguments.directory, &options).await?;
+    let image = image_to_create(&arguments, &name, dockerfile, &packed);
+
+    if !arguments.local {
+        return ship(
+            application,
+            application.session()?,
+            &arguments,
+            &name,
+            &image,
+            &destinations,
+        )
+        .await;
+    }
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let platform = local::start(&arguments.state.directory()?, any_port, None).await?;
+    let result = match session_at(platform.url()) {
+        Ok(session) => {
+            ship(
+                application,
+                session,
+                &arguments,
+                &name,
+                &image,
+                &destinations,
+            )
+            .await
+        }
+        Err(error) => Err(error),
+    };
+    platform.shutdown().await;
+    result
+}
+
+/// Everything from the packed artifact on, on whatever platform the session is with.
+async fn ship(
+    application: &Application,
+    session: Session,
+    arguments: &ShipArguments,
+    name: &str,
+    image: &CreateImage,
+    destinations: &[Destination],
+) -> Result<(), CliError> {
+    let images = Images::new(session.clone());
+    let begun = images.create_or_update_image_version(image).await?;
+    application.progress.step(
+        "upload",
+        &format!(
+            "{name}: image {}, version {}",
+            begun.image_id, begun.version_id
+        ),
+    );
+    if arguments.no_wait {
+        return show_begun(application.output, name, &begun);
+    }
+
+    if let Some(build) = &begun.build_id {
+        follow(
+            application,
+            &images,
+            name,
+            &begun.image_id,
+            build,
+            arguments.timeout,
+        )
+        .await?;
+    }
+    let version = images
+        .describe_version(&begun.image_id, &begun.version_id)
+        .await?;
+    let pull_url = version.pull_url.clone().ok_or_else(|| {
+        CliError::other(format!(
+            "the platform built {name} but does not say where the image can be pulled from"
+        ))
+    })?;
+    let built = Built::look_up(&session, &pull_url).await;
+    let digest = match built {
+        Ok(built) => {
+            for destination in destinations {
+                application.progress.step("copy", &destination.name());
+                destination
+                    .receive(application, &built.repository, &built.selector())
+                    .await?;
+            }
+            Some(built.digest)
+        }
+        // The image is there; where nobody asked for a copy, not being let into its registry is no failure.
+        Err(error) if destinations.is_empty() => {
+            application.progress.warning(&format!(
+                "the digest of the image is not known: {}",
+                error.message
+            ));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    show_shipped(
+        application.output,
+        name,
+        &begun,
+        &version,
+        &pull_url,
+        digest.as_ref(),
+        destinations,
+    )
+}
+
+/// The built image, where it stands in its registry. From here on its digest is its name: whatever happens to
+/// the tag, every copy is of this image.
+struct Built {
+    repository: Repository,
+    digest: Digest,
+}
+
+impl Built {
+    async fn look_up(session: &Session, pull_url: &str) -> Result<Self, CliError> {
+        let reference = parse_reference(pull_url)?;
+        let registry = registry_beside(session, reference.registry())?;
+        let repository = registry.repository(&reference);
+        let digest = repository
+            .get_manifest_digest(&reference.selector_or_latest())
+            .await?;
+        Ok(Self { repository, digest })
+    }
+
+    fn selector(&self) -> Selector {
+        Selector::Digest(self.digest.clone())
+    }
+}
+
+/// The archive, in a directory that goes when this is dropped.
+struct Packed {
+    artifact: Artifact,
+    _directory: tempfile::TempDir,
+}
+
+impl Packed {
+    async fn of(
+        application: &Application,
+        directory: &Path,
+        options: &PackOptions,
+    ) -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| {
+            CliError::other(format!("the artifact cannot be kept on disk: {error}"))
+        };
+        let scratch = tempfile::Builder::new()
+            .prefix("peak-ship-")
+            .tempdir()
+            .map_err(failed)?;
+        let file = scratch.path().join("artifact.zip");
+        let archive = pack_directory(directory, options, &file).await?;
+        let count = archive.files.files.len();
+        application.progress.step(
+            "pack",
+            &format!(
+                "{}: {count} files, {} packed",
+                directory.display(),
+                human_size(archive.size)
+            ),
+        );
+        Ok(Self {
+            artifact: Artifact::file(&file).map_err(failed)?,
+            _directory: scratch,
+        })
+    }
+}
+
+/// The path of the Dockerfile, which must be among the files that go up.
+fn dockerfile_among<'a>(
+    arguments: &'a ShipArguments,
+    files: &FileList,
+) -> Result<&'a str, CliError> {
+    let wanted = arguments.dockerfile_path.trim_start_matches("./");
+    if files.files.iter().any(|file| file.path == wanted) {
+        return Ok(wanted);
+    }
+    let directory = arguments.directory.display();
+    let what = if arguments.directory.join(wanted).is_file() {
+        format!("an ignore file of `{directory}` leaves out its `{wanted}`")
+    } else {
+        format!("`{directory}` has no file `{wanted}` to build from")
+    };
+    Err(CliError::new(ErrorKind::NotFound, what)
+        .with_hint("add one, or name another with --dockerfile-path"))
+}
+
+fn image_to_create(
+    arguments: &ShipArguments,
+    name: &str,
+    dockerfile: &str,
+    packed: &Packed,
+) -> CreateImage {
+    let mut upload = Upload::new(packed.artifact.clone()).dockerfile_path(dockerfile);
+    if let Some(context) = &arguments.context {
+        upload = upload.context(context);
+    }
+    let mut build = Build::new(upload);
+    if arguments.no_use_cache {
+        build = build.use_cache(false);
+    }
+    for argument in &arguments.build_arguments {
+        build = build.argument(&argument.name, &argument.value);
+    }
+    for secret in &arguments.secrets {
+        build = build.secret(secret);
+    }
+    let image = CreateImage::new(name, ImageType::from(arguments.image_type.as_str()), build);
+    match &arguments.version {
+        Some(version) => image.version(version),
+        None => image,
+    }
+}
+
+/// Shows the log until the build ends; anything but success is an error.
+async fn follow(
+    application: &Application,
+    images: &Images,
+    name: &str,
+    image: &Id,
+    build: &Id,
+    seconds: Option<u64>,
+) -> Result<(), CliError> {
+    let mut tail = VecDeque::with_capacity(LOG_END);
+    let watching = async {
+        let mut events = pin!(images.follow_build_logs(image, build, FollowOptions::new()));
+        while let Some(event) = events.try_next().await? {
+            match event {
+                BuildLogEvent::Line(line) => {
+                    let message = line.message.unwrap_or_default();
+                    application.progress.log_line(&message);
+                    if tail.len() == LOG_END {
+                        tail.pop_front();
+                    }
+                    tail.push_back(message);
+                }
+                BuildLogEvent::Finished(finished) => return Ok(Some(finished)),
+                _ => {}
+            }
+        }
+        Ok::<Option<FinishedBuild>, CliError>(None)
+    };
+    let finished = match seconds {
+        None => watching.await?,
+        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), watching).await.map_err(|_| {
+            CliError::other(format!("the build of {name} still runs after {seconds} s")).with_hint(format!(
+                "follow it with `peak images get-build-logs --follow --image-id {image} --build-id {build}`"
+            ))
+        })??,
+    };
+    if finished.as_ref().is_some_and(FinishedBuild::is_success) {
+        return Ok(());
+    }
+    application.progress.end_of_log(&tail);
+    Err(build_failed(
+        name,
+        finished.as_ref(),
+        tail.back().map(String::as_str),
+    ))
+}
+
+fn show_dry_run(
+    output: Output,
+    arguments: &ShipArguments,
+    name: &str,
+    files: &FileList,
+    targets: &[Target],
+) -> Result<(), CliError> {
+    let to: Vec<_> = targets.iter().map(ToString::to_string).collect();
+    let version = arguments.version.as_deref();
+    match output {
+        Output::Json => write_json(&json!({
+            "name": name,
+            "version": version,
+            "type": arguments.image_type,
+            "dockerfilePath": arguments.dockerfile_path,
+            "context": arguments.context,
+            "to": to,
+            "artifact": files_as_json(files),
+        })),
+        Output::Table => write_out(format!(
+            "{}\nwould be built as {name} {} and copied to {}; nothing was sent\n",
+            tree(files),
+            version.unwrap_or("(next version)"),
+            if to.is_empty() {
+                "nowhere".to_owned()
+            } else {
+                to.join(", ")
+            },
+        )),
+    }
+}
+
+fn show_begun(output: Output, name: &str, begun: &Upserted) -> Result<(), CliError> {
+    output.object(
+        &json!({"name": name, "imageId": begun.image_id, "versionId": begun.version_id, "buildId": begun.build_id}),
+        &[
+            ("name", name.to_owned()),
+            ("imageId", begun.image_id.to_string()),
+            ("versionId", begun.version_id.to_string()),
+            ("buildId", begun.build_id.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ],
+    )
+}
+
+fn show_shipped(
+    output: Output,
+    name: &str,
+    begun: &Upserted,
+    version: &ImageVersion,
+    pull_url: &str,
+    digest: Option<&Digest>,
+    destinations: &[Destination],
+) -> Result<(), CliError> {
+    let copied: Vec<_> = destinations.iter().map(Destination::name).collect();
+    let digest = digest.map(ToString::to_string);
+    let mut rows = vec![
+        ("name", name.to_owned()),
+        ("version", version.version.clone().unwrap_or_default()),
+        ("imageId", begun.image_id.to_string()),
+        ("versionId", begun.version_id.to_string()),
+        ("pullUrl", pull_url.to_owned()),
+        (
+            "digest",
+            digest.clone().unwrap_or_else(|| "not known".to_owned()),
+        ),
+        ("size", version.size.map(human_size).unwrap_or_default()),
+    ];
+    rows.extend(copied.iter().map(|place| ("copied to", place.clone())));
+    output.object(
+        &json!({
+            "name": name,
+            "version": version.version,
+            "imageId": begun.image_id,
+            "versionId": begun.version_id,
+            "buildId": begun.build_id,
+            "pullUrl": pull_url,
+            "digest": digest,
+            "size": version.size,
+            "to": copied,
+        }),
+        &rows,
+    )
+}
+
+fn parse_build_argument(text: &str) -> Result<BuildArgument, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(BuildArgument::new(name, value)),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}

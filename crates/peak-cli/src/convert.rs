@@ -1,0 +1,109 @@
+//! The failures of the libraries, each with the exit code and the hint that a person needs.
+
+use peak_sdk::images;
+use peak_sdk::layout::LayoutError;
+use peak_sdk::local::LocalError;
+use peak_sdk::oci::ContentErrorKind;
+use peak_sdk::platform;
+use peak_sdk::registry::RegistryError;
+use peak_sdk::transfer::{TargetError, TransferError};
+
+use crate::error::{CliError, ErrorKind};
+
+impl From<platform::Error> for CliError {
+    fn from(error: platform::Error) -> Self {
+        let status = error.status().map(|status| status.as_u16());
+        let url = match &error {
+            platform::Error::Http { url, .. } => Some(url.clone()),
+            _ => error.status_error().map(|answer| answer.url().to_owned()),
+        };
+        let kind = match (&error, status) {
+            (_, Some(status)) => ErrorKind::of_status(status),
+            (platform::Error::InvalidRequest { .. }, _) => ErrorKind::Usage,
+            (platform::Error::Http { .. }, _) => ErrorKind::Unavailable,
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, &error)
+            .with_status(status)
+            .with_url(url)
+    }
+}
+
+impl From<images::Error> for CliError {
+    fn from(error: images::Error) -> Self {
+        match error {
+            images::Error::Platform(error) => error.into(),
+            error => Self::from_chain(ErrorKind::Other, &error),
+        }
+    }
+}
+
+impl From<LocalError> for CliError {
+    fn from(error: LocalError) -> Self {
+        let (kind, hint) = match &error {
+            LocalError::NotLoopback { .. } => (
+                ErrorKind::Usage,
+                Some("name one with --listen, such as 127.0.0.1:7325"),
+            ),
+            LocalError::AddressInUse { .. } => (
+                ErrorKind::Other,
+                Some("--listen 127.0.0.1:0 takes a free port"),
+            ),
+            LocalError::StateInUse { .. } | LocalError::NotAStateDirectory { .. } => {
+                (ErrorKind::Other, Some("--state-dir names another"))
+            }
+            _ => (ErrorKind::Other, None),
+        };
+        let failure = Self::from_chain(kind, &error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<RegistryError> for CliError {
+    fn from(error: RegistryError) -> Self {
+        let kind = match &error {
+            _ if error.is_integrity() => ErrorKind::Integrity,
+            _ if error.is_not_found() => ErrorKind::NotFound,
+            _ if error.is_authentication() => ErrorKind::Authentication,
+            RegistryError::InvalidRegistry { .. } | RegistryError::NoSelector { .. } => {
+                ErrorKind::Usage
+            }
+            RegistryError::Status { status, .. } => ErrorKind::of_status(status.as_u16()),
+            RegistryError::RateLimited { .. }
+            | RegistryError::Transport { .. }
+            | RegistryError::Interrupted { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, &error)
+    }
+}
+
+impl From<TransferError> for CliError {
+    fn from(error: TransferError) -> Self {
+        let kind = match error.kind() {
+            _ if error.is_integrity() => ErrorKind::Integrity,
+            _ if error.is_destination() => ErrorKind::Other,
+            Some(ContentErrorKind::NotFound) => ErrorKind::NotFound,
+            Some(ContentErrorKind::Denied) => ErrorKind::Authentication,
+            Some(ContentErrorKind::Network | ContentErrorKind::Interrupted) => {
+                ErrorKind::Unavailable
+            }
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, &error)
+    }
+}
+
+impl From<TargetError> for CliError {
+    fn from(error: TargetError) -> Self {
+        let kind = match &error {
+            TargetError::Layout(LayoutError::NotFound { .. }) => ErrorKind::NotFound,
+            TargetError::Layout(_) => ErrorKind::Other,
+            _ => ErrorKind::Usage,
+        };
+        Self::from_chain(kind, &error)
+    }
+}

@@ -1,0 +1,170 @@
+//! Results on standard output, as JSON or as a table.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::arguments::OutputTarget;
+use crate::error::CliError;
+
+/// The form in which results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Json,
+    Table,
+}
+
+impl Output {
+    /// The form asked for last, else a table on a terminal and JSON for whatever reads a pipe.
+    pub(crate) fn of(asked: &[OutputTarget]) -> Self {
+        asked
+            .iter()
+            .rev()
+            .find_map(|target| match target {
+                OutputTarget::Json => Some(Self::Json),
+                OutputTarget::Table => Some(Self::Table),
+                OutputTarget::File(_) => None,
+            })
+            .unwrap_or_else(|| {
+                if std::io::stdout().is_terminal() {
+                    Self::Table
+                } else {
+                    Self::Json
+                }
+            })
+    }
+
+    /// Prints one object: JSON as it is, or its rows of name and value.
+    pub(crate) fn object<T: Serialize>(
+        self,
+        value: &T,
+        rows: &[(&str, String)],
+    ) -> Result<(), CliError> {
+        match self {
+            Self::Json => write_json(value),
+            Self::Table => {
+                let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+                let lines = rows
+                    .iter()
+                    .map(|(name, value)| format!("{name:<width$}  {value}\n"));
+                write_out(lines.collect::<String>())
+            }
+        }
+    }
+
+    /// Prints a list: JSON as it is, or a table with a heading.
+    pub(crate) fn list<T: Serialize>(
+        self,
+        value: &T,
+        heading: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), CliError> {
+        match self {
+            Self::Json => write_json(value),
+            Self::Table => {
+                let mut table = Table::new();
+                table
+                    .load_style(presets::NOTHING)
+                    .set_content_arrangement(ContentArrangement::Dynamic);
+                table.set_header(heading.iter().map(|name| name.to_uppercase()));
+                for row in rows {
+                    table.add_row(row);
+                }
+                write_out(format!("{}\n", table.trim_fmt()))
+            }
+        }
+    }
+
+    /// Prints a page of a log: JSON as it is, or its lines.
+    pub(crate) fn log<'a, T: Serialize>(
+        self,
+        page: &T,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), CliError> {
+        match self {
+            Self::Json => write_json(page),
+            Self::Table => lines.into_iter().try_for_each(write_log_line),
+        }
+    }
+}
+
+/// Prints a value as JSON.
+pub(crate) fn write_json<T: Serialize>(value: &T) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| {
+        CliError::other(format!("the result cannot be written as JSON: {error}"))
+    })?;
+    text.push('\n');
+    write_out(text)
+}
+
+/// Prints a line of a log. It may hold anything, so control characters do not reach a terminal.
+pub(crate) fn write_log_line(line: &str) -> Result<(), CliError> {
+    write_out(format!("{}\n", printable(line)))
+}
+
+/// Writes to standard output as it is; a reader that closed the pipe early (`| head`) is no error.
+pub(crate) fn write_out(text: impl AsRef<[u8]>) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::other(
+            format!("standard output cannot be written: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Text that came from elsewhere, without control characters: those could rewrite what the terminal shows.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// A size for a person: decimal units, as registries and `docker images` give them.
+pub(crate) fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut whole = bytes;
+    let mut rest = 0;
+    let mut unit = "B";
+    for name in UNITS {
+        if whole < 1000 {
+            break;
+        }
+        rest = whole % 1000;
+        whole /= 1000;
+        unit = name;
+    }
+    format!("{whole}.{} {unit}", rest / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{human_size, printable};
+
+    #[test]
+    fn control_characters_of_a_log_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\tc\r"), "a\u{fffd}[2Jb\tc\u{fffd}");
+    }
+
+    #[test]
+    fn sizes_read_as_decimal_units() {
+        assert_eq!(human_size(0), "0 B");
+        assert_eq!(human_size(999), "999 B");
+        assert_eq!(human_size(1000), "1.0 kB");
+        assert_eq!(human_size(1_234_567), "1.2 MB");
+        assert_eq!(human_size(u64::MAX), "18446.7 PB");
+    }
+}

@@ -1,0 +1,350 @@
+//! Bad input gets a clear error with its own exit code, nothing is lost, and the next run works.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::support::{Finished, Sandbox, files_under};
+
+/// After whatever went wrong, the same sandbox ships a good project.
+fn assert_next_run_works(sandbox: &Sandbox) {
+    sandbox.files(
+        "good",
+        [
+            ("Dockerfile", b"FROM scratch\nCOPY a /\n".as_slice()),
+            ("a", b"a"),
+        ],
+    );
+    let result = sandbox.peak_json([
+        "ship",
+        "good",
+        "--local",
+        "--to",
+        "oci:good-layout",
+        "-o",
+        "json",
+    ]);
+    assert!(result["digest"].as_str().unwrap().starts_with("sha256:"));
+    assert!(sandbox.path("good-layout/index.json").exists());
+}
+
+fn ship(sandbox: &Sandbox, directory: &str) -> Finished {
+    let finished = sandbox.peak(["ship", directory, "--local", "--to", "oci:layout"]);
+    let left = files_under(&sandbox.path("layout"));
+    assert!(left.is_empty(), "a half-written layout is left: {left:?}");
+    assert!(finished.stdout.is_empty(), "{}", finished.stdout);
+    finished
+}
+
+#[test]
+fn a_missing_directory_is_not_found() {
+    let sandbox = Sandbox::new();
+    ship(&sandbox, "nowhere")
+        .assert_code(4)
+        .assert_stderr("nowhere")
+        .assert_stderr("directory");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_file_in_place_of_a_directory_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.files("", [("plain.txt", b"text".as_slice())]);
+    ship(&sandbox, "plain.txt")
+        .assert_code(2)
+        .assert_stderr("plain.txt")
+        .assert_stderr("directory");
+}
+
+#[test]
+fn a_directory_without_a_dockerfile_says_where_it_was_looked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.files("project", [("page.html", b"page".as_slice())]);
+    ship(&sandbox, "project")
+        .assert_code(4)
+        .assert_stderr("Dockerfile")
+        .assert_stderr("--dockerfile-path");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn an_unknown_instruction_fails_the_build_and_names_its_line() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "project",
+        [("Dockerfile", b"FROM scratch\n\nFETCH things\n".as_slice())],
+    );
+    ship(&sandbox, "project")
+        .assert_code(8)
+        .assert_stderr("line 3")
+        .assert_stderr("FETCH");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_copy_of_what_is_not_there_fails_the_build_and_names_it() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "project",
+        [(
+            "Dockerfile",
+            b"FROM scratch\nCOPY absent.txt /\n".as_slice(),
+        )],
+    );
+    ship(&sandbox, "project")
+        .assert_code(8)
+        .assert_stderr("line 2")
+        .assert_stderr("absent.txt");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "project",
+        [(
+            "Dockerfile",
+            b"FROM scratch\nCOPY Dockerfile /\nRUN make\n".as_slice(),
+        )],
+    );
+    ship(&sandbox, "project")
+        .assert_code(8)
+        .assert_stderr("line 3")
+        .assert_stderr("Docker Engine");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn an_artifact_over_the_limit_names_the_limit_and_the_largest_files() {
+    let sandbox = Sandbox::new();
+    // Bytes that do not compress: a xorshift generator, the same on every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .take(12 * 1024 * 1024 / 8)
+    .flatten()
+    .collect();
+    sandbox.files(
+        "project",
+        [
+            ("Dockerfile", b"FROM scratch\nCOPY . /\n".as_slice()),
+            ("big/noise.bin", &noise),
+            ("small.txt", b"s"),
+        ],
+    );
+    ship(&sandbox, "project")
+        .assert_code(5)
+        .assert_stderr("10")
+        .assert_stderr("big/noise.bin")
+        .assert_stderr("dry-run");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_destination_that_cannot_be_written_is_refused_before_anything_is_built() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    sandbox.files("", [("occupied", b"a file".as_slice())]);
+    sandbox.files("foreign", [("letter.txt", b"not a layout".as_slice())]);
+    for destination in ["oci:occupied", "oci:occupied/layout", "oci:foreign"] {
+        let finished = sandbox.peak(["ship", "project", "--local", "--to", destination]);
+        finished
+            .assert_code(1)
+            .assert_stderr(destination.strip_prefix("oci:").unwrap());
+        assert!(
+            !finished.stderr.contains("build |"),
+            "{destination}: it was built all the same"
+        );
+    }
+    assert_eq!(std::fs::read(sandbox.path("occupied")).unwrap(), b"a file");
+    assert_eq!(files_under(&sandbox.path("foreign")), ["letter.txt"]);
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_destination_of_an_unknown_kind_is_a_usage_error() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let finished = sandbox.peak(["ship", "project", "--local", "--to", "ftp:somewhere"]);
+    finished.assert_code(2).assert_stderr("ftp");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let sandbox = Sandbox::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let finished = sandbox.peak(["local", "serve", "--listen", &address]);
+    finished
+        .assert_code(1)
+        .assert_stderr(&address)
+        .assert_stderr("in use");
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_state_directory_in_use_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve();
+    let finished = sandbox.peak(["ship", "project", "--local"]);
+    finished
+        .assert_code(1)
+        .assert_stderr("in use")
+        .assert_stderr("--state-dir");
+    server.kill();
+    assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn listening_beyond_loopback_is_refused() {
+    let sandbox = Sandbox::new();
+    let finished = sandbox.peak(["local", "serve", "--listen", "0.0.0.0:0"]);
+    finished.assert_code(2).assert_stderr("loopback");
+}
+
+#[test]
+fn errors_are_one_line_for_a_person_and_an_object_for_a_program() {
+    let sandbox = Sandbox::new();
+    let person = sandbox.peak(["ship", "nowhere", "--local", "--output", "table"]);
+    assert!(person.error().starts_with("error: "), "{}", person.stderr);
+
+    let program = sandbox.peak(["ship", "nowhere", "--local", "--output", "json"]);
+    program.assert_code(4);
+    let error: Value = serde_json::from_str(program.error()).unwrap();
+    let error = error["error"].as_object().unwrap();
+    let mut keys: Vec<_> = error.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["hint", "kind", "message", "status", "url"]);
+    assert_eq!(error["kind"], "not_found");
+    assert!(error["message"].as_str().unwrap().contains("nowhere"));
+}
+
+#[test]
+fn a_platform_that_does_not_answer_is_a_network_error() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let finished = sandbox.peak([
+        "images",
+        "describe",
+        "1",
+        "--endpoint-url",
+        &format!("http://{closed}"),
+    ]);
+    finished.assert_code(6).assert_stderr(&closed.to_string());
+}
+
+#[test]
+fn no_token_for_the_real_platform_names_the_variable() {
+    let sandbox = Sandbox::new();
+    let finished = sandbox.peak(["images", "describe", "1"]);
+    finished.assert_code(3).assert_stderr("PEAK_AUTH_TOKEN");
+}
+
+#[test]
+fn an_unknown_stage_lists_the_known_ones() {
+    let sandbox = Sandbox::new();
+    let finished = sandbox.peak(["images", "describe", "1", "--stage", "moon"]);
+    finished
+        .assert_code(2)
+        .assert_stderr("moon")
+        .assert_stderr("parvati");
+}
+
+#[test]
+fn what_the_platform_does_not_have_is_not_found() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    for arguments in [
+        vec!["images", "describe", "4711"],
+        vec![
+            "images",
+            "describe-version",
+            "--image-id",
+            "4711",
+            "--version-id",
+            "1",
+        ],
+        vec!["images", "list-versions", "4711"],
+        vec![
+            "images",
+            "get-build-logs",
+            "--image-id",
+            "4711",
+            "--build-id",
+            "1",
+        ],
+    ] {
+        let finished = sandbox
+            .command(&arguments)
+            .env("PEAK_ENDPOINT_URL", &server.url)
+            .spawn()
+            .unwrap();
+        let finished = crate::support::finish(finished);
+        finished.assert_code(4);
+        assert!(
+            finished.error().starts_with("error: ") || finished.error().contains("\"status\":404"),
+            "{arguments:?}: {}",
+            finished.stderr
+        );
+    }
+    for reference in [
+        "absent:latest",
+        "absent@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        let reference = format!("{}/{reference}", server.host());
+        sandbox
+            .peak(["registry", "manifest", "get", &reference])
+            .assert_code(4);
+        sandbox
+            .peak(["registry", "digest", &reference])
+            .assert_code(4);
+        sandbox
+            .peak(["registry", "pull", &reference, "oci:layout"])
+            .assert_code(4);
+        assert!(files_under(&sandbox.path("layout")).is_empty());
+    }
+}
+
+#[test]
+fn a_token_is_wanted_where_one_was_set_and_never_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve_with(&["--token", "open-sesame"]);
+    let ship = |token: Option<&str>| {
+        let mut command = sandbox.command([
+            "ship",
+            "project",
+            "--endpoint-url",
+            &server.url,
+            "--to",
+            "oci:layout",
+            "-vv",
+        ]);
+        if let Some(token) = token {
+            command.env("PEAK_AUTH_TOKEN", token);
+        }
+        crate::support::finish(command.spawn().unwrap())
+    };
+    ship(None).assert_code(3);
+    let wrong = ship(Some("wrong-secret-value"));
+    wrong.assert_code(3);
+    assert!(
+        !wrong.stderr.contains("wrong-secret-value"),
+        "{}",
+        wrong.stderr
+    );
+    let right = ship(Some("open-sesame"));
+    right.assert_code(0);
+    assert!(!right.stderr.contains("open-sesame"), "{}", right.stderr);
+    assert!(sandbox.path("layout/index.json").exists());
+}

@@ -1,0 +1,77 @@
+//! What a person reads: help texts and errors, as snapshots.
+
+use std::fmt::Write as _;
+
+use crate::support::Sandbox;
+
+fn help(arguments: &[&str]) -> String {
+    let sandbox = Sandbox::new();
+    let finished = sandbox.peak(arguments.iter().copied().chain(["--help"]));
+    finished.assert_code(0);
+    finished.stdout
+}
+
+#[test]
+fn help_of_the_commands() {
+    for command in [
+        &[][..],
+        &["ship"],
+        &["local", "serve"],
+        &["images", "describe"],
+        &["images", "describe-version"],
+        &["images", "list-versions"],
+        &["images", "get-build-logs"],
+        &["registry"],
+        &["registry", "manifest", "get"],
+        &["registry", "digest"],
+        &["registry", "parse"],
+        &["registry", "pull"],
+        &["pack"],
+    ] {
+        let name = if command.is_empty() {
+            "peak".to_owned()
+        } else {
+            command.join("_")
+        };
+        let text = help(command);
+        assert!(
+            text.contains("Example"),
+            "`peak {}` shows no example",
+            command.join(" ")
+        );
+        insta::assert_snapshot!(format!("help_{name}"), text);
+    }
+}
+
+#[test]
+fn errors_a_person_reads() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    sandbox.files("bare", [("page.html", b"page".as_slice())]);
+    let mut text = String::new();
+    for arguments in [
+        &["ship", "nowhere", "--local"][..],
+        &["ship", "bare", "--local"],
+        &["ship", "project", "--local", "--to", "ftp:x"],
+        &["ship", "project", "--stage", "moon"],
+        &["ship", "project"],
+        &["registry", "parse", "Not A Reference"],
+        &["registry", "digest", "busybox@sha256:123"],
+        &["local", "serve", "--listen", "0.0.0.0:1"],
+        &["pack", "nowhere", "--dry-run"],
+        &["shop"],
+    ] {
+        let finished = sandbox.peak(arguments);
+        let stderr = finished
+            .stderr
+            .replace(&sandbox.path("").display().to_string(), "[SANDBOX]/");
+        let code = finished.code.unwrap();
+        write!(
+            text,
+            "$ peak {}\n{stderr}exit code {code}\n\n",
+            arguments.join(" ")
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!("errors", text);
+}

@@ -1,0 +1,23 @@
+//! Whole-system tests: the `peak` binary as a person, a script or another tool meets it.
+//!
+//! One binary, one module per subject. Nothing here needs Docker, root or the network; what needs a real
+//! peer says on standard error that it was skipped and why, unless `PEAK_PEERS=required` (as in CI).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "this whole binary is a test: a panic is how it fails"
+)]
+
+mod bad_input;
+mod commands;
+mod crash;
+mod help;
+mod interrupt;
+mod invariants;
+mod peers;
+mod readme;
+mod ship;
+mod support;

@@ -1,0 +1,230 @@
+//! Other people's tools read what we wrote, and read from the registry that we serve.
+//!
+//! A peer that is not installed skips its test with a line on standard error; `PEAK_PEERS=required` makes
+//! that a failure, which is how CI runs.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, workspace};
+
+/// Whether a peer can be used. Says why not, and fails where it must not be missing.
+fn peer(program: &str, package: &str) -> bool {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return true;
+    }
+    let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
+    assert!(
+        !required,
+        "{program} is required here and not installed (Debian package `{package}`)"
+    );
+    eprintln!(
+        "skipped: {program} is not installed; `apt-get install {package}` would run this test"
+    );
+    false
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn skopeo_reads_the_layout_that_ship_wrote() {
+    if !peer("skopeo", "skopeo") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let example = workspace().join("examples/hello-web");
+    let shipped = sandbox.peak_json([
+        "ship",
+        example.to_str().unwrap(),
+        "--local",
+        "--to",
+        "oci:hello-web",
+        "-o",
+        "json",
+    ]);
+    let inspected: Value = serde_json::from_str(&run(Command::new("skopeo")
+        .arg("inspect")
+        .arg(format!("oci:{}", sandbox.path("hello-web").display()))))
+    .unwrap();
+    assert_eq!(inspected["Digest"], shipped["digest"]);
+    assert_eq!(inspected["Os"], "linux");
+    assert_eq!(
+        inspected["Labels"]["org.opencontainers.image.title"],
+        "hello-web"
+    );
+    assert!(!inspected["Layers"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn skopeo_pulls_the_same_digest_from_the_embedded_registry() {
+    if !peer("skopeo", "skopeo") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve();
+    let shipped = sandbox.peak_json([
+        "ship",
+        "project",
+        "--endpoint-url",
+        &server.url,
+        "--to",
+        "oci:ours",
+        "-o",
+        "json",
+    ]);
+    let source = format!("docker://{}", shipped["pullUrl"].as_str().unwrap());
+    let theirs = format!("oci:{}", sandbox.path("theirs").display());
+    run(Command::new("skopeo").args(["copy", "--src-tls-verify=false", &source, &theirs]));
+    let digest = |layout: &str| {
+        let index: Value = serde_json::from_slice(
+            &std::fs::read(sandbox.path(layout).join("index.json")).unwrap(),
+        )
+        .unwrap();
+        index["manifests"][0]["digest"].clone()
+    };
+    assert_eq!(digest("theirs"), shipped["digest"]);
+    assert_eq!(digest("ours"), shipped["digest"]);
+}
+
+#[test]
+fn what_skopeo_pushes_into_the_embedded_registry_we_pull_and_build_upon() {
+    if !peer("skopeo", "skopeo") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let shipped = sandbox.peak_json([
+        "ship",
+        "project",
+        "--local",
+        "--to",
+        "oci:layout",
+        "-o",
+        "json",
+    ]);
+    let server = sandbox.serve();
+    let reference = format!("{}/pushed/by-skopeo:v1", server.host());
+    run(Command::new("skopeo")
+        .args(["copy", "--dest-tls-verify=false"])
+        .arg(format!("oci:{}", sandbox.path("layout").display()))
+        .arg(format!("docker://{reference}")));
+    let digest = sandbox.peak(["registry", "digest", &reference]);
+    assert_eq!(
+        digest.assert_code(0).stdout.trim(),
+        shipped["digest"].as_str().unwrap()
+    );
+    sandbox
+        .peak(["registry", "pull", &reference, "oci:pulled"])
+        .assert_code(0);
+    let pulled = std::fs::read_to_string(sandbox.path("pulled/index.json")).unwrap();
+    assert!(
+        pulled.contains(shipped["digest"].as_str().unwrap()),
+        "{pulled}"
+    );
+
+    sandbox.files(
+        "app",
+        [(
+            "Dockerfile",
+            b"FROM pushed/by-skopeo:v1\nCOPY Dockerfile /\n".as_slice(),
+        )],
+    );
+    sandbox
+        .peak(["ship", "app", "--endpoint-url", &server.url])
+        .assert_code(0);
+}
+
+/// Debian's `docker-registry` on a port of its own, killed when dropped.
+struct DockerRegistry {
+    child: std::process::Child,
+    host: String,
+}
+
+impl DockerRegistry {
+    fn start(sandbox: &Sandbox) -> Self {
+        // The port is free when asked for; nothing else here takes ports by number.
+        let host = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
+        let root = sandbox.path("docker-registry");
+        let configuration = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '{host}'}}\n",
+            root.display()
+        );
+        let file = sandbox.path("docker-registry.yml");
+        std::fs::write(&file, configuration).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(file)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        crate::support::eventually("docker-registry answers", || {
+            std::net::TcpStream::connect(&host).ok()
+        });
+        Self { child, host }
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
+    if !peer("skopeo", "skopeo") || !peer("docker-registry", "docker-registry") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let shipped = sandbox.peak_json([
+        "ship",
+        "project",
+        "--local",
+        "--to",
+        "oci:layout",
+        "-o",
+        "json",
+    ]);
+    let registry = DockerRegistry::start(&sandbox);
+    let reference = format!("{}/team/app:v1", registry.host);
+    run(Command::new("skopeo")
+        .args(["copy", "--dest-tls-verify=false"])
+        .arg(format!("oci:{}", sandbox.path("layout").display()))
+        .arg(format!("docker://{reference}")));
+    let pulled = sandbox.peak_json(["registry", "pull", &reference, "oci:pulled", "-o", "json"]);
+    assert_eq!(pulled["digest"], shipped["digest"]);
+    let manifest = sandbox.peak(["registry", "manifest", "get", "--raw", &reference]);
+    manifest.assert_code(0);
+    let stored = shipped["digest"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("sha256:")
+        .unwrap();
+    let stored = std::fs::read_to_string(sandbox.path("layout/blobs/sha256").join(stored)).unwrap();
+    assert_eq!(manifest.stdout, stored, "the manifest's bytes are kept");
+    sandbox
+        .peak([
+            "registry",
+            "digest",
+            &format!("{}/team/app:absent", registry.host),
+        ])
+        .assert_code(4);
+}

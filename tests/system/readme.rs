@@ -1,0 +1,19 @@
+//! README.md's two commands are the ones that CI runs.
+
+use crate::support::workspace;
+
+#[test]
+fn the_two_commands_of_the_readme_are_what_ci_runs() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let gate = std::fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    for command in [
+        "cargo run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web",
+        "cargo test --workspace",
+    ] {
+        assert!(
+            readme.lines().any(|line| line.trim() == command),
+            "README.md does not show `{command}`"
+        );
+        assert!(gate.contains(command), ".ci/run does not run `{command}`");
+    }
+}
