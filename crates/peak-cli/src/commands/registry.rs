@@ -15,7 +15,7 @@ use crate::output::{Output, human_size, write_json, write_out};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
-    /// Registry to speak plain HTTP to, as host[:port]; may be repeated. Loopback needs no such mark
+    /// Registry to speak plain HTTP to, as `host[:port]`; may be repeated. Loopback needs no such mark
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
     #[command(subcommand)]
@@ -56,7 +56,7 @@ Example:
         /// Reference of the image
         #[arg(value_name = "SRC")]
         source: String,
-        /// Where to: oci:DIR[:TAG]; a bare path means oci:
+        /// Where to: `oci:DIR[:TAG]`; a bare path means `oci:`
         #[arg(value_name = "DST")]
         destination: String,
     },
@@ -181,12 +181,8 @@ pub(crate) async fn run(
 /// Reads a reference that stands on the command line.
 pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
     Reference::parse(text).map_err(|error| {
-        let mut failure = CliError::from_chain(ErrorKind::Usage, &error);
-        failure.message = format!(
-            "`{text}` is not a reference of an image: {}",
-            failure.message
-        );
-        failure.with_hint("write it as [registry/]repository[:tag][@digest]")
+        CliError::from_chain(ErrorKind::Usage, &error)
+            .with_hint("write it as [registry/]repository[:tag][@digest]")
     })
 }
 

@@ -13,6 +13,7 @@ use peak_sdk::images::{
     Artifact, Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload,
     Upserted,
 };
+use peak_sdk::local::Platform;
 use peak_sdk::oci::{Digest, Selector};
 use peak_sdk::pack::{FileList, PackOptions, tree};
 use peak_sdk::platform::Session;
@@ -81,7 +82,7 @@ pub(crate) struct ShipArguments {
     #[command(flatten)]
     packing: PackingOptions,
 
-    /// Where to copy the built image: oci:DIR[:TAG]; may be repeated
+    /// Where to copy the built image: `oci:DIR[:TAG]`; may be repeated
     #[arg(long, value_name = "TARGET", num_args = 1..)]
     to: Vec<String>,
     /// Do not follow the build
@@ -99,8 +100,8 @@ pub(crate) async fn run(
     application: &Application,
     arguments: ShipArguments,
 ) -> Result<(), CliError> {
-    // Whatever can be wrong with the command line, the directory or the destinations is said before anything
-    // is built.
+    // Whatever can be wrong with the command line, the directory, the platform or the destinations is said
+    // before any work is done.
     let targets = arguments
         .to
         .iter()
@@ -116,42 +117,42 @@ pub(crate) async fn run(
     if arguments.dry_run {
         return show_dry_run(application.output, &arguments, &name, &files, &targets);
     }
-    let destinations = targets
-        .into_iter()
-        .map(Destination::open)
-        .collect::<Result<Vec<_>, _>>()?;
-    let packed = Packed::of(application, &arguments.directory, &options).await?;
-    let image = image_to_create(&arguments, &name, dockerfile, &packed);
-
-    if !arguments.local {
-        return ship(
+    let embedded = if arguments.local {
+        Some(start_embedded(&arguments.state.directory()?).await?)
+    } else {
+        None
+    };
+    let result = async {
+        let session = match &embedded {
+            Some(platform) => session_at(platform.url())?,
+            None => application.session()?,
+        };
+        let destinations = targets
+            .into_iter()
+            .map(Destination::open)
+            .collect::<Result<Vec<_>, _>>()?;
+        let packed = Packed::of(application, &arguments.directory, &options).await?;
+        let image = image_to_create(&arguments, &name, dockerfile, &packed);
+        ship(
             application,
-            application.session()?,
+            session,
             &arguments,
             &name,
             &image,
             &destinations,
         )
-        .await;
+        .await
     }
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let platform = local::start(&arguments.state.directory()?, any_port, None).await?;
-    let result = match session_at(platform.url()) {
-        Ok(session) => {
-            ship(
-                application,
-                session,
-                &arguments,
-                &name,
-                &image,
-                &destinations,
-            )
-            .await
-        }
-        Err(error) => Err(error),
-    };
-    platform.shutdown().await;
+    .await;
+    if let Some(platform) = embedded {
+        platform.shutdown().await;
+    }
     result
+}
+
+/// The embedded platform for the time of this command, on whatever port is free.
+async fn start_embedded(state_dir: &Path) -> Result<Platform, CliError> {
+    local::start(state_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
 }
 
 /// Everything from the packed artifact on, on whatever platform the session is with.
