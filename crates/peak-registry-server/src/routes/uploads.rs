@@ -1,7 +1,7 @@
 //! Bringing blobs in: in one request, in two, or in chunks; or by mounting them.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peak_oci::{Algorithm, Digest, DigestError, RepositoryName};
 
@@ -187,7 +187,7 @@ fn announced(
     }
 }
 
-/// The headers that say where an upload is and how far.
+/// The headers that say where an upload is and how far. Refusals have them too, beside a body.
 fn progress(name: &RepositoryName, id: UploadId, received: u64) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     let location = format!("/v2/{name}/blobs/uploads/{id}");
@@ -196,7 +196,6 @@ fn progress(name: &RepositoryName, id: UploadId, received: u64) -> Result<Header
     let range = format!("0-{}", received.saturating_sub(1));
     headers.insert(header::RANGE, header_value(&range)?);
     headers.insert(DOCKER_UPLOAD_UUID, header_value(&id.to_string())?);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(headers)
 }
 
