@@ -89,6 +89,20 @@ impl Directory {
     /// Blocks on a few small file operations.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, LayoutError> {
         let path = path.as_ref();
+        let mut attempts = 1;
+        loop {
+            match Self::begin(path) {
+                Err(error)
+                    if attempts < staging::ENTER_ATTEMPTS && error.may_be_of_the_moment() =>
+                {
+                    attempts += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn begin(path: &Path) -> Result<Self, LayoutError> {
         let is_new = matches!(look_at(path)?, Contents::Nothing);
         if is_new {
             fs::create_dir_all(path).map_err(|error| not_created(path, error))?;
@@ -151,19 +165,30 @@ impl Inner {
 
     /// Where a blob can be written: its folder exists afterwards, inside the layout.
     fn blob_target(&self, digest: &Digest) -> Result<PathBuf, LayoutError> {
-        let target = self.blob_path(digest);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(LayoutError::writing(folder))?;
-            let real = folder
-                .canonicalize()
-                .map_err(LayoutError::reading(folder))?;
-            if !real.starts_with(&self.root) {
-                return Err(LayoutError::Escapes {
-                    digest: digest.clone(),
-                });
-            }
+        let mut folder = self.root.join("blobs");
+        self.make_inside(&folder, digest)?;
+        folder.push(digest.algorithm().to_string());
+        self.make_inside(&folder, digest)?;
+        Ok(folder.join(digest.hex()))
+    }
+
+    /// Makes a folder for blobs; where it is there already it must not be a link that leads out of the layout.
+    fn make_inside(&self, folder: &Path, digest: &Digest) -> Result<(), LayoutError> {
+        match fs::create_dir(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(LayoutError::writing(folder)(error)),
         }
-        Ok(target)
+        let real = folder
+            .canonicalize()
+            .map_err(LayoutError::reading(folder))?;
+        if real.starts_with(&self.root) {
+            Ok(())
+        } else {
+            Err(LayoutError::Escapes {
+                digest: digest.clone(),
+            })
+        }
     }
 
     fn open_blob(&self, digest: &Digest) -> Result<(File, u64, PathBuf), LayoutError> {

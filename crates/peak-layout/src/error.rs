@@ -182,6 +182,17 @@ impl LayoutError {
         matches!(self, Self::Integrity { .. })
     }
 
+    /// Whether it may come from looking while the last writer took away what it had made, so that another look helps.
+    pub(crate) fn may_be_of_the_moment(&self) -> bool {
+        match self {
+            Self::NotALayout { .. } | Self::NotADirectory { .. } => true,
+            Self::NotReadable { source, .. } | Self::NotWritable { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::NotWritable { path, source }

@@ -28,8 +28,9 @@ pub(crate) const FOLDER: &str = ".peak-layout";
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 const LOCK_STEP: Duration = Duration::from_millis(10);
 
-/// How often entering starts again because another writer, who was the last, has just taken the area away.
-const ENTER_ATTEMPTS: usize = 16;
+/// How often beginning to write starts again because another writer, who was the last, has just taken away what it had
+/// made.
+pub(crate) const ENTER_ATTEMPTS: usize = 16;
 
 /// One writer's stake in the staging area, held as long as the writer may write.
 #[derive(Debug)]
@@ -49,19 +50,12 @@ impl Staging {
         let folder = root.join(FOLDER);
         let partial = folder.join("partial");
         for _ in 0..ENTER_ATTEMPTS {
-            fs::create_dir_all(&partial).map_err(LayoutError::writing(&partial))?;
-            // A layout from elsewhere may come with links here; the clean-up must not follow them out.
-            for directory in [&folder, &partial] {
-                match fs::symlink_metadata(directory) {
-                    Ok(metadata) if metadata.is_dir() => {}
-                    Ok(_) => {
-                        return Err(LayoutError::NotADirectory {
-                            path: directory.clone(),
-                        });
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(LayoutError::reading(directory)(error)),
-                }
+            make_inside(&folder).map_err(|error| error.into_layout(&folder))?;
+            match make_inside(&partial) {
+                Ok(()) => {}
+                // The last writer before us has just taken the folder away again.
+                Err(MakeError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into_layout(&partial)),
             }
             let in_use = match open_directory(&partial) {
                 Ok(in_use) => in_use,
@@ -142,13 +136,18 @@ impl Drop for Staging {
             Some(held) => held.try_lock().is_ok(),
             None => false,
         };
-        if !alone || fs::remove_dir(&self.partial).is_err() {
+        if !alone {
             return;
         }
         let blobs = self.root.join("blobs");
         let visible = self.root.join("oci-layout").exists();
         if !visible {
+            // As long as the locked directory is in its place whoever comes waits for the lock, so nobody is about to
+            // put a blob into what is removed here. The area itself therefore goes after it.
             remove_empty_below(&blobs);
+        }
+        if fs::remove_dir(&self.partial).is_err() {
+            return;
         }
         if visible || !blobs.exists() {
             // Each may fail because somebody else has come; then it is theirs to take away.
@@ -161,10 +160,49 @@ impl Drop for Staging {
 }
 
 fn remove_empty_below(blobs: &Path) {
+    // A layout from elsewhere may have a link here, and what it leads to is not ours.
+    if !fs::symlink_metadata(blobs).is_ok_and(|metadata| metadata.is_dir()) {
+        return;
+    }
     for entry in fs::read_dir(blobs).into_iter().flatten().flatten() {
         let _ = fs::remove_dir(entry.path());
     }
     let _ = fs::remove_dir(blobs);
+}
+
+/// Why a directory of the area is not there.
+enum MakeError {
+    Io(io::Error),
+    NotADirectory,
+}
+
+impl MakeError {
+    fn into_layout(self, path: &Path) -> LayoutError {
+        match self {
+            Self::Io(error) => LayoutError::writing(path)(error),
+            Self::NotADirectory => LayoutError::NotADirectory {
+                path: path.to_path_buf(),
+            },
+        }
+    }
+}
+
+/// Makes one directory of the area, in one that exists.
+///
+/// A layout from elsewhere may have a link in its place: that is refused before anything is made or removed behind it.
+fn make_inside(directory: &Path) -> Result<(), MakeError> {
+    match fs::create_dir(directory) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(MakeError::Io(error)),
+    }
+    match fs::symlink_metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(MakeError::NotADirectory),
+        // Taken away at this moment: whoever makes what stands in it finds out.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(MakeError::Io(error)),
+    }
 }
 
 /// The right to change `index.json`.
@@ -222,14 +260,11 @@ fn locks_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
+/// What cannot be removed stays: new files get names of their own, so it is in nobody's way.
 fn remove_leftovers(partial: &Path) -> Result<(), LayoutError> {
     for entry in fs::read_dir(partial).map_err(LayoutError::reading(partial))? {
         let path = entry.map_err(LayoutError::reading(partial))?.path();
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(LayoutError::writing(&path)(error)),
-        }
+        let _ = fs::remove_file(&path);
     }
     Ok(())
 }

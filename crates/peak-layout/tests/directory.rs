@@ -254,6 +254,63 @@ async fn a_directory_made_for_an_image_that_never_came_goes_again() {
     assert!(layout.has_blob(&descriptor).await.unwrap());
 }
 
+/// Nothing that a link in a layout from elsewhere leads to is made, changed or removed.
+#[cfg(unix)]
+#[tokio::test]
+async fn links_in_a_begun_layout_do_not_lead_the_writer_out() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    fs::create_dir_all(outside.join("empty")).unwrap();
+    let names = |path: &Path| -> Vec<_> {
+        let entries = fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+
+    let root = folder.path().join("area");
+    fs::create_dir(&root).unwrap();
+    symlink(&outside, root.join(".peak-layout")).unwrap();
+    let error = Directory::create(&root).unwrap_err();
+    assert!(
+        matches!(error, LayoutError::NotADirectory { .. }),
+        "{error}"
+    );
+    assert_eq!(names(&outside), ["empty"]);
+
+    let root = folder.path().join("blobs");
+    fs::create_dir_all(root.join(".peak-layout")).unwrap();
+    symlink(&outside, root.join("blobs")).unwrap();
+    let layout = Directory::create(&root).unwrap();
+    let descriptor = describe(MediaType::OCI_LAYER, b"content");
+    let error = layout.blob_writer(&descriptor).await.err().unwrap();
+    assert_eq!(error.kind(), ContentErrorKind::Invalid);
+    drop(layout);
+    assert_eq!(names(&outside), ["empty"]);
+}
+
+#[test]
+fn a_leftover_that_cannot_be_removed_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join(".peak-layout/partial/stuck")).unwrap();
+    Directory::create(folder.path()).unwrap();
+}
+
+#[test]
+fn who_comes_while_the_last_writer_goes_finds_a_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("layout");
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..500 {
+                    drop(Directory::create(&path).unwrap());
+                }
+            });
+        }
+    });
+}
+
 #[tokio::test]
 async fn the_index_keeps_what_it_does_not_know_and_other_images() {
     let folder = tempfile::tempdir().unwrap();
