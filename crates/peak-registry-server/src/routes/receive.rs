@@ -16,6 +16,10 @@ use crate::store::StoreError;
 /// upload and keeps the number of switches to a blocking thread low.
 const BATCH: usize = 512 * 1024;
 
+/// How many frames are collected at most: each takes memory of its own, and a client can send a byte
+/// in each.
+const BATCH_FRAMES: usize = 1024;
+
 /// What a body is held to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -53,7 +57,7 @@ pub(crate) async fn append(
                     }
                     collected += frame.len();
                     batch.push(frame);
-                    if collected >= BATCH {
+                    if collected >= BATCH || batch.len() >= BATCH_FRAMES {
                         break None;
                     }
                 }

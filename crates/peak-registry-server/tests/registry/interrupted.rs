@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use axum::body::Body;
+use futures_util::{StreamExt, stream};
 use peak_oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -130,4 +132,21 @@ async fn half_a_manifest_is_none() {
     send_half(address, "PUT", "/v2/a/manifests/v1", &content()).await;
     registry.get("/v2/a/manifests/v1").await.expect(404);
     assert_eq!(unfinished(registry.directory.path()), 0);
+}
+
+/// Every piece of a body costs memory of its own, however short it is.
+#[tokio::test]
+async fn a_body_in_tiny_pieces_does_not_wait_in_memory() {
+    let registry = Registry::new();
+    let location = registry.start("a").await;
+    let pieces = (0..10_000).map(|_| Ok::<_, std::io::Error>("x"));
+    let body = Body::from_stream(stream::iter(pieces).chain(stream::pending()));
+    let on_disk = async || {
+        let mut files = std::fs::read_dir(registry.directory.path().join("temporary")).unwrap();
+        files.next().unwrap().unwrap().metadata().unwrap().len() > 0
+    };
+    tokio::select! {
+        answer = registry.send("PATCH", &location, &[], body) => panic!("{}", answer.status),
+        written = until(on_disk) => assert!(written, "nothing has reached the disk"),
+    }
 }
