@@ -30,7 +30,7 @@ const LOCK_STEP: Duration = Duration::from_millis(10);
 
 /// How often beginning to write starts again because another writer, who was the last, has just taken away what it had
 /// made.
-pub(crate) const ENTER_ATTEMPTS: usize = 16;
+pub(crate) const ENTER_ATTEMPTS: usize = 256;
 
 /// One writer's stake in the staging area, held as long as the writer may write.
 #[derive(Debug)]
