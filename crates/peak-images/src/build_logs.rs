@@ -140,7 +140,7 @@ struct Follower {
     pause: Option<Duration>,
     interval: Duration,
     longest_interval: Duration,
-    /// Looks in a row that brought no line.
+    /// Looks in a row, since the build has ended, that brought no line.
     empty_looks: u32,
     phase: Phase,
 }
@@ -182,7 +182,11 @@ impl Follower {
         let finished = FinishedBuild::of(&page);
         let step = self.cursor.step(page);
         let has_lines = !step.lines.is_empty();
-        self.empty_looks = if has_lines { 0 } else { self.empty_looks + 1 };
+        self.empty_looks = if has_lines || finished.is_none() {
+            0
+        } else {
+            self.empty_looks + 1
+        };
         self.lines = step.lines.into();
         match (finished, step.position) {
             // Nothing can follow.

@@ -113,6 +113,22 @@ async fn tokens_that_always_lead_on_do_not_keep_a_build_from_ending() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quiet_build_is_not_cut_short_at_its_end() {
+    let (images, _) = pages(vec![
+        page("building", &["a"], Some("1")),
+        page("building", &[], Some("2")),
+        page("building", &[], Some("3")),
+        page("building", &[], Some("4")),
+        // Over, but its last line is not in the log yet.
+        page("success", &[], Some("5")),
+        page("success", &["b"], Some("6")),
+        page("success", &[], None),
+    ]);
+    let events = follow(&images, FollowOptions::new()).await;
+    assert_eq!(events, ["a", "b", "<success>"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn looks_are_quick_at_first_and_then_as_far_apart_as_asked_for() {
     let mut script = vec![page("building", &[], None); 9];
     script.push(page("success", &[], None));
