@@ -63,8 +63,9 @@ struct Answer {
     access_token: Option<SecretString>,
     #[serde(default)]
     token: Option<SecretString>,
+    /// Seconds. What is no number of them counts as none, for a token is worth more than its lifetime.
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: serde_json::Value,
 }
 
 impl Request {
@@ -139,8 +140,12 @@ impl Request {
         if !status.is_success() {
             return Err(TokenError::Status { realm, status });
         }
-        let answer: Answer = response.json(MAX_ANSWER).await.map_err(transport)?;
-        answer.into_token(asked).ok_or(TokenError::Answer { realm })
+        let bytes = response.bytes(MAX_ANSWER).await.map_err(transport)?;
+        // The error of the parser may quote what it read, which may be a token.
+        serde_json::from_slice::<Answer>(&bytes)
+            .ok()
+            .and_then(|answer| answer.into_token(asked))
+            .ok_or(TokenError::Answer { realm })
     }
 }
 
@@ -154,7 +159,7 @@ impl Answer {
         let mut header =
             HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
         header.set_sensitive(true);
-        let life = Duration::from_secs(self.expires_in.unwrap_or_default())
+        let life = Duration::from_secs(self.expires_in.as_u64().unwrap_or_default())
             .clamp(SHORTEST_LIFE, LONGEST_LIFE);
         Some(Token {
             header,
@@ -272,6 +277,10 @@ mod tests {
                 .1,
             86_395
         );
+        for odd in ["null", "-1", "300.5", r#""300""#, "[]"] {
+            let json = format!(r#"{{"token":"t","expires_in":{odd}}}"#);
+            assert_eq!(token(&json).unwrap().1, 55, "{odd}");
+        }
         assert!(token(r#"{"token":"a\nb"}"#).is_none());
         assert!(token("{}").is_none());
     }

@@ -184,7 +184,8 @@ impl Download {
                     self.budget.progressed(frame.len() as u64);
                     return Ok(Some(frame));
                 }
-                None if self.position >= self.descriptor.size => return Ok(None),
+                // All of it is here, however the connection ends: there is nothing left to ask for.
+                None | Some(Err(_)) if self.position >= self.descriptor.size => return Ok(None),
                 // Ended before its time, though in good form: some proxies do so.
                 None => None,
                 Some(Err(error)) => Some(self.repository.transport(error)),

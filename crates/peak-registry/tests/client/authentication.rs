@@ -163,6 +163,22 @@ async fn refused_credentials_and_forbidden_token_servers_say_so() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_token_server_that_cannot_be_read_is_not_shown() {
+    let server =
+        Script::start(|_, request| with_tokens(request, 1, || r#""token-secret""#.into())).await;
+    let error = server
+        .repository()
+        .get_manifest(&tag("v1"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RegistryError::NoCredential { .. }),
+        "{error:?}"
+    );
+    assert!(!format!("{error:?}").contains("token-secret"), "{error:?}");
+}
+
+#[tokio::test]
 async fn where_a_blob_is_redirected_to_no_credentials_go() {
     use futures_util::TryStreamExt;
     use peak_oci::{Descriptor, MediaType};

@@ -69,6 +69,23 @@ async fn an_early_end_in_good_form_is_an_interruption_too() {
 }
 
 #[tokio::test]
+async fn a_blob_that_is_all_there_needs_no_end_in_good_form() {
+    // Every byte comes, but not the last, empty chunk.
+    let server = Script::start(|number, _| {
+        if number > 0 {
+            return answer("416 Range Not Satisfiable", &[], b"");
+        }
+        let mut body = format!("{SIZE:x}\r\n").into_bytes();
+        body.extend_from_slice(&content());
+        body.extend_from_slice(b"\r\n");
+        with_headers("200 OK", &[("transfer-encoding", "chunked")], &body)
+    })
+    .await;
+    assert_eq!(download(&server.repository(), 0).await.unwrap(), content());
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_server_without_ranges_begins_anew_and_what_is_known_is_stepped_over() {
     let server = Script::start(|number, _| {
         let length = if number == 0 { 100_000 } else { SIZE };
