@@ -10,7 +10,8 @@ mod upload;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use peak_oci::RepositoryName;
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ struct Marker {
 /// Blobs, manifests and tags of many repositories in one directory on disk.
 ///
 /// Clones are handles to the same open store. The directory stays locked until the last handle,
-/// [`Repository`] and [`Upload`] of it is dropped.
+/// [`Repository`] and [`Upload`] of it is dropped; [`close`](Self::close) waits for that.
 ///
 /// All methods block on the disk; async code calls them where blocking is allowed.
 #[derive(Debug, Clone)]
@@ -52,8 +53,12 @@ struct Inner {
     directories: DurableDirectories,
     /// Read: adding what depends on other content being there. Write: taking content away.
     changes: RwLock<()>,
+    /// Who closes the store takes this, and hears from it when the other end is gone.
+    closing: Mutex<Option<Receiver<()>>>,
     /// Holds the lock on the directory; the operating system frees it with the file.
     _lock: File,
+    /// Nothing is ever sent. The last field, so that it goes when the lock has gone.
+    _open: Sender<()>,
 }
 
 impl Store {
@@ -70,17 +75,38 @@ impl Store {
         create_root(directory)?;
         let layout = Layout::new(directory);
         let lock = lock(&layout)?;
+        let (open, closing) = channel();
         let store = Self {
             inner: Arc::new(Inner {
                 layout,
                 directories: DurableDirectories::default(),
                 changes: RwLock::new(()),
+                closing: Mutex::new(Some(closing)),
                 _lock: lock,
+                _open: open,
             }),
         };
         store.prepare()?;
         store.finish_deletions()?;
         Ok(store)
+    }
+
+    /// Drops this handle and waits until the directory is free: until every other handle is dropped
+    /// too, whoever has it, such as a request that the server has given up but that still writes.
+    ///
+    /// If another thread closes the store as well, one of the two does not wait.
+    pub fn close(self) {
+        let closing = self
+            .inner
+            .closing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(self);
+        if let Some(closing) = closing {
+            // The error that the other end is gone is what is waited for.
+            let _ = closing.recv();
+        }
     }
 
     /// The directory that the store is in.

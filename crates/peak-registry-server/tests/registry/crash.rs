@@ -85,6 +85,22 @@ fn a_store_is_opened_once_at_a_time() {
 }
 
 #[test]
+fn a_closed_store_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..20 {
+        let store = Store::open(directory.path()).unwrap();
+        let upload = store.repository(&name("a")).new_upload().unwrap();
+        let writer = std::thread::spawn(move || {
+            let mut upload = upload;
+            upload.write(b"half").unwrap();
+        });
+        store.close();
+        Store::open(directory.path()).unwrap().close();
+        writer.join().unwrap();
+    }
+}
+
+#[test]
 fn somebody_elses_directory_is_not_taken() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("thesis.txt"), "years of work").unwrap();
