@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::api::{self, AccessToken, Application};
@@ -32,15 +33,36 @@ pub struct Platform {
     address: SocketAddr,
     url: Url,
     shared: Arc<Shared>,
+    /// Tracks `shared`, whoever still has it.
+    open: TaskTracker,
+    end: End,
+    drain: Duration,
+    server: JoinHandle<io::Result<()>>,
+    runner: JoinHandle<()>,
+}
+
+/// What tells the parts of the platform to end. Dropping it ends them at once.
+struct End {
     /// No new connections and no new builds; requests that run may end.
     stop: CancellationToken,
     /// No connections at all.
     abort: CancellationToken,
     /// The same for builds, where there is no waiting on a token.
     stopping: Arc<AtomicBool>,
-    drain: Duration,
-    server: Option<JoinHandle<io::Result<()>>>,
-    runner: Option<JoinHandle<()>>,
+}
+
+impl End {
+    fn begin(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.begin();
+        self.abort.cancel();
+    }
 }
 
 impl Platform {
@@ -63,34 +85,37 @@ impl Platform {
     /// have the drain timeout to end before their connections are cut.
     ///
     /// When this returns, nothing of the platform runs any more and the state directory is free.
-    pub async fn shutdown(mut self) {
-        self.begin_to_stop();
-        if let Some(runner) = self.runner.take() {
-            log_panic("runner of builds", runner.await);
-        }
-        if let Some(mut server) = self.server.take() {
-            let result = if let Ok(result) = tokio::time::timeout(self.drain, &mut server).await {
-                result
-            } else {
-                tracing::warn!("some requests did not end in time; their connections are cut");
-                self.abort.cancel();
-                server.await
-            };
-            log_panic("server", result);
-        }
-        self.shared.close().await;
-    }
-
-    fn begin_to_stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.stop.cancel();
-    }
-}
-
-impl Drop for Platform {
-    fn drop(&mut self) {
-        self.begin_to_stop();
-        self.abort.cancel();
+    pub async fn shutdown(self) {
+        let Self {
+            shared,
+            open,
+            end,
+            drain,
+            mut server,
+            runner,
+            ..
+        } = self;
+        end.begin();
+        log_panic("runner of builds", runner.await);
+        let result = if let Ok(result) = tokio::time::timeout(drain, &mut server).await {
+            result
+        } else {
+            tracing::warn!("some requests did not end in time; their connections are cut");
+            end.abort.cancel();
+            server.await
+        };
+        log_panic("server", result);
+        shared.close().await;
+        // The tasks of connections tell the server that they end a little before they do, and what
+        // the registry writes goes on without them.
+        let registry = shared.registry.clone();
+        drop(shared);
+        open.close();
+        open.wait().await;
+        log_panic(
+            "registry",
+            tokio::task::spawn_blocking(move || registry.close()).await,
+        );
     }
 }
 
@@ -193,7 +218,10 @@ impl PlatformBuilder {
             source: io::Error::other(error),
         })?;
         let path = state_directory.clone();
-        let opened = tokio::task::spawn_blocking(move || Shared::open(&path, address)).await;
+        let open = TaskTracker::new();
+        let tracker = open.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || Shared::open(&path, address, &tracker)).await;
         let shared = Arc::new(opened.map_err(|error| LocalError::StateDirectory {
             path: state_directory,
             action: "opening it",
@@ -217,12 +245,15 @@ impl PlatformBuilder {
             address,
             url,
             shared,
-            stop,
-            abort,
-            stopping,
+            open,
+            end: End {
+                stop,
+                abort,
+                stopping,
+            },
             drain: self.drain,
-            server: Some(tokio::spawn(async move { server.await })),
-            runner: Some(tokio::spawn(runner.run())),
+            server: tokio::spawn(async move { server.await }),
+            runner: tokio::spawn(runner.run()),
         })
     }
 }

@@ -344,6 +344,7 @@ mod tests {
 
     use peak_oci::Digest;
     use tokio::task::JoinHandle;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::model::{BuildStatus, ImageType};
@@ -387,7 +388,12 @@ mod tests {
         ) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let shared = Arc::new(
-                Shared::open(directory.path(), "127.0.0.1:4000".parse().unwrap()).unwrap(),
+                Shared::open(
+                    directory.path(),
+                    "127.0.0.1:4000".parse().unwrap(),
+                    &TaskTracker::new(),
+                )
+                .unwrap(),
             );
             let stop = CancellationToken::new();
             let stopping = Arc::new(AtomicBool::new(false));
@@ -633,8 +639,14 @@ mod tests {
         assert!(bench.queue.place().is_none(), "nobody runs builds any more");
 
         let directory = tempfile::tempdir().unwrap();
-        let shared =
-            Arc::new(Shared::open(directory.path(), "127.0.0.1:4000".parse().unwrap()).unwrap());
+        let shared = Arc::new(
+            Shared::open(
+                directory.path(),
+                "127.0.0.1:4000".parse().unwrap(),
+                &TaskTracker::new(),
+            )
+            .unwrap(),
+        );
         let (queue, _runner) = Runner::new(shared, 1, CancellationToken::new(), Arc::default());
         let places: Vec<_> = std::iter::from_fn(|| queue.place()).collect();
         assert_eq!(places.len(), WAITING);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use peak_registry_server::Store;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::artifacts::Artifacts;
 use crate::directory::StateDirectory;
@@ -30,11 +31,19 @@ pub(crate) struct Shared {
     pub(crate) address: SocketAddr,
     /// Everything that runs on a blocking thread, so that the end of the platform can wait for it.
     blocking: TaskTracker,
+    /// The last field: once it is gone the state directory is free.
+    _open: TaskTrackerToken,
 }
 
 impl Shared {
     /// Opens the state directory, and brings to an end what an earlier process left in it. Blocks.
-    pub(crate) fn open(path: &Path, address: SocketAddr) -> Result<Self, LocalError> {
+    ///
+    /// `open` tracks it for as long as it exists.
+    pub(crate) fn open(
+        path: &Path,
+        address: SocketAddr,
+        open: &TaskTracker,
+    ) -> Result<Self, LocalError> {
         let directory = StateDirectory::open(path)?;
         let database = directory.database();
         let state_failed = |source: crate::state::StateError| LocalError::State {
@@ -71,6 +80,7 @@ impl Shared {
             directory,
             address,
             blocking: TaskTracker::new(),
+            _open: open.token(),
         })
     }
 

@@ -850,3 +850,38 @@ async fn dropping_the_platform_ends_it_too() {
     .await;
     again.shutdown().await;
 }
+
+/// Uploads are written to the disk on threads that the end of their connection does not stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_state_directory_is_free_as_soon_as_the_platform_has_ended() {
+    let state = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        let builder = Platform::builder()
+            .state_dir(state.path())
+            .drain_timeout(Duration::ZERO);
+        let platform = builder.start().await.unwrap();
+        let unfinished = state.path().join("registry/temporary");
+        let pushes: Vec<_> = (0..8)
+            .map(|_| {
+                let address = platform.address();
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    let digest = "0".repeat(64);
+                    let head = format!(
+                        "POST /v2/a/blobs/uploads/?digest=sha256:{digest} HTTP/1.1\r\nHost: localhost\r\n\
+                         Content-Length: 100000000000\r\n\r\n"
+                    );
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    let bytes = vec![7; 1024 * 1024];
+                    while stream.write_all(&bytes).await.is_ok() {}
+                })
+            })
+            .collect();
+        eventually(async || (files_in(&unfinished) == pushes.len()).then_some(())).await;
+        platform.shutdown().await;
+        for push in pushes {
+            push.abort();
+        }
+        assert_eq!(files_in(&unfinished), 0, "no upload is left");
+    }
+}
