@@ -33,7 +33,8 @@
 //! 3. **retry**: see [`RetryPolicy`];
 //! 4. **timeout**: time to the response headers of one attempt, and the idle limit of the response body;
 //! 5. **auth**: see [`Authenticator`];
-//! 6. **redirect**: bounded; credentials are dropped for good when the origin changes;
+//! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
+//!    from outside to a machine of a private network;
 //! 7. **headers**: `User-Agent` and the exact `Content-Length`;
 //! 8. **transport**: pooled HTTP/1.1 connections with TLS where the URL says so, or the service given to
 //!    [`Client::from_service`].
@@ -50,6 +51,7 @@
 //! `aws-lc-rs` (default) and `ring` choose the cryptography of TLS; with both, `aws-lc-rs` is used. No process-wide
 //! provider is ever installed. With neither the crate does not build.
 
+pub mod address;
 mod auth;
 mod body;
 mod client;

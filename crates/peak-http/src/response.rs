@@ -18,6 +18,10 @@ use url::Url;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::redact;
 
+/// How many times the longest silence a body may take that is wanted whole: a server that drips is not waited for
+/// without end.
+const WHOLE_BODY_PATIENCE: u32 = 10;
+
 /// The URL a response came from, where it is not the one that was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct FinalUrl(pub(crate) Arc<Url>);
@@ -78,9 +82,16 @@ impl Response {
         (self.head, self.body)
     }
 
-    /// The whole body, which may have at most `limit` bytes (else [`ErrorKind::TooLarge`]).
+    /// The whole body, which may have at most `limit` bytes (else [`ErrorKind::TooLarge`]) and must be here within ten
+    /// times the idle timeout (else [`ErrorKind::Idle`]).
     pub async fn bytes(self, limit: u64) -> Result<Bytes, Error> {
         self.body.bytes(limit).await
+    }
+
+    /// The first `limit` bytes of the body, or as many of them as can be had within ten times the idle timeout; for
+    /// the body of an answer that is an error anyway, which it only explains.
+    pub async fn beginning(self, limit: usize) -> Bytes {
+        self.body.beginning(limit).await
     }
 
     /// The whole body as UTF-8 text of at most `limit` bytes.
@@ -161,10 +172,49 @@ impl ResponseBody {
         self.idle_timeout = timeout;
     }
 
-    /// All (remaining) bytes, which may be at most `limit` (else [`ErrorKind::TooLarge`]).
+    /// All (remaining) bytes, which may be at most `limit` (else [`ErrorKind::TooLarge`]) and must be here within ten
+    /// times the idle timeout (else [`ErrorKind::Idle`]).
     pub async fn bytes(mut self, limit: u64) -> Result<Bytes, Error> {
+        let Some(patience) = self.patience() else {
+            return self.read_whole(limit).await;
+        };
+        match tokio::time::timeout(patience, self.read_whole(limit)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.error(Error::new(
+                ErrorKind::Idle,
+                format!(
+                    "the response is still not complete after {} seconds",
+                    patience.as_secs()
+                ),
+            ))),
+        }
+    }
+
+    async fn beginning(mut self, limit: usize) -> Bytes {
+        let patience = self.patience().unwrap_or(Duration::MAX);
+        let mut read = BytesMut::new();
+        let reading = async {
+            while read.len() < limit {
+                let Some(Ok(bytes)) = self.next().await else {
+                    return;
+                };
+                let room = limit - read.len();
+                read.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+            }
+        };
+        // What has come until then is what there is.
+        let _ = tokio::time::timeout(patience, reading).await;
+        read.freeze()
+    }
+
+    /// How long a body that is wanted whole may take.
+    fn patience(&self) -> Option<Duration> {
+        self.idle_timeout?.checked_mul(WHOLE_BODY_PATIENCE)
+    }
+
+    async fn read_whole(&mut self, limit: u64) -> Result<Bytes, Error> {
         // A promise over the limit is refused at once, and no promise is trusted with memory.
-        if http_body::Body::size_hint(&self).lower() > limit {
+        if http_body::Body::size_hint(self).lower() > limit {
             return Err(self.too_large(limit));
         }
         let Some(first) = self.next().await else {
@@ -220,15 +270,18 @@ impl ResponseBody {
 
     /// Whether the silence has lasted too long; registers for the moment it will have.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(timeout) = self.idle_timeout else {
+        let expires = self
+            .idle_timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let Some(expires) = expires else {
             return Poll::Pending;
         };
         let silence = self
             .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(expires)));
         if !self.waiting {
             self.waiting = true;
-            silence.as_mut().reset(Instant::now() + timeout);
+            silence.as_mut().reset(expires);
         }
         silence.as_mut().poll(context)
     }

@@ -6,8 +6,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use http::{Method, Request};
 use peak_http::{Body, Client, ClientBuilder, Response, StaticToken};
 use secrecy::{ExposeSecret, SecretString};
@@ -242,7 +240,7 @@ impl Session {
         let status = response.status();
         let headers = response.headers().clone();
         let url = peak_http::redact::url(response.url());
-        let body = beginning(response, StatusError::MAX_BODY_SIZE).await;
+        let body = response.beginning(StatusError::MAX_BODY_SIZE).await;
         Err(Error::of_status(StatusError::new(
             status,
             asked.method.clone(),
@@ -278,22 +276,6 @@ impl Asked {
             source,
         }
     }
-}
-
-/// The beginning of a body, or what can be had of it: it only explains an error that is one anyway.
-async fn beginning(response: Response, limit: usize) -> Bytes {
-    let mut body = response.into_body();
-    let mut read = BytesMut::new();
-    while read.len() < limit {
-        match body.next().await {
-            Some(Ok(bytes)) => {
-                let room = limit - read.len();
-                read.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
-            }
-            Some(Err(_)) | None => break,
-        }
-    }
-    read.freeze()
 }
 
 /// Gives the value of a variable.
@@ -453,6 +435,7 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::Mutex;
 
+    use bytes::Bytes;
     use http::Response as HttpResponse;
     use http_body_util::Full;
     use serde_json::{Value, json};

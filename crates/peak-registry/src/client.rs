@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peak_http::Origin;
+use peak_http::address::is_loopback;
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, RegistryAuthenticator};
-use crate::host::{self, Host, is_loopback};
+use crate::host::{self, Host};
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
+use peak_http::address;
 use peak_oci::RepositoryName;
-use url::{Host as UrlHost, Url};
+use url::Url;
 
 use crate::RegistryError;
 
@@ -36,7 +36,8 @@ impl Host {
     /// HTTPS, except for this machine's own loopback and for registries marked insecure (by canonical name).
     pub(crate) fn new(registry: &str, insecure: &BTreeSet<String>) -> Self {
         let name = canonical_name(registry);
-        let loopback = Url::parse(&format!("http://{name}/")).is_ok_and(|url| is_loopback(&url));
+        let loopback =
+            Url::parse(&format!("http://{name}/")).is_ok_and(|url| address::is_loopback(&url));
         let plain = loopback || insecure.contains(&name);
         Self {
             scheme: if plain { "http" } else { "https" },
@@ -84,49 +85,6 @@ impl Host {
     }
 }
 
-/// Whether the URL stays on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(UrlHost::Domain(name)) => is_local_name(name),
-        Some(UrlHost::Ipv4(address)) => address.is_loopback(),
-        Some(UrlHost::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// Whether the URL names, without any resolving, a machine that a registry on the internet has no business sending us
-/// to: this one, one on a private network, or a cloud's metadata service.
-pub(crate) fn is_internal(url: &Url) -> bool {
-    match url.host() {
-        Some(UrlHost::Domain(name)) => is_local_name(name),
-        Some(UrlHost::Ipv4(address)) => is_internal_address(IpAddr::V4(address)),
-        Some(UrlHost::Ipv6(address)) => is_internal_address(IpAddr::V6(address)),
-        None => true,
-    }
-}
-
-fn is_local_name(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
-}
-
-fn is_internal_address(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            address.is_loopback()
-                || address.is_private()
-                || address.is_link_local()
-                || address.is_unspecified()
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,21 +129,5 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn internal_addresses_are_known_in_every_spelling() {
-        for text in [
-            "http://localhost/",
-            "http://a.localhost./",
-            "http://169.254.169.254/",
-            "http://10.1.2.3/",
-            "http://0x7f000001/",
-            "http://[::ffff:192.168.0.1]/",
-            "http://[fd00::1]/",
-        ] {
-            assert!(is_internal(&Url::parse(text).unwrap()), "{text}");
-        }
-        assert!(!is_internal(&Url::parse("https://auth.example/").unwrap()));
     }
 }

@@ -11,11 +11,17 @@ use tower::ServiceExt as _;
 use url::Url;
 
 use super::{HttpResult, HttpService, layer_service};
+use crate::address;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::origin::Origin;
 use crate::request;
 use crate::response::FinalUrl;
+
+/// Marks the answer to a GET that a 303 asked for: it says nothing about the request that was answered so, which has
+/// been done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SawOther;
 
 #[derive(Clone)]
 pub(crate) struct Redirect<S> {
@@ -35,17 +41,20 @@ impl<S: HttpService> Redirect<S> {
         let mut url = request::target(request.extensions())?;
         let (mut parts, mut body) = request.into_parts();
         let mut followed = 0;
+        let mut saw_other = false;
         loop {
             let spare = body.try_clone();
             let hop = Request::from_parts(parts.clone(), body);
-            let mut response = self
-                .inner
-                .clone()
-                .oneshot(hop)
-                .await
-                .map_err(|error| error.or_url(&url))?;
+            let mut response = self.inner.clone().oneshot(hop).await.map_err(|error| {
+                // Who sent us here has seen the request, whatever became of it here.
+                let seen = followed > 0 || error.may_have_been_sent();
+                error.or_url(&url).with_may_have_been_sent(seen)
+            })?;
             if followed > 0 {
                 response.extensions_mut().insert(FinalUrl(Arc::clone(&url)));
+            }
+            if saw_other {
+                response.extensions_mut().insert(SawOther);
             }
             let status = response.status();
             let Some(location) = response.headers().get(LOCATION) else {
@@ -78,6 +87,7 @@ impl<S: HttpService> Redirect<S> {
                     )
                 })?
             } else {
+                saw_other = true;
                 drop_content_headers(&mut parts.headers);
                 Body::empty()
             };
@@ -136,6 +146,11 @@ fn target(base: &Url, location: &[u8]) -> Result<Url, &'static str> {
     request::check_url(&next)?;
     if base.scheme() == "https" && next.scheme() == "http" {
         return Err("the redirect leads from https to unprotected http, which is refused");
+    }
+    if address::is_internal(&next) && !address::is_internal(base) && base.host() != next.host() {
+        return Err(
+            "the redirect leads to an address of this machine or a private network, where no server outside may send us",
+        );
     }
     Ok(next)
 }
@@ -224,6 +239,8 @@ mod tests {
             ("file:///etc/passwd", Err(())),
             ("https://user:pass@h/x", Err(())),
             ("https://", Err(())),
+            ("https://127.0.0.1/x", Err(())),
+            ("https://169.254.169.254/latest", Err(())),
         ] {
             let got = target(&base, location.as_bytes());
             assert_eq!(
@@ -235,6 +252,8 @@ mod tests {
         assert!(target(&base, b"/\xff").is_err());
         let plain = Url::parse("http://h/").unwrap();
         assert!(target(&plain, b"https://h/").is_ok());
+        let inside = Url::parse("http://10.0.0.1/").unwrap();
+        assert!(target(&inside, b"http://10.0.0.2/").is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::deadline::ExpiresAt;
+use super::redirect::SawOther;
 use super::span::SpanOfOperation;
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
@@ -63,7 +64,9 @@ impl<S: HttpService> Retry<S> {
                 return result;
             }
             let wait = self.policy.wait(retry, told, rand::random());
-            let next = Instant::now() + wait;
+            let Some(next) = Instant::now().checked_add(wait) else {
+                return result;
+            };
             // What there is says more than a deadline that passed while waiting.
             let in_vain = expires.is_some_and(|expires| next >= expires);
             if in_vain || next.duration_since(started) > self.policy.budget() {
@@ -101,7 +104,10 @@ layer_service!(Retry);
 fn judge(result: &HttpResult) -> (Outcome, Option<Duration>) {
     match result {
         Ok(response) => {
-            let outcome = Outcome::of_status(response.status());
+            let mut outcome = Outcome::of_status(response.status());
+            if outcome == Outcome::Later && response.extensions().get::<SawOther>().is_some() {
+                outcome = Outcome::MaybeActedUpon;
+            }
             let told = match outcome {
                 Outcome::Final => None,
                 _ => retry_after(response.headers(), SystemTime::now()),

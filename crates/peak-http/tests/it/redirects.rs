@@ -105,6 +105,26 @@ async fn a_post_never_silently_becomes_a_get() {
     assert_eq!(after.header("content-length"), None);
 }
 
+/// The server has done what was asked before it sent us elsewhere, whatever awaits us there.
+#[tokio::test]
+async fn a_post_is_not_sent_again_because_of_what_comes_after_it() {
+    let client = quick().build().unwrap();
+    let gone = Server::bind().await.url("/gone");
+    let server = Server::play([to(303, &gone), to(303, &gone)]).await;
+    let request = Request::post(server.url("/a")).with_body("x").unwrap();
+    let error = client.send(request).await.unwrap_err();
+    assert!(
+        error.is_connect() && error.may_have_been_sent(),
+        "{error:?}"
+    );
+    assert_eq!(server.recorded().len(), 1);
+
+    let server = Server::play([to(303, "/b"), Step::status(503, &[], ""), Step::ok("")]).await;
+    let request = Request::post(server.url("/a")).with_body("x").unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 503);
+    assert_eq!(server.recorded().len(), 2);
+}
+
 #[tokio::test]
 async fn the_number_of_redirects_is_bounded() {
     let client = quick().redirects(3).build().unwrap();
@@ -145,6 +165,33 @@ async fn where_a_redirect_must_not_lead() {
         assert!(get(&client, server.url("/")).await.is_ok());
         assert_eq!(server.recorded().len(), 1);
     }
+}
+
+/// Nobody outside may use us to ask machines that only we can reach.
+#[tokio::test]
+async fn a_redirect_leads_into_no_private_network() {
+    let inside = Server::play([Step::ok("metadata")]).await;
+    let (elsewhere, location) = (inside.url("/"), inside.url("/"));
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let location = location.clone();
+        async move {
+            let answer = http::Response::builder().status(307);
+            let answer = answer.header("location", location);
+            Ok::<_, Error>(answer.body(Body::empty()).unwrap())
+        }
+    });
+    let client = quick().redirects(1).build_with_service(service).unwrap();
+    let error = get(&client, "http://registry.example/".to_owned())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redirect);
+    assert!(!error.to_string().contains("more than"), "{error}");
+    // From one machine inside to another it may.
+    let server = Server::play([to(307, &elsewhere)]).await;
+    let response = get(&quick().build().unwrap(), server.url("/"))
+        .await
+        .unwrap();
+    assert_eq!(response.text(100).await.unwrap(), "metadata");
 }
 
 #[tokio::test]

@@ -239,6 +239,17 @@ async fn no_attempt_starts_behind_the_time_budget_or_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_longer_than_the_clock_can_tell_is_no_wait() {
+    let policy = RetryPolicy::new()
+        .longest_told_wait(Duration::MAX)
+        .time_budget(Duration::MAX);
+    let mock = Mock::new([Answer::Told(503, "18446744073709551615"), OK]);
+    let request = Request::get("http://mock/").without_body().unwrap();
+    let response = mock.client(policy).send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.sent()), (503, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_stop_when_very_many_requests_fail() {
     let mock = Mock::new((0..2000).map(|_| Answer::Fails(ErrorKind::Connect)));
     let client = mock.client(RetryPolicy::default());

@@ -10,7 +10,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use peak_http::{
     Body, BoxError, Client, ClientBuilder, Error, ErrorKind, RequestBuilderExt as _,
-    RequestExt as _, RetryPolicy,
+    RequestExt as _, Response, RetryPolicy,
 };
 use tokio::time::{Instant, sleep};
 use tower::service_fn;
@@ -130,6 +130,46 @@ async fn a_response_body_may_be_slow_but_not_silent() {
             }
         }
     }
+}
+
+/// A body of a thousand chunks, one every four seconds.
+async fn trickle(idle: Duration) -> Response {
+    let service = service_fn(move |_: Request<Body>| async move {
+        let chunks = stream::iter(0..1000).then(|_| async {
+            sleep(4 * SECOND).await;
+            Ok::<_, BoxError>(Bytes::from("x"))
+        });
+        Ok::<_, Error>(http::Response::new(Body::stream(chunks)))
+    });
+    let client = Client::builder().build_with_service(service).unwrap();
+    let request = Request::get("http://mock/").idle_timeout(idle);
+    client.send(request.without_body().unwrap()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_does_not_hold_whoever_wants_a_small_body_whole() {
+    let response = trickle(5 * SECOND).await;
+    let started = Instant::now();
+    let error = response.bytes(2000).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Idle);
+    assert_eq!(started.elapsed().as_secs(), 50);
+
+    let started = Instant::now();
+    let beginning = trickle(5 * SECOND).await.beginning(2000).await;
+    assert_eq!((beginning.len(), started.elapsed().as_secs()), (12, 50));
+    let started = Instant::now();
+    let beginning = trickle(5 * SECOND).await.beginning(2).await;
+    assert_eq!((beginning.len(), started.elapsed().as_secs()), (2, 8));
+
+    // A stream may take as long as it moves, and without a limit so may all.
+    let mut body = trickle(5 * SECOND).await.into_body();
+    let mut count = 0;
+    while let Some(chunk) = body.next().await {
+        count += chunk.unwrap().len();
+    }
+    assert_eq!(count, 1000);
+    let unlimited = trickle(Duration::MAX).await.bytes(2000).await;
+    assert_eq!(unlimited.unwrap().len(), 1000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, StatusCode};
+use peak_http::address::{is_internal, is_loopback};
 use peak_http::{Body, Operation, Origin};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -11,7 +12,6 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::{Credentials, Scope};
-use crate::host::{is_internal, is_loopback};
 
 /// Largest answer of a token server that is read, in bytes.
 const MAX_ANSWER: u64 = 256 * 1024;
