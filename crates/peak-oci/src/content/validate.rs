@@ -1,6 +1,6 @@
 //! Validation of everything that a manifest reaches.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::read::{read_verified, stream_verified};
 use super::{ContentError, ContentErrorKind, Source};
@@ -39,7 +39,7 @@ pub struct ValidationReport {
 /// memory); that the type of a manifest is the one its descriptor says; that indexes are not nested deeper than
 /// [`MAX_INDEX_DEPTH`]; that the config of an image can be read and has one `diff_id` for each layer, and for an
 /// uncompressed layer that it is the digest of the layer. A `diff_id` of a compressed layer is not computed. `subject` is
-/// not followed. Content that is reached on several ways is read once.
+/// not followed. Content that is reached on several ways is read once, but for configs, which are read with each image.
 ///
 /// # Errors
 /// The first thing that is wrong, as [`ContentErrorKind::Integrity`] or [`ContentErrorKind::Invalid`], or what the source
@@ -54,7 +54,7 @@ pub async fn validate(
     }
     let mut walk = Walk {
         source,
-        seen: HashSet::new(),
+        seen: HashMap::new(),
         pending: Vec::new(),
         report: ValidationReport {
             root: root.descriptor(),
@@ -64,7 +64,7 @@ pub async fn validate(
             missing_foreign_layers: Vec::new(),
         },
     };
-    walk.seen.insert((root.digest().clone(), true));
+    walk.seen.insert((root.digest().clone(), true), root.size());
     walk.manifest(&root, 0).await?;
     while let Some((descriptor, depth)) = walk.pending.pop() {
         let manifest = walk.fetch(&descriptor).await?;
@@ -77,8 +77,8 @@ pub async fn validate(
 
 struct Walk<'a> {
     source: &'a dyn Source,
-    /// Content seen, by digest and whether as a manifest.
-    seen: HashSet<(Digest, bool)>,
+    /// The size of content seen, by digest and whether as a manifest.
+    seen: HashMap<(Digest, bool), u64>,
     /// Manifests still to look at, with the number of indexes round each.
     pending: Vec<(Descriptor, usize)>,
     report: ValidationReport,
@@ -205,7 +205,18 @@ impl Walk<'_> {
                 "more than {MAX_CONTENTS} manifests and blobs are reached"
             )));
         }
-        Ok(self.seen.insert((descriptor.digest.clone(), as_manifest)))
+        let key = (descriptor.digest.clone(), as_manifest);
+        match self.seen.insert(key, descriptor.size) {
+            None => Ok(true),
+            Some(size) if size == descriptor.size => Ok(false),
+            Some(size) => Err(ContentError::new(
+                ContentErrorKind::Integrity,
+                format!(
+                    "{} has {size} bytes in one descriptor and {} in another",
+                    descriptor.digest, descriptor.size
+                ),
+            )),
+        }
     }
 }
 
@@ -399,6 +410,18 @@ mod tests {
                 .map(|blob| blob.len() as u64)
                 .sum::<u64>();
         assert_eq!(report.bytes, expected);
+    }
+
+    #[test]
+    fn content_has_one_size_wherever_it_is_named() {
+        let mut memory = Memory::default();
+        let image = memory.good_image(&[b"layer"]);
+        let mut other = image.clone();
+        other.size += 1;
+        memory.index(vec![image, other]);
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Integrity);
+        assert!(text.contains("in one descriptor and"), "{text}");
     }
 
     #[test]
