@@ -24,7 +24,7 @@ use super::tree::{Content, Kind, MAX_PATH, NODE_WEIGHT, Node, Tree};
 
 /// The beginnings of compressed layers.
 pub(crate) const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// What is wrong with layers that would fill the memory.
 const TOO_LARGE: &str = "it has too many files or too much in them";

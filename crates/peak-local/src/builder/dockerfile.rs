@@ -1,6 +1,8 @@
 //! Reading a Dockerfile: `parse-dockerfile` finds the instructions, this gives them the form that
 //! the builder works with, each with its line.
 
+use std::borrow::Cow;
+
 use parse_dockerfile as parser;
 
 use super::error::{BuildError, Problem};
@@ -99,7 +101,8 @@ impl Dockerfile {
     /// [`BuildError::Syntax`] and [`BuildError::Instruction`], with the line.
     pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Self, BuildError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let parsed = parser::parse(text).map_err(|error| BuildError::Syntax {
+        let readable = with_readable_entrypoints(text);
+        let parsed = parser::parse(&readable).map_err(|error| BuildError::Syntax {
             // A Dockerfile without any FROM has its error at no line.
             line: error.line().max(1),
             message: format!("{error:#}"),
@@ -144,6 +147,46 @@ impl Dockerfile {
             stages,
         })
     }
+}
+
+/// How many empty entrypoints a Dockerfile may have; each costs reading it once more.
+const MAX_EMPTY_ENTRYPOINTS: usize = 32;
+
+const ENTRYPOINT: &str = "ENTRYPOINT";
+const CMD_IN_ITS_PLACE: &str = "CMD       ";
+
+/// `ENTRYPOINT []` takes an inherited entrypoint away. The parser takes such an empty list from `CMD`
+/// only, so it gets to read that, in the same place; [`Source::action`] sees what was written.
+fn with_readable_entrypoints(text: &str) -> Cow<'_, str> {
+    let mut readable = Cow::Borrowed(text);
+    for _ in 0..MAX_EMPTY_ENTRYPOINTS {
+        let Some(start) = parser::parse(&readable)
+            .err()
+            .and_then(|error| empty_entrypoint(&readable, error.line()))
+        else {
+            break;
+        };
+        readable
+            .to_mut()
+            .replace_range(start..start + ENTRYPOINT.len(), CMD_IN_ITS_PLACE);
+    }
+    readable
+}
+
+/// Where `ENTRYPOINT []` starts, if the line of this number, counted from 1, is that.
+fn empty_entrypoint(text: &str, line: usize) -> Option<usize> {
+    let (start, line) = text
+        .split_inclusive('\n')
+        .scan(0, |next, line| {
+            let start = *next;
+            *next += line.len();
+            Some((start, line))
+        })
+        .nth(line.checked_sub(1)?)?;
+    let indent = line.len() - line.trim_start().len();
+    let (keyword, list) = line.trim_start().split_at_checked(ENTRYPOINT.len())?;
+    let list = list.trim().strip_prefix('[')?.strip_suffix(']')?;
+    (keyword.eq_ignore_ascii_case(ENTRYPOINT) && list.trim().is_empty()).then_some(start + indent)
 }
 
 /// The text, and how far its lines have been counted.
@@ -219,6 +262,9 @@ impl Source<'_> {
             }
             Parsed::User(user) => Action::User(user.arguments.value.to_string()),
             Parsed::Expose(ports) => Action::Expose(strings(&ports.arguments)),
+            Parsed::Cmd(command) if self.is_entrypoint(command.cmd.span.start) => {
+                Action::Entrypoint(self.command(&command.arguments)?)
+            }
             Parsed::Cmd(command) => Action::Command(self.command(&command.arguments)?),
             Parsed::Entrypoint(command) => Action::Entrypoint(self.command(&command.arguments)?),
             Parsed::Stopsignal(signal) => Action::StopSignal(signal.arguments.value.to_string()),
@@ -233,6 +279,12 @@ impl Source<'_> {
             Parsed::Onbuild(_) => Action::Refused(Problem::unsupported("ONBUILD")),
             _ => Action::Refused(Problem::unsupported("this instruction")),
         })
+    }
+
+    fn is_entrypoint(&self, start: usize) -> bool {
+        self.text
+            .get(start..)
+            .is_some_and(|rest| rest.starts_with(['E', 'e']))
     }
 
     fn command(&self, command: &parser::Command<'_>) -> Result<Command, Problem> {
@@ -483,6 +535,47 @@ mod tests {
     }
 
     #[test]
+    fn an_entrypoint_may_be_taken_away() {
+        let text =
+            "FROM a\nCMD [ ]\n  entrypoint [ ]\r\nENTRYPOINT []\nUSER 1\nFROM b\nENTRYPOINT []";
+        let file = parse(text).unwrap();
+        let actions: Vec<_> = file
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.instructions)
+            .map(|instruction| {
+                (
+                    instruction.line,
+                    instruction.text.as_str(),
+                    &instruction.action,
+                )
+            })
+            .collect();
+        assert!(
+            matches!(
+                actions[..],
+                [
+                    (2, "CMD [ ]", Action::Command(Command::Exec(_))),
+                    (3, "entrypoint [ ]", Action::Entrypoint(Command::Exec(first))),
+                    (4, "ENTRYPOINT []", Action::Entrypoint(Command::Exec(second))),
+                    (5, "USER 1", Action::User(_)),
+                    (7, "ENTRYPOINT []", Action::Entrypoint(Command::Exec(third))),
+                ] if first.is_empty() && second.is_empty() && third.is_empty()
+            ),
+            "{actions:?}"
+        );
+        assert_eq!(
+            error("FROM a\nENTRYPOINT\n"),
+            "Dockerfile line 2: ENTRYPOINT instruction requires at least one argument"
+        );
+        let many = format!(
+            "FROM a\n{}",
+            "ENTRYPOINT []\n".repeat(MAX_EMPTY_ENTRYPOINTS + 1)
+        );
+        assert!(error(&many).contains("ENTRYPOINT"));
+    }
+
+    #[test]
     fn errors_name_the_line_and_the_instruction() {
         assert_eq!(
             error("FROM scratch\n\nFROBNICATE now\n"),
@@ -544,7 +637,7 @@ mod tests {
         fn never_panics(parts in prop::collection::vec(
             prop::sample::select(vec![
                 "FROM", "COPY", "ADD", "RUN", "CMD", "ENV", "ARG", "LABEL", "HEALTHCHECK", "NONE", "ONBUILD",
-                "SHELL", "VOLUME", "EXPOSE", "USER", " ", " ", " ", "\n", "\n", "\\\n", "\\", "\r", "\r\n",
+                "SHELL", "VOLUME", "ENTRYPOINT", "ENTRYPOINT []", "EXPOSE", "USER", " ", " ", " ", "\n", "\n", "\\\n", "\\", "\r", "\r\n",
                 "[", "]", "\"", "\\u", "d83d", ",", "a", "ä", "--x", "=", "<<E", "<<-E", "E", "\n#", "# escape=`\n", "`", "$", "AS", "\t",
             ]), 0..40)) {
             let _ = parse(&parts.concat());

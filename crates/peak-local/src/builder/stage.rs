@@ -7,7 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use peak_oci::{Descriptor, MediaType, Platform};
 use peak_registry_server::Repository;
 
-use super::base::{self, GZIP_MAGIC, Registry, StoredLayer, StoredLayers};
+use super::base::{self, GZIP_MAGIC, Registry, StoredLayer, StoredLayers, ZSTD_MAGIC};
 use super::contents::{ContentNumber, Contents};
 use super::copy::{self, Changes, Item, Placement};
 use super::dockerfile::{Action, Copy, Dockerfile, Instruction, Stage};
@@ -808,6 +808,7 @@ fn foreign_compression(head: &[u8]) -> Option<&'static str> {
     match head {
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Some("bzip2"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        _ if head.starts_with(ZSTD_MAGIC) => Some("zstd"),
         _ => None,
     }
 }
