@@ -9,6 +9,8 @@ use peak_oci::{Algorithm, Digest, Hasher};
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt;
 
+use crate::directory::sync_entries;
+
 const SUFFIX: &str = ".zip";
 const SPOOL_PREFIX: &str = ".upload-";
 
@@ -66,9 +68,7 @@ impl Artifacts {
     pub(crate) fn keep(&self, spooled: Spooled) -> io::Result<Artifact> {
         let path = self.path(&spooled.digest);
         spooled.path.persist(&path)?;
-        // The name is on the disk only when the directory is; other systems do not open directories.
-        #[cfg(unix)]
-        fs::File::open(&self.directory)?.sync_all()?;
+        sync_entries(&self.directory)?;
         Ok(Artifact {
             digest: spooled.digest,
             path,

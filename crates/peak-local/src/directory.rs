@@ -99,13 +99,42 @@ impl StateDirectory {
     }
 }
 
-/// Makes a directory with its parents; only the owner may look into what is made.
+/// Makes a directory with its parents, so that they outlive a loss of power; only the owner may look
+/// into what is made.
 fn make_private(path: &Path) -> io::Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+        .count();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    // Where nothing was missing, an earlier process may have died before it got here.
+    path.ancestors()
+        .skip(1)
+        .take(missing.max(1))
+        .try_for_each(sync_entries)
+}
+
+/// Makes durable which names a directory has.
+pub(crate) fn sync_entries(directory: &Path) -> io::Result<()> {
+    // A relative path of one component has the empty path above it.
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    // Only Unix lets a directory be opened and synced; elsewhere its making has to do.
+    if cfg!(unix) {
+        match File::open(directory).and_then(|handle| handle.sync_all()) {
+            // One that we may pass through but not read was there before, made durable by its owner.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
