@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::Digest as _;
-
+use crate::hash::State;
 use crate::text::{Excerpt, text_value};
 
 /// A digest algorithm that is computed and verified here.
@@ -209,47 +208,32 @@ fn is_algorithm_name(name: &str) -> bool {
 /// Computes a [`Digest`] while bytes stream by.
 #[derive(Clone)]
 pub struct Hasher {
+    algorithm: Algorithm,
     state: State,
-}
-
-#[derive(Clone)]
-enum State {
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
 }
 
 impl Hasher {
     /// A hasher that has seen nothing yet.
     pub fn new(algorithm: Algorithm) -> Self {
-        let state = match algorithm {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
-        };
-        Self { state }
+        Self {
+            algorithm,
+            state: State::new(algorithm),
+        }
     }
 
     /// The algorithm it was made for.
     pub fn algorithm(&self) -> Algorithm {
-        match self.state {
-            State::Sha256(_) => Algorithm::Sha256,
-            State::Sha512(_) => Algorithm::Sha512,
-        }
+        self.algorithm
     }
 
     /// Takes the next bytes in.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.state {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
-        }
+        self.state.update(bytes);
     }
 
     /// The digest of everything taken in.
     pub fn finish(self) -> Digest {
-        match self.state {
-            State::Sha256(state) => Digest::from_hash(Algorithm::Sha256, &state.finalize()),
-            State::Sha512(state) => Digest::from_hash(Algorithm::Sha512, &state.finalize()),
-        }
+        Digest::from_hash(self.algorithm, &self.state.finish())
     }
 }
 

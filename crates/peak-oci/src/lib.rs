@@ -33,6 +33,9 @@
 //! What it is not: it does no input or output and has no runtime; it does not compress, and so does not compute the
 //! `diff_id` of a compressed layer; it does not read Docker's schema 1 manifests or OCI artifact manifests yet
 //! ([`ManifestError::Unsupported`] names them).
+//!
+//! The feature `aws-lc-rs` computes digests with that library, which needs a C compiler to build; on processors
+//! without instructions for SHA it is nearly twice as fast as the pure Rust of the default.
 
 pub mod annotations;
 pub mod content;
@@ -40,6 +43,7 @@ pub mod content;
 mod config;
 mod descriptor;
 mod digest;
+mod hash;
 mod json;
 mod manifest;
 mod media_type;

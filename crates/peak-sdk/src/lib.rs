@@ -16,6 +16,7 @@
 //! | `apolo`, `docker` | [`apolo`], [`docker`] | Apolo images, the Docker Engine |
 //! | `local`, `registry-server` | [`local`], [`registry_server`] | the embedded platform and registry |
 //! | `full` | all of them | |
+//! | `fast-digests` (default) | | digests by AWS-LC, which needs a C compiler to build; without it by pure Rust |
 //!
 //! # Example
 //!
