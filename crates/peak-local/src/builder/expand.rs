@@ -104,7 +104,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    fn take(&self, bytes: usize) -> Result<(), ExpandError> {
+    /// Counts text that an expansion gives.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), ExpandError> {
         let left = self
             .left
             .get()

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::base::BaseImage;
 use super::dockerfile::{Command, HealthCheck};
 use super::error::{BuildError, Problem};
-use super::expand::Value;
+use super::expand::{Budget, Value};
 use super::path;
 
 /// When every image and every step of it was made, so that a build's result depends on its input
@@ -229,10 +229,17 @@ impl Image {
         Ok(())
     }
 
-    /// Adds a port or a range of ports, with its protocol.
-    pub(crate) fn expose(&mut self, port: &str, shown: &str) -> Result<(), Problem> {
+    /// Adds a port or a range of ports, with its protocol. A range counts as an expansion: a few
+    /// bytes of it become many.
+    pub(crate) fn expose(
+        &mut self,
+        port: &str,
+        shown: &str,
+        budget: &Budget,
+    ) -> Result<(), Problem> {
         let ports = ports(port)
             .ok_or_else(|| Problem::malformed(format!("{shown:?} is not PORT or PORT/PROTOCOL")))?;
+        budget.take(ports.iter().map(String::len).sum())?;
         self.config.exposed_ports.extend(ports);
         Ok(())
     }

@@ -471,7 +471,7 @@ impl Work<'_> {
                 for port in ports {
                     let scope = scope(state);
                     for word in self.expander(&scope).words(port)? {
-                        state.image.expose(&word.text, word.shown())?;
+                        state.image.expose(&word.text, word.shown(), &self.budget)?;
                     }
                 }
             }

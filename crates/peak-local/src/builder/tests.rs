@@ -349,6 +349,17 @@ fn trees_that_grow_and_grow_are_refused() {
 }
 
 #[test]
+fn ranges_of_ports_that_go_on_and_on_are_refused() {
+    let bench = Bench::new();
+    let all = bench.run(&Attempt::new("FROM scratch\nEXPOSE 1-65535 1-65535\n"));
+    let container = bench.config("app", all.built()).config.unwrap();
+    assert_eq!(container.exposed_ports.len(), 65535);
+    let again = "1-65535 ".repeat(300);
+    let refused = bench.run(&Attempt::new(&format!("FROM scratch\nEXPOSE {again}\n")));
+    assert!(refused.error().contains("more text than"));
+}
+
+#[test]
 fn changing_one_file_changes_one_layer() {
     let bench = Bench::new();
     let before = bench.layer_digests("app", bench.run(&site()).built());
