@@ -5,7 +5,9 @@ use futures_util::{StreamExt as _, stream};
 use http::Request;
 use http::header::CONTENT_TYPE;
 use peak_http::multipart::Form;
-use peak_http::{Body, BoxError, ErrorKind, Idempotency, RequestBuilderExt as _, RequestExt as _};
+use peak_http::{
+    Body, BoxError, ErrorKind, Idempotency, RequestBuilderExt as _, RequestExt as _, RetryPolicy,
+};
 
 use crate::server::{Server, Step, quick};
 
@@ -218,4 +220,21 @@ async fn json_and_text_say_so_when_they_are_neither() {
     );
     let nested = get().await.json::<serde_json::Value>(1_000_000).await;
     assert_eq!(nested.unwrap_err().kind(), ErrorKind::Decode);
+}
+
+/// A server that refuses an upload need not read all of it to be heard.
+#[tokio::test]
+async fn an_answer_in_the_middle_of_an_upload_is_the_answer() {
+    let refusal =
+        "HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much";
+    for _ in 0..20 {
+        let server = Server::play([Step::AnswerInBody(10, refusal.to_owned())]).await;
+        let request = Request::put(server.url("/"))
+            .with_body(vec![0_u8; 16 * 1024 * 1024])
+            .unwrap();
+        let client = quick().retry(RetryPolicy::never()).build().unwrap();
+        let response = client.send(request).await.unwrap();
+        assert_eq!(response.status(), 413);
+        assert_eq!(response.text(100).await.unwrap(), "too much");
+    }
 }

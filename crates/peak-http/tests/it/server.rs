@@ -24,6 +24,8 @@ pub(crate) enum Step {
     HangUpAfterRequest,
     /// Read the head of the request and this many bytes of its body, then close.
     HangUpInBody(usize),
+    /// The same, with these bytes written before it closes.
+    AnswerInBody(usize, String),
 }
 
 impl Step {
@@ -126,11 +128,11 @@ async fn run(listener: TcpListener, steps: Vec<Step>, recorded: Arc<Mutex<Vec<Re
         let (mut stream, _) = listener.accept().await.unwrap();
         let limit = match &step {
             Step::HangUp => continue,
-            Step::HangUpInBody(limit) => *limit,
+            Step::HangUpInBody(limit) | Step::AnswerInBody(limit, _) => *limit,
             _ => usize::MAX,
         };
         let answers = match &step {
-            Step::Answer(text) => vec![text.clone()],
+            Step::Answer(text) | Step::AnswerInBody(_, text) => vec![text.clone()],
             Step::AnswerAll(texts) => texts.clone(),
             _ => vec![String::new()],
         };
@@ -143,7 +145,7 @@ async fn run(listener: TcpListener, steps: Vec<Step>, recorded: Arc<Mutex<Vec<Re
             let _ = stream.write_all(answer.as_bytes()).await;
         }
         match step {
-            Step::Answer(_) | Step::AnswerAll(_) => {
+            Step::Answer(_) | Step::AnswerAll(_) | Step::AnswerInBody(..) => {
                 let _ = stream.shutdown().await;
             }
             Step::Stall(text) => {
