@@ -30,8 +30,12 @@ fn assert_next_run_works(sandbox: &Sandbox) {
 
 fn ship(sandbox: &Sandbox, directory: &str) -> Finished {
     let finished = sandbox.peak(["ship", directory, "--local", "--to", "oci:layout"]);
-    let left = files_under(&sandbox.path("layout"));
-    assert!(left.is_empty(), "a half-written layout is left: {left:?}");
+    assert!(
+        !sandbox.path("layout").exists(),
+        "something is left: {:?}",
+        files_under(&sandbox.path("layout"))
+    );
+    sandbox.assert_no_leftovers();
     assert!(finished.stdout.is_empty(), "{}", finished.stdout);
     finished
 }
@@ -139,7 +143,7 @@ fn an_artifact_over_the_limit_names_the_limit_and_the_largest_files() {
     );
     ship(&sandbox, "project")
         .assert_code(5)
-        .assert_stderr("10")
+        .assert_stderr("10.0 MiB")
         .assert_stderr("big/noise.bin")
         .assert_stderr("dry-run");
     assert_next_run_works(&sandbox);
@@ -164,6 +168,59 @@ fn a_destination_that_cannot_be_written_is_refused_before_anything_is_built() {
     assert_eq!(std::fs::read(sandbox.path("occupied")).unwrap(), b"a file");
     assert_eq!(files_under(&sandbox.path("foreign")), ["letter.txt"]);
     assert_next_run_works(&sandbox);
+}
+
+#[test]
+fn a_directory_whose_name_no_image_can_have_asks_for_another() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "My App",
+        [(
+            "Dockerfile",
+            b"FROM scratch\nCOPY Dockerfile /\n".as_slice(),
+        )],
+    );
+    ship(&sandbox, "My App")
+        .assert_code(2)
+        .assert_stderr("My App")
+        .assert_stderr("--name");
+    sandbox
+        .peak(["ship", "My App", "--local", "--name", "my-app"])
+        .assert_code(0);
+}
+
+#[test]
+fn a_dockerfile_outside_of_the_directory_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    for path in ["../Dockerfile", "/etc/passwd"] {
+        let finished = sandbox.peak(["ship", "project", "--local", "--dockerfile-path", path]);
+        finished.assert_code(2).assert_stderr("--dockerfile-path");
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_an_error_like_any_other() {
+    let sandbox = Sandbox::new();
+    let person = sandbox.peak(["ship", "x", "--bogus"]);
+    person.assert_code(2);
+    assert_eq!(person.stderr.lines().count(), 1, "{}", person.stderr);
+    let program = sandbox.peak(["ship", "-o", "json", "x", "--bogus"]);
+    program.assert_code(2);
+    let error: Value = serde_json::from_str(&program.stderr).unwrap();
+    assert_eq!(error["error"]["kind"], "usage");
+    // Nobody asked for JSON here, and `yaml` is a format to come.
+    assert!(
+        sandbox
+            .peak(["ship", "x", "-o", "out"])
+            .error()
+            .starts_with("error: ")
+    );
+    sandbox.project();
+    sandbox
+        .peak(["pack", "project", "-o", "yaml"])
+        .assert_code(2);
+    assert!(!sandbox.path("yaml").exists());
 }
 
 #[test]
@@ -311,7 +368,7 @@ fn what_the_platform_does_not_have_is_not_found() {
         sandbox
             .peak(["registry", "pull", &reference, "oci:layout"])
             .assert_code(4);
-        assert!(files_under(&sandbox.path("layout")).is_empty());
+        assert!(!sandbox.path("layout").exists());
     }
 }
 
@@ -347,4 +404,16 @@ fn a_token_is_wanted_where_one_was_set_and_never_shown() {
     right.assert_code(0);
     assert!(!right.stderr.contains("open-sesame"), "{}", right.stderr);
     assert!(sandbox.path("layout/index.json").exists());
+
+    // The registry beside the platform takes the platform's token, and no other registry gets it.
+    let reference = format!("{}/project:0.0.1", server.host());
+    let digest = |endpoint: &str| {
+        let mut command = sandbox.command(["registry", "digest", &reference]);
+        command
+            .env("PEAK_AUTH_TOKEN", "open-sesame")
+            .env("PEAK_ENDPOINT_URL", endpoint);
+        crate::support::finish(command.spawn().unwrap())
+    };
+    digest(&server.url).assert_code(0);
+    digest("http://127.0.0.1:9").assert_code(3);
 }

@@ -1,97 +1,7 @@
 //! `kill -9` of the embedded platform in the middle of a push: the store is valid and the push can be repeated.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-
-use crate::support::{Sandbox, digest};
-
-/// A request by hand, so that no client of ours stands between the test and the server.
-struct Connection(BufReader<TcpStream>);
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-impl Connection {
-    fn open(host: &str) -> Self {
-        Self(BufReader::new(TcpStream::connect(host).unwrap()))
-    }
-
-    /// Sends a head that promises `length` bytes, and these bytes of the body.
-    fn begin(&mut self, method: &str, target: &str, kind: &str, length: usize, body: &[u8]) {
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
-        );
-        self.0.get_mut().write_all(head.as_bytes()).unwrap();
-        self.0.get_mut().write_all(body).unwrap();
-        self.0.get_mut().flush().unwrap();
-    }
-
-    fn send(&mut self, method: &str, target: &str, kind: &str, body: &[u8]) -> Answer {
-        self.begin(method, target, kind, body.len(), body);
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim_end().split_once(':') else {
-                break;
-            };
-            headers.push((name.to_owned(), value.trim().to_owned()));
-        }
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
-        if method != "HEAD" {
-            let length = answer
-                .header("content-length")
-                .map_or(0, |length| length.parse().unwrap());
-            answer.body.resize(length, 0);
-            self.0.read_exact(&mut answer.body).unwrap();
-        }
-        answer
-    }
-
-    /// Pushes a blob in one piece.
-    fn push_blob(&mut self, repository: &str, content: &[u8]) -> String {
-        let digest = digest(content);
-        let begun = self.send(
-            "POST",
-            &format!("/v2/{repository}/blobs/uploads/"),
-            "text/plain",
-            b"",
-        );
-        assert_eq!(begun.status, 202);
-        let location = with_digest(begun.header("location").unwrap(), &digest);
-        let done = self.send("PUT", &location, "application/octet-stream", content);
-        assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
-        digest
-    }
-}
-
-/// The upload's location, relative to its host, with the digest it is to be finished under.
-fn with_digest(location: &str, digest: &str) -> String {
-    let path = location
-        .split_once("://")
-        .map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);
-    let separator = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{separator}digest={digest}")
-}
+use crate::http::Connection;
+use crate::support::{Sandbox, digest, eventually, files_under};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -131,7 +41,8 @@ fn kill_9_in_the_middle_of_a_push_loses_nothing_and_shows_nothing_half_made() {
     // One upload in the middle of its last PUT, one in the middle of a PATCH.
     let mut in_put = Connection::open(server.host());
     let begun = in_put.send("POST", "/v2/app/blobs/uploads/", "text/plain", b"");
-    let location = with_digest(begun.header("location").unwrap(), &digest(&broken_layer));
+    let location =
+        crate::http::with_digest(begun.header("location").unwrap(), &digest(&broken_layer));
     in_put.begin(
         "PUT",
         &location,
@@ -141,7 +52,7 @@ fn kill_9_in_the_middle_of_a_push_loses_nothing_and_shows_nothing_half_made() {
     );
     let mut in_patch = Connection::open(server.host());
     let begun = in_patch.send("POST", "/v2/app/blobs/uploads/", "text/plain", b"");
-    let patch = with_digest(begun.header("location").unwrap(), "sha256:0")
+    let patch = crate::http::with_digest(begun.header("location").unwrap(), "sha256:0")
         .split(['?', '&'])
         .next()
         .unwrap()
@@ -153,9 +64,21 @@ fn kill_9_in_the_middle_of_a_push_loses_nothing_and_shows_nothing_half_made() {
         broken_layer.len(),
         &broken_layer[..1_000_000],
     );
+    // In the middle means that the server has read some of it.
+    let temporary = sandbox.path("state/peak/registry/temporary");
+    eventually("both uploads are under way", || {
+        let sizes = files_under(&temporary).into_iter();
+        let sizes = sizes.filter_map(|name| std::fs::metadata(temporary.join(name)).ok());
+        (sizes.filter(|file| file.len() > 0).count() == 2).then_some(())
+    });
     server.kill();
 
     let server = sandbox.serve();
+    assert!(
+        files_under(&temporary).is_empty(),
+        "{:?}",
+        files_under(&temporary)
+    );
     let mut connection = Connection::open(server.host());
     let kept = connection.send("GET", "/v2/app/manifests/finished", "", b"");
     assert_eq!((kept.status, kept.body), (200, finished_manifest));

@@ -2,48 +2,75 @@
 
 use std::io::{BufRead, BufReader};
 
+use crate::http::{Connection, with_digest};
 use crate::support::{Sandbox, Server, digest, eventually, files_under, finish, signal};
 
-/// A project whose build takes a while: a large file that packs into little.
+/// A project whose build takes a while: much that packs into little, but not into so little that the platform takes
+/// it for an attack.
 fn slow_project(sandbox: &Sandbox) {
-    let zeros = vec![0; 192 * 1024 * 1024];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut content = Vec::new();
+    for _ in 0..80 {
+        content.extend(
+            std::iter::repeat_with(|| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()
+            })
+            .take(1200)
+            .flatten(),
+        );
+        content.resize(content.len() + 1_000_000, 0);
+    }
     sandbox.files(
         "slow",
         [
             (
                 "Dockerfile",
-                b"FROM scratch\nCOPY zeros /one/\nCOPY zeros /two/\n".as_slice(),
+                b"FROM scratch\nCOPY big /one/\nCOPY big /two/\nCOPY big /three/\n".as_slice(),
             ),
-            ("zeros", &zeros),
+            ("big", &content),
         ],
     );
 }
 
-#[test]
-fn ctrl_c_during_the_build_ends_at_once_and_the_next_run_works() {
+/// Starts `ship` of the slow project, sends a signal when standard error shows `moment`, and expects that nothing is
+/// left and that the next run works.
+#[track_caller]
+fn interrupted_when(moment: &str, name: &str) {
     let sandbox = Sandbox::new();
     slow_project(&sandbox);
     let mut child = sandbox
-        .command(["ship", "slow", "--local", "--to", "oci:layout"])
+        .command(["ship", "slow", "--local", "--to", "oci:layout", "-v"])
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut seen = String::new();
-    while !seen.contains("build |") {
+    while !seen.contains(moment) {
         assert_ne!(
             stderr.read_line(&mut seen).unwrap(),
             0,
-            "no build began: {seen}"
+            "`{moment}` never came: {seen}"
         );
     }
-    signal(&child, "INT");
+    signal(&child, name);
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut rest).unwrap();
     let finished = finish(child);
     assert_eq!(finished.code, Some(130), "{seen}{rest}");
     assert!(rest.contains("interrupted"), "{seen}{rest}");
+    assert!(
+        !rest.contains("pushed slow"),
+        "it was not interrupted: {seen}{rest}"
+    );
     assert!(finished.stdout.is_empty());
-    assert!(files_under(&sandbox.path("layout")).is_empty());
+    assert!(
+        !sandbox.path("layout").exists(),
+        "{:?}",
+        files_under(&sandbox.path("layout"))
+    );
+    sandbox.assert_no_leftovers();
 
     sandbox.project();
     sandbox.peak_json([
@@ -56,6 +83,47 @@ fn ctrl_c_during_the_build_ends_at_once_and_the_next_run_works() {
         "json",
     ]);
     assert!(sandbox.path("layout/index.json").exists());
+}
+
+#[test]
+fn ctrl_c_during_the_upload_leaves_nothing_and_the_next_run_works() {
+    interrupted_when("pack: slow:", "INT");
+}
+
+#[test]
+fn ctrl_c_during_the_build_leaves_nothing_and_the_next_run_works() {
+    interrupted_when("[2/4] COPY big", "INT");
+}
+
+#[test]
+fn sigterm_during_the_build_is_an_interruption_too() {
+    interrupted_when("[2/4] COPY big", "TERM");
+}
+
+#[test]
+fn ctrl_c_during_packing_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    slow_project(&sandbox);
+    let child = sandbox
+        .command(["ship", "slow", "--local", "--to", "oci:layout"])
+        .spawn()
+        .unwrap();
+    eventually("packing has begun", || {
+        files_under(&sandbox.path("tmp"))
+            .iter()
+            .any(|name| name.contains("artifact.zip"))
+            .then_some(())
+    });
+    signal(&child, "INT");
+    let finished = finish(child);
+    finished.assert_code(130);
+    assert!(
+        !finished.stderr.contains("pack: slow:"),
+        "it was not interrupted: {}",
+        finished.stderr
+    );
+    assert!(!sandbox.path("layout").exists());
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
@@ -100,14 +168,49 @@ fn a_build_that_was_interrupted_is_failed_after_the_restart_and_says_so() {
 }
 
 #[test]
-fn sigterm_drains_the_server_and_ends_it_well() {
+fn sigterm_lets_a_running_request_finish_and_ends_the_server_well() {
     let sandbox = Sandbox::new();
     let mut server: Server = sandbox.serve();
+    let mut connection = Connection::open(server.host());
+    // More than the server gathers before it writes to disk.
+    let content = vec![7; 3_000_000];
+    let begun = connection.send("POST", "/v2/app/blobs/uploads/", "text/plain", b"");
+    let location = with_digest(begun.header("location").unwrap(), &digest(&content));
+    connection.begin(
+        "PUT",
+        &location,
+        "application/octet-stream",
+        content.len(),
+        &content[..2_000_000],
+    );
+    let temporary = sandbox.path("state/peak/registry/temporary");
+    eventually("the server has read some of it", || {
+        let names = files_under(&temporary).into_iter();
+        let mut files = names.filter_map(|name| std::fs::metadata(temporary.join(name)).ok());
+        files.any(|file| file.len() > 0).then_some(())
+    });
     server.signal("TERM");
+    let mut stderr = BufReader::new(server.child.stderr.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("stopping") {
+        assert_ne!(stderr.read_line(&mut seen).unwrap(), 0, "it ended: {seen}");
+    }
+    connection.go_on(&content[2_000_000..]);
+    assert_eq!(connection.answer(true).status, 201);
     assert_eq!(server.wait(), Some(0));
-    // The state is free again.
-    let server = eventually("the state directory is free", || Some(sandbox.serve()));
-    server.kill();
+
+    // The state is free again, and what was acknowledged is there.
+    let mut server = sandbox.serve();
+    let mut connection = Connection::open(server.host());
+    let blob = connection.send(
+        "GET",
+        &format!("/v2/app/blobs/{}", digest(&content)),
+        "",
+        b"",
+    );
+    assert!(blob.status == 200 && blob.body == content);
+    server.signal("INT");
+    assert_eq!(server.wait(), Some(130));
 }
 
 #[test]

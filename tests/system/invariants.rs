@@ -75,10 +75,21 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("peak-cli", &["peak-sdk"]),
 ];
 
+/// What this machine builds: other systems' crates may not even be downloaded.
 fn metadata() -> Metadata {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = std::process::Command::new(rustc)
+        .arg("-vV")
+        .output()
+        .unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap();
     MetadataCommand::new()
         .manifest_path(workspace().join("Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--all-features".to_owned()])
+        .other_options(["--locked", "--filter-platform", host].map(str::to_owned))
         .exec()
         .unwrap()
 }

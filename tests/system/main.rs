@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "this whole binary is a test: a panic is how it fails"
 )]
 
@@ -15,6 +14,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod help;
+mod http;
 mod interrupt;
 mod invariants;
 mod peers;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, workspace};
+use crate::support::{Sandbox, skipped, workspace};
 
 /// Whether a peer can be used. Says why not, and fails where it must not be missing.
 fn peer(program: &str, package: &str) -> bool {
@@ -19,9 +19,9 @@ fn peer(program: &str, package: &str) -> bool {
         !required,
         "{program} is required here and not installed (Debian package `{package}`)"
     );
-    eprintln!(
-        "skipped: {program} is not installed; `apt-get install {package}` would run this test"
-    );
+    skipped(&format!(
+        "{program} is not installed; `apt-get install {package}` would run this test"
+    ));
     false
 }
 
@@ -153,12 +153,19 @@ struct DockerRegistry {
 
 impl DockerRegistry {
     fn start(sandbox: &Sandbox) -> Self {
-        // The port is free when asked for; nothing else here takes ports by number.
-        let host = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string();
+        // Somebody else may take the port between our finding it free and the registry's listening on it.
+        for _ in 0..5 {
+            if let Some(registry) = Self::try_start(sandbox) {
+                return registry;
+            }
+        }
+        panic!("docker-registry did not start on five free ports");
+    }
+
+    fn try_start(sandbox: &Sandbox) -> Option<Self> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = free.local_addr().unwrap().to_string();
+        drop(free);
         let root = sandbox.path("docker-registry");
         let configuration = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '{host}'}}\n",
@@ -173,10 +180,16 @@ impl DockerRegistry {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        crate::support::eventually("docker-registry answers", || {
-            std::net::TcpStream::connect(&host).ok()
-        });
-        Self { child, host }
+        let mut registry = Self { child, host };
+        crate::support::eventually("docker-registry answers or ends", || {
+            if registry.child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            std::net::TcpStream::connect(&registry.host)
+                .ok()
+                .map(|_| true)
+        })
+        .then_some(registry)
     }
 }
 

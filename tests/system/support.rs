@@ -44,9 +44,11 @@ pub(crate) struct Finished {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        Self {
+        let sandbox = Self {
             root: TempDir::new().unwrap(),
-        }
+        };
+        std::fs::create_dir(sandbox.path("tmp")).unwrap();
+        sandbox
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -91,6 +93,7 @@ impl Sandbox {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
             .env("XDG_STATE_HOME", self.path("state"))
             .current_dir(self.root.path())
             .stdin(Stdio::null())
@@ -102,6 +105,13 @@ impl Sandbox {
     /// Runs `peak` to its end.
     pub(crate) fn peak<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
         finish(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Nothing that was only needed on the way is left behind.
+    #[track_caller]
+    pub(crate) fn assert_no_leftovers(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.path("tmp")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     /// Runs `peak`, which must succeed, and gives its JSON result.
@@ -260,6 +270,14 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
         assert!(begun.elapsed() < RUN_LIMIT, "never came: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says what is not tested and why. Written past the test harness, which keeps what tests print to itself.
+pub(crate) fn skipped(why: &str) {
+    use std::io::Write as _;
+    std::io::stderr()
+        .write_all(format!("skipped: {why}\n").as_bytes())
+        .unwrap();
 }
 
 /// The files under a directory, sorted, relative to it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use peak_sdk::platform::{Session, SessionError};
-use peak_sdk::registry::{Credentials, Registry};
+use peak_sdk::registry::{Credentials, Registry, RegistryBuilder};
 use url::Url;
 
 use crate::arguments::{GlobalOptions, OutputTarget};
@@ -15,7 +15,10 @@ use crate::progress::Progress;
 const REGISTRY_USER: &str = "token";
 
 pub(crate) struct Application {
+    /// The form of results.
     pub(crate) output: Output,
+    /// The form that was asked for, where the usual one of a command is neither JSON nor a table.
+    pub(crate) asked_output: Option<Output>,
     pub(crate) progress: Progress,
     stage: Option<String>,
     endpoint_url: Option<String>,
@@ -25,28 +28,34 @@ pub(crate) struct Application {
 impl Application {
     /// Reads the global options. `writes_a_file` says whether `--output` may name one.
     pub(crate) fn new(options: GlobalOptions, writes_a_file: bool) -> Result<Self, CliError> {
-        let output = Output::of(&options.output);
-        let output_file = options
-            .output
-            .into_iter()
-            .rev()
-            .find_map(|target| match target {
-                OutputTarget::File(file) => Some(file),
-                _ => None,
-            });
-        if let Some(file) = output_file.as_ref().filter(|_| !writes_a_file) {
-            return Err(
-                CliError::usage(format!("`{}` is no output format", file.display()))
-                    .with_hint("the formats are json and table"),
-            );
+        let asked_output = Output::asked(&options.output);
+        let mut output_file = None;
+        for target in options.output {
+            let OutputTarget::File(file) = target else {
+                continue;
+            };
+            // `yaml` is a format that is to come, so it is not taken for a file's name.
+            if !writes_a_file || file == Path::new("yaml") {
+                return Err(
+                    CliError::usage(format!("`{}` is no output format", file.display()))
+                        .with_hint("the formats are json and table"),
+                );
+            }
+            output_file = Some(file);
         }
         Ok(Self {
-            output,
+            output: asked_output.unwrap_or_else(Output::usual),
+            asked_output,
             progress: Progress::new(options.progress, options.quiet),
             stage: options.stage,
             endpoint_url: options.endpoint_url,
             output_file,
         })
+    }
+
+    /// Whether the command line itself names a platform.
+    pub(crate) fn names_a_platform(&self) -> bool {
+        self.stage.is_some() || self.endpoint_url.is_some()
     }
 
     /// The file that `--output` names.
@@ -79,14 +88,18 @@ pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
 
 /// A client for the registry of an image that the platform built. The platform's own registry, which is
 /// the one at the very same address, takes the platform's token; no other ever sees it.
-pub(crate) fn registry_beside(session: &Session, registry: &str) -> Result<Registry, CliError> {
+pub(crate) fn registry_beside(
+    session: &Session,
+    registry: &str,
+    builder: RegistryBuilder,
+) -> Result<Registry, CliError> {
     let endpoint = session.endpoint().url();
     let own = endpoint.host_str().is_some_and(|host| {
         endpoint
             .port_or_known_default()
             .is_some_and(|port| registry == format!("{host}:{port}"))
     });
-    let mut builder = Registry::builder();
+    let mut builder = builder;
     if let Some(token) = session.token().filter(|_| own) {
         builder = builder.credentials(registry, Credentials::new(REGISTRY_USER, token.clone()));
     }

@@ -42,14 +42,8 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
 
-    /// Base URL of the platform, in place of the stage's
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "PEAK_ENDPOINT_URL",
-        hide_env_values = true
-    )]
+    /// Base URL of the platform, in place of the stage's [default: `PEAK_ENDPOINT_URL`]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 
     /// How results are printed: json or table [default: table on a terminal, json otherwise];
@@ -65,7 +59,7 @@ pub(crate) struct GlobalOptions {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
-    /// Show HTTP requests; twice: with more detail (secrets removed)
+    /// Show the requests that are sent, without secrets; repeat it for more of what happens
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 

@@ -23,9 +23,15 @@ impl From<platform::Error> for CliError {
             (platform::Error::Http { .. }, _) => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        let failure = Self::from_chain(kind, &error)
             .with_status(status)
-            .with_url(url)
+            .with_url(url);
+        match (&failure.kind, status) {
+            (ErrorKind::Unavailable, None) => failure.with_hint(
+                "see that the platform runs there; --endpoint-url and --stage say where",
+            ),
+            _ => failure,
+        }
     }
 }
 
@@ -40,24 +46,18 @@ impl From<images::Error> for CliError {
 
 impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
-        let (kind, hint) = match &error {
-            LocalError::NotLoopback { .. } => (
-                ErrorKind::Usage,
-                Some("name one with --listen, such as 127.0.0.1:7325"),
-            ),
-            LocalError::AddressInUse { .. } => (
-                ErrorKind::Other,
-                Some("--listen 127.0.0.1:0 takes a free port"),
-            ),
-            LocalError::StateInUse { .. } | LocalError::NotAStateDirectory { .. } => {
-                (ErrorKind::Other, Some("--state-dir names another"))
-            }
-            _ => (ErrorKind::Other, None),
+        let kind = match &error {
+            LocalError::NotLoopback { .. } | LocalError::Token => ErrorKind::Usage,
+            _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
+        match error {
+            LocalError::StateInUse { .. }
+            | LocalError::NotAStateDirectory { .. }
+            | LocalError::StateDirectory { .. } => {
+                failure.with_hint("--state-dir names the directory")
+            }
+            _ => failure,
         }
     }
 }

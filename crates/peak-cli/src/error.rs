@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io::Write;
+use std::process::ExitCode;
 
 use serde_json::json;
 
@@ -95,10 +96,8 @@ impl CliError {
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self::new(
-            ErrorKind::Interrupted,
-            "interrupted; nothing half-made is left, run it again",
-        )
+        Self::new(ErrorKind::Interrupted, "interrupted")
+            .with_hint("nothing half-written is left; it can be run again")
     }
 
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Self {
@@ -116,8 +115,8 @@ impl CliError {
         self
     }
 
-    /// Writes the error to standard error: one line, or one JSON object.
-    pub(crate) fn report(&self, as_json: bool) {
+    /// Writes the error to standard error, as one line or one JSON object, and gives its exit code.
+    pub(crate) fn report(&self, as_json: bool) -> ExitCode {
         let text = if as_json {
             json!({"error": {
                 "kind": self.kind.name(),
@@ -135,6 +134,7 @@ impl CliError {
         };
         // Standard error may be closed; the exit code still tells.
         let _ = writeln!(std::io::stderr().lock(), "{text}");
+        ExitCode::from(self.kind.exit_code())
     }
 }
 

@@ -11,6 +11,8 @@ mod error;
 mod logging;
 mod output;
 mod progress;
+mod signals;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,22 +23,23 @@ use crate::application::Application;
 use crate::arguments::{Command, CommandLine};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// How long threads that cannot be cancelled (packing, building) are waited for at the end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    let CommandLine { global, command } = CommandLine::parse();
+    let CommandLine { global, command } = match CommandLine::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return usage::report(&error),
+    };
     logging::start(global.verbose, global.color);
-    let as_json = Output::of(&global.output) == Output::Json && !global.output.is_empty();
+    let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
         .and_then(|application| start(&application, command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error.report(as_json);
-            ExitCode::from(error.kind.exit_code())
-        }
+        Err(error) => error.report(as_json),
     }
 }
 
@@ -78,12 +81,10 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
 async fn interruptible(
     command: impl Future<Output = Result<(), CliError>>,
 ) -> Result<(), CliError> {
+    let mut signals = Signals::listen()?;
     tokio::select! {
         biased;
-        signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => Err(CliError::interrupted()),
-            Err(error) => Err(CliError::other(format!("signals cannot be received: {error}"))),
-        },
+        _ = signals.next() => Err(CliError::interrupted()),
         result = Box::pin(command) => result,
     }
 }

@@ -16,23 +16,22 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// The form asked for last, else a table on a terminal and JSON for whatever reads a pipe.
-    pub(crate) fn of(asked: &[OutputTarget]) -> Self {
-        asked
-            .iter()
-            .rev()
-            .find_map(|target| match target {
-                OutputTarget::Json => Some(Self::Json),
-                OutputTarget::Table => Some(Self::Table),
-                OutputTarget::File(_) => None,
-            })
-            .unwrap_or_else(|| {
-                if std::io::stdout().is_terminal() {
-                    Self::Table
-                } else {
-                    Self::Json
-                }
-            })
+    /// The form that was asked for last, if any was.
+    pub(crate) fn asked(targets: &[OutputTarget]) -> Option<Self> {
+        targets.iter().rev().find_map(|target| match target {
+            OutputTarget::Json => Some(Self::Json),
+            OutputTarget::Table => Some(Self::Table),
+            OutputTarget::File(_) => None,
+        })
+    }
+
+    /// Where none was asked for: a table on a terminal, and JSON for whatever reads a pipe.
+    pub(crate) fn usual() -> Self {
+        if std::io::stdout().is_terminal() {
+            Self::Table
+        } else {
+            Self::Json
+        }
     }
 
     /// Prints one object: JSON as it is, or its rows of name and value.
@@ -91,11 +90,19 @@ impl Output {
 
 /// Prints a value as JSON.
 pub(crate) fn write_json<T: Serialize>(value: &T) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| {
-        CliError::other(format!("the result cannot be written as JSON: {error}"))
-    })?;
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| not_json(&error))?;
     text.push('\n');
     write_out(text)
+}
+
+/// Prints a value as one line of JSON, for lists that come bit by bit.
+pub(crate) fn write_json_line<T: Serialize>(value: &T) -> Result<(), CliError> {
+    let text = serde_json::to_string(value).map_err(|error| not_json(&error))?;
+    write_out(format!("{text}\n"))
+}
+
+fn not_json(error: &serde_json::Error) -> CliError {
+    CliError::other(format!("the result cannot be written as JSON: {error}"))
 }
 
 /// Prints a line of a log. It may hold anything, so control characters do not reach a terminal.

@@ -3,6 +3,8 @@
 //! Commands report what happens through [`Progress`] and never ask which form it takes.
 
 use std::io::{IsTerminal, Write};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,9 @@ use serde_json::json;
 use crate::arguments::ProgressMode;
 use crate::output::{human_size, printable};
 
-/// How long something has to take before a bar is drawn for it.
+/// How long something has to take before a bar is drawn for it, and how often it is drawn then.
 const BAR_DELAY: Duration = Duration::from_millis(500);
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a log is told how far a transfer is.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -84,103 +87,126 @@ impl Progress {
         }
     }
 
-    /// Begins to show how many bytes have moved. Dropping what it returns takes the bar away.
-    pub(crate) fn transfer(&self, what: &'static str) -> TransferProgress {
-        let now = Instant::now();
-        TransferProgress {
+    /// Begins to show how far a part of the job is. Dropping what it returns takes the bar away.
+    pub(crate) fn meter(&self, name: &'static str, message: impl Into<String>) -> Meter {
+        Meter {
             progress: self.clone(),
-            what,
-            state: Mutex::new(TransferState {
-                moved: 0,
-                total: 0,
-                begun: now,
-                last_line: now,
-                bar: None,
-            }),
+            name,
+            message: message.into(),
+            begun: Instant::now(),
+            moved: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            bar: Mutex::new(None),
         }
     }
 }
 
-/// The progress of one transfer, fed from any thread.
-pub(crate) struct TransferProgress {
+/// How far a part of the job is: fed from any thread, drawn by [`watch`](Self::watch) alone.
+pub(crate) struct Meter {
     progress: Progress,
-    what: &'static str,
-    state: Mutex<TransferState>,
-}
-
-struct TransferState {
-    moved: u64,
-    total: u64,
+    name: &'static str,
+    message: String,
     begun: Instant,
-    last_line: Instant,
-    bar: Option<ProgressBar>,
+    moved: AtomicU64,
+    /// 0 where nobody knows how much there is to do.
+    total: AtomicU64,
+    bar: Mutex<Option<ProgressBar>>,
 }
 
-impl TransferProgress {
+impl Meter {
     /// More bytes than known before are to be moved.
     pub(crate) fn expect_more(&self, bytes: u64) {
-        let mut state = self.state();
-        state.total = state.total.saturating_add(bytes);
+        self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes have moved, or need not move since they are there already.
     pub(crate) fn moved(&self, bytes: u64) {
-        let mut state = self.state();
-        state.moved = state.moved.saturating_add(bytes);
-        match &*self.progress.0 {
-            // What is done in a moment gets no bar.
-            Form::Bars(bars) if state.bar.is_some() || state.begun.elapsed() >= BAR_DELAY => {
-                let (moved, total) = (state.moved, state.total);
-                let bar = state
-                    .bar
-                    .get_or_insert_with(|| bars.add(new_bar(self.what)));
-                bar.set_length(total);
-                bar.set_position(moved);
-            }
-            Form::Lines if state.last_line.elapsed() >= LINE_INTERVAL => {
-                state.last_line = Instant::now();
-                write_line(&format!(
-                    "{}: {} of {}",
-                    self.what,
-                    human_size(state.moved),
-                    human_size(state.total)
-                ));
-            }
-            _ => {}
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, TransferState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A blob is done; only a program wants to know each one.
     pub(crate) fn blob(&self, event: &str, digest: &str, size: u64) {
         if let Form::Json = &*self.progress.0 {
             write_line(
-                &json!({"event": event, "step": self.what, "digest": digest, "size": size})
+                &json!({"event": event, "step": self.name, "digest": digest, "size": size})
                     .to_string(),
             );
         }
     }
-}
 
-impl Drop for TransferProgress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.state().bar {
-            bar.finish_and_clear();
+    /// Does the work and shows now and then how far it is, also when nothing moves.
+    pub(crate) async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
+        let (first, next) = match &*self.progress.0 {
+            Form::Bars(_) => (BAR_DELAY, BAR_INTERVAL),
+            Form::Lines => (LINE_INTERVAL, LINE_INTERVAL),
+            Form::Silent | Form::Json => return work.await,
+        };
+        let mut work = pin!(work);
+        let mut pause = first;
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return result,
+                () = tokio::time::sleep(pause) => self.show(),
+            }
+            pause = next;
         }
+    }
+
+    fn show(&self) {
+        let moved = self.moved.load(Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
+        match &*self.progress.0 {
+            Form::Bars(bars) => {
+                let mut bar = self.bar();
+                let bar = bar.get_or_insert_with(|| bars.add(self.new_bar(total)));
+                bar.set_length(total);
+                bar.set_position(moved);
+                bar.tick();
+            }
+            Form::Lines if total > 0 => write_line(&format!(
+                "{}: {} of {}",
+                self.name,
+                human_size(moved),
+                human_size(total)
+            )),
+            Form::Lines => {
+                let seconds = self.begun.elapsed().as_secs();
+                write_line(&format!(
+                    "{}: {}, {seconds} s so far",
+                    self.name, self.message
+                ));
+            }
+            Form::Silent | Form::Json => {}
+        }
+    }
+
+    fn new_bar(&self, total: u64) -> ProgressBar {
+        let template = if total > 0 {
+            "{prefix:>9}  {bar:32} {bytes}/{total_bytes} {bytes_per_sec}"
+        } else {
+            "{prefix:>9}  {spinner} {msg} {elapsed}"
+        };
+        let bar = ProgressBar::new(total)
+            .with_prefix(self.name)
+            .with_message(self.message.clone());
+        // The templates are constants of ours; were one wrong, the plain bar would do.
+        match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn new_bar(what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(0).with_prefix(what);
-    // The template is a constant of ours; were it wrong, the plain bar would do.
-    match ProgressStyle::with_template(
-        "{prefix:>9}  {bar:32} {bytes}/{total_bytes} {bytes_per_sec}",
-    ) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(bar) = &*self.bar() {
+            bar.finish_and_clear();
+        }
     }
 }
 

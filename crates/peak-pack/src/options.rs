@@ -1,5 +1,7 @@
 //! What the caller can choose.
 
+use std::path::PathBuf;
+
 /// Largest archive in bytes unless the caller says otherwise: 10 MiB, what the platform takes.
 pub const DEFAULT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
 
@@ -12,6 +14,7 @@ pub const DEFAULT_IGNORE_FILE: &str = ".dockerignore";
 pub struct PackOptions {
     pub(crate) ignore_files: Vec<String>,
     pub(crate) size_limit: u64,
+    pub(crate) left_out: Vec<PathBuf>,
 }
 
 impl Default for PackOptions {
@@ -19,6 +22,7 @@ impl Default for PackOptions {
         Self {
             ignore_files: Vec::new(),
             size_limit: DEFAULT_SIZE_LIMIT,
+            left_out: Vec::new(),
         }
     }
 }
@@ -38,6 +42,18 @@ impl PackOptions {
         I::Item: Into<String>,
     {
         self.ignore_files = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Files and directories that do not go in whatever the ignore files say, such as places that a later step
+    /// writes to. They may lie anywhere and need not exist.
+    #[must_use]
+    pub fn leave_out<I>(mut self, paths: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<PathBuf>,
+    {
+        self.left_out.extend(paths.into_iter().map(Into::into));
         self
     }
 

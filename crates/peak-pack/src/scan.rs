@@ -1,5 +1,6 @@
 //! Which files of a directory go into the archive.
 
+use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,9 +72,14 @@ pub(crate) fn scan_without(
 ) -> Result<FileList, PackError> {
     let root = resolve_root(directory)?;
     let rules = IgnoreRules::read(&root, options)?;
+    // What does not exist cannot be met; it is looked up now, since it may have come into being lately.
+    let named = options.left_out.iter();
+    let named: HashSet<PathBuf> = named
+        .filter_map(|path| fs::canonicalize(path).ok())
+        .collect();
     let mut scanner = Scanner {
         rules: &rules,
-        left_out,
+        left_out: |path: &Path| named.contains(path) || left_out(path),
         files: Vec::new(),
         pending: vec![Directory {
             relative: PathBuf::new(),
@@ -240,6 +246,9 @@ impl<L: Fn(&Path) -> bool> Scanner<'_, L> {
                     path: display_path(&relative),
                     target,
                 });
+            }
+            if (self.left_out)(&target) {
+                return Ok(());
             }
             target
         } else {

@@ -171,6 +171,32 @@ fn the_archive_does_not_become_part_of_itself() {
 }
 
 #[test]
+fn what_is_to_be_left_out_stays_out_whatever_leads_to_it() {
+    let place = project(&[
+        "kept.txt",
+        "out/index.json",
+        "deep/old.zip",
+        "deep/kept.txt",
+    ]);
+    let root = place.path();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("out", root.join("link")).unwrap();
+    let options = PackOptions::new().leave_out([
+        root.join("deep/../out"),
+        root.join("deep/old.zip"),
+        root.join("not/there"),
+    ]);
+    let list = scan(root, &options).unwrap();
+    assert_eq!(paths(&list), ["deep/kept.txt", "kept.txt"]);
+    let archive = packed(root, &options);
+    let names: Vec<_> = entries(&archive)
+        .into_iter()
+        .map(|(name, ..)| name)
+        .collect();
+    assert_eq!(names, ["deep/", "deep/kept.txt", "kept.txt"]);
+}
+
+#[test]
 fn a_failed_packing_leaves_the_old_file_and_nothing_else() {
     let place = project(&["in/a.txt"]);
     let output = place.path().join("out/artifact.zip");

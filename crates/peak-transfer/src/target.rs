@@ -1,7 +1,7 @@
 //! The names of places where images are: `oci:DIR:TAG`, `docker://registry/repository:tag`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use peak_layout::{Directory, LayoutError};
@@ -120,6 +120,14 @@ impl Target {
                 let layout = Directory::open(path).map_err(TargetError::Layout)?;
                 Ok((Box::new(layout), selector.clone()))
             }
+        }
+    }
+
+    /// Where on disk it is, if it is on disk.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Registry(_) => None,
+            Self::Layout { path, .. } => Some(path),
         }
     }
 

@@ -9,7 +9,7 @@ use peak_sdk::images::{BuildLogEvent, FinishedBuild, FollowOptions, Images, List
 
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{human_size, write_log_line};
+use crate::output::{Output, human_size, write_json_line, write_log_line};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -183,9 +183,12 @@ async fn build_logs(
     while let Some(event) = events.try_next().await? {
         match event {
             BuildLogEvent::Line(line) => {
-                let message = line.message.unwrap_or_default();
-                write_log_line(&message)?;
-                last = Some(message);
+                if application.asked_output == Some(Output::Json) {
+                    write_json_line(&line)?;
+                } else {
+                    write_log_line(line.message.as_deref().unwrap_or_default())?;
+                }
+                last = line.message;
             }
             BuildLogEvent::Finished(finished) if finished.is_success() => return Ok(()),
             BuildLogEvent::Finished(finished) => {
@@ -211,16 +214,12 @@ pub(crate) fn build_failed(
     finished: Option<&FinishedBuild>,
     last_line: Option<&str>,
 ) -> CliError {
-    let status = finished.map_or_else(
-        || "unknown".to_owned(),
-        |finished| finished.status.to_string(),
-    );
-    let mut message = format!("{what} ended with the status `{status}`");
-    if let Some(line) = last_line {
-        message.push_str(": ");
-        message.push_str(line);
-    }
-    CliError::new(ErrorKind::BuildFailed, message)
+    let status = finished.map_or("unknown", |finished| finished.status.as_str());
+    let ended = match last_line {
+        Some(line) => format!("{what}: {line}"),
+        None => format!("{what} ended with the status `{status}`"),
+    };
+    CliError::new(ErrorKind::BuildFailed, ended)
 }
 
 fn image_rows(image: &Image) -> Vec<(&'static str, String)> {

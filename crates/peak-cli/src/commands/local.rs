@@ -11,6 +11,7 @@ use crate::application::Application;
 use crate::arguments::StateOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::write_out;
+use crate::signals::{Asked, Signals};
 
 /// 7325 spells PEAK on a telephone.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
@@ -63,7 +64,7 @@ pub(crate) async fn run(application: &Application, command: LocalCommand) -> Res
 
 async fn serve(application: &Application, arguments: ServeArguments) -> Result<(), CliError> {
     // Listened for from here on, so that no signal is lost while the platform starts.
-    let mut stop = StopSignals::listen()?;
+    let mut signals = Signals::listen()?;
     let state_dir = arguments.state.directory()?;
     let with_token = arguments.token.is_some();
     let platform = start(
@@ -89,12 +90,19 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         "serve",
         &format!("{}, state in {}", platform.address(), state_dir.display()),
     );
-    let result = stop.received().await;
-    application
-        .progress
-        .step("serve", "stopping: running requests may finish");
-    platform.shutdown().await;
-    result
+    let asked = signals.next().await;
+    application.progress.step(
+        "serve",
+        "stopping: running requests may finish; a second signal ends them",
+    );
+    tokio::select! {
+        () = platform.shutdown() => {}
+        _ = signals.next() => {}
+    }
+    match asked {
+        Asked::Terminate => Ok(()),
+        Asked::Interrupt => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
+    }
 }
 
 /// Starts the embedded platform.
@@ -134,52 +142,5 @@ impl StateOptions {
                 CliError::new(ErrorKind::Usage, "there is no place for the platform's state: neither XDG_STATE_HOME nor HOME is set")
                     .with_hint("name one with --state-dir")
             })
-    }
-}
-
-/// The signals that end serving.
-struct StopSignals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl StopSignals {
-    #[cfg(unix)]
-    fn listen() -> Result<Self, CliError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| CliError::other(format!("signals cannot be received: {error}")))
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(not(unix))]
-    fn listen() -> Result<Self, CliError> {
-        Ok(Self {})
-    }
-
-    /// Waits for one of them. SIGTERM is the ordinary end; Ctrl-C ends as an interruption does.
-    #[cfg(unix)]
-    async fn received(&mut self) -> Result<(), CliError> {
-        tokio::select! {
-            _ = self.terminate.recv() => Ok(()),
-            _ = self.interrupt.recv() => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn received(&mut self) -> Result<(), CliError> {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
-            Err(error) => Err(CliError::other(format!(
-                "signals cannot be received: {error}"
-            ))),
-        }
     }
 }

@@ -31,15 +31,16 @@ pub(crate) async fn run(
     application: &Application,
     arguments: PackArguments,
 ) -> Result<(), CliError> {
-    let options = arguments.packing.to_options();
-    if arguments.dry_run {
-        let list = scan_directory(&arguments.directory, &options).await?;
-        return show_files(application.output, &list);
-    }
     let file = match application.output_file() {
         Some(file) => file.to_owned(),
         None => PathBuf::from(format!("{}.zip", directory_name(&arguments.directory)?)),
     };
+    // An archive of an earlier run may lie in the directory.
+    let options = arguments.packing.to_options().leave_out([&file]);
+    if arguments.dry_run {
+        let list = scan_directory(&arguments.directory, &options).await?;
+        return show_files(application.output, &list);
+    }
     let archive = pack_directory(&arguments.directory, &options, &file).await?;
     application.output.object(
         &json!({"path": file, "size": archive.size, "files": archive.files.files.len()}),
@@ -59,18 +60,19 @@ impl PackingOptions {
 
 /// The name of a directory, also where it is written as `.` or ends in `..`.
 pub(crate) fn directory_name(directory: &Path) -> Result<String, CliError> {
-    let canonical = directory
-        .canonicalize()
-        .map_err(|_| PackError::DirectoryNotFound {
-            path: directory.to_owned(),
-        })?;
-    canonical
-        .file_name()
-        .and_then(|name| name.to_str())
-        .map(str::to_owned)
+    let mut name = directory.file_name().map(ToOwned::to_owned);
+    if name.is_none() {
+        let resolved = directory
+            .canonicalize()
+            .map_err(|_| PackError::DirectoryNotFound {
+                path: directory.to_owned(),
+            })?;
+        name = resolved.file_name().map(ToOwned::to_owned);
+    }
+    name.and_then(|name| name.into_string().ok())
         .ok_or_else(|| {
             CliError::usage(format!("`{}` has no name to go by", directory.display()))
-                .with_hint("use --name")
+                .with_hint("give one with --name or --output")
         })
 }
 
@@ -135,7 +137,7 @@ impl From<PackError> for CliError {
         let refused = kind == ErrorKind::Refused;
         let converted = Self::from_chain(kind, &error);
         if refused {
-            converted.with_hint("`peak pack DIR --dry-run` shows what goes in")
+            converted.with_hint("`peak pack --dry-run` shows what goes in")
         } else {
             converted
         }

@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 use peak_sdk::oci::{
-    Manifest, MediaType, MediaTypeError, Platform, PlatformError, Raw, Reference, Selector,
+    Digest, Manifest, MediaType, MediaTypeError, Platform, PlatformError, Raw, Reference, Selector,
 };
 use peak_sdk::registry::{Registry, Repository};
 use peak_sdk::transfer::Target;
 use serde_json::{Value, json};
 
-use crate::application::Application;
+use crate::application::{Application, registry_beside};
 use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size, write_json, write_out};
@@ -88,12 +88,16 @@ pub(crate) async fn run(
     application: &Application,
     arguments: RegistryArguments,
 ) -> Result<(), CliError> {
-    let registry = || {
+    let registry = |reference: &Reference| {
         let mut builder = Registry::builder();
         for host in &arguments.insecure {
             builder = builder.insecure(host);
         }
-        builder.build().map_err(CliError::from)
+        match application.session() {
+            Ok(session) => registry_beside(&session, reference.registry(), builder),
+            // Without a platform there is none beside which the registry could stand.
+            Err(_) => Ok(builder.build()?),
+        }
     };
     match arguments.command {
         RegistryCommand::Manifest(ManifestCommand::Get {
@@ -104,7 +108,7 @@ pub(crate) async fn run(
         }) => {
             let reference = parse_reference(&reference)?;
             let platform = platform.map(|text| parse_platform(&text)).transpose()?;
-            let repository = registry()?.repository(&reference);
+            let repository = registry(&reference)?.repository(&reference);
             let selector = reference.selector_or_latest();
             let manifest = match media_type {
                 Some(media_type) => {
@@ -129,15 +133,13 @@ pub(crate) async fn run(
                 .iter()
                 .map(|text| parse_reference(text))
                 .collect::<Result<Vec<_>, _>>()?;
-            let registry = registry()?;
-            for reference in references {
-                let digest = registry
-                    .repository(&reference)
-                    .get_manifest_digest(&reference.selector_or_latest())
-                    .await?;
-                write_out(format!("{digest}\n"))?;
+            let mut found = Vec::new();
+            for reference in &references {
+                let repository = registry(reference)?.repository(reference);
+                let selector = reference.selector_or_latest();
+                found.push((reference, repository.get_manifest_digest(&selector).await?));
             }
-            Ok(())
+            show_digests(application.asked_output, &found)
         }
         RegistryCommand::Parse { reference } => {
             show_reference(application.output, &parse_reference(&reference)?)
@@ -148,7 +150,7 @@ pub(crate) async fn run(
         } => {
             let reference = parse_reference(source.strip_prefix("docker://").unwrap_or(&source))?;
             let destination = Destination::open(parse_local_target(&destination)?)?;
-            let source = registry()?.repository(&reference);
+            let source = registry(&reference)?.repository(&reference);
             let report = destination
                 .receive(application, &source, &reference.selector_or_latest())
                 .await?;
@@ -186,7 +188,8 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
     })
 }
 
-/// Reads the name of a place on disk; a bare path means `oci:`.
+/// Reads the name of a place on disk; a bare path means `oci:`. With a colon in it, a bare path could also be meant
+/// as some transport or as a tag, so it has to say which.
 fn parse_local_target(text: &str) -> Result<Target, CliError> {
     let transports = [
         "oci:",
@@ -200,6 +203,12 @@ fn parse_local_target(text: &str) -> Result<Target, CliError> {
         .any(|transport| text.starts_with(transport))
     {
         return Ok(text.parse()?);
+    }
+    if text.contains(':') {
+        return Err(
+            CliError::usage(format!("`{text}` is no place on disk that is known"))
+                .with_hint("write it as oci:DIR or oci:DIR:TAG"),
+        );
     }
     Ok(format!("oci:{text}").parse()?)
 }
@@ -236,6 +245,21 @@ fn show_reference(output: Output, reference: &Reference) -> Result<(), CliError>
             ("canonical", reference.canonical()),
         ],
     )
+}
+
+/// A digest a line, as scripts want it, unless JSON was asked for.
+fn show_digests(asked: Option<Output>, found: &[(&Reference, Digest)]) -> Result<(), CliError> {
+    if asked == Some(Output::Json) {
+        let objects: Vec<_> = found
+            .iter()
+            .map(|(reference, digest)| {
+                json!({"reference": reference.to_string(), "digest": digest.to_string()})
+            })
+            .collect();
+        return write_json(&objects);
+    }
+    let lines = found.iter().map(|(_, digest)| format!("{digest}\n"));
+    write_out(lines.collect::<String>())
 }
 
 /// A manifest is JSON whatever the output; for reading it is indented.

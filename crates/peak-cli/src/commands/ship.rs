@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use peak_sdk::images::{
     Upserted,
 };
 use peak_sdk::local::Platform;
-use peak_sdk::oci::{Digest, Selector};
+use peak_sdk::oci::{Digest, RepositoryName, Selector};
 use peak_sdk::pack::{FileList, PackOptions, tree};
 use peak_sdk::platform::Session;
-use peak_sdk::registry::Repository;
+use peak_sdk::registry::{Registry, Repository};
 use peak_sdk::transfer::Target;
 use serde_json::json;
 
@@ -49,7 +49,7 @@ pub(crate) struct ShipArguments {
     directory: PathBuf,
 
     /// Run all of it on the embedded platform, started for the time of the command
-    #[arg(long, conflicts_with_all = ["endpoint_url", "stage"])]
+    #[arg(long)]
     local: bool,
     #[command(flatten)]
     state: StateOptions,
@@ -70,11 +70,11 @@ pub(crate) struct ShipArguments {
     /// Directory that COPY and ADD start from, relative to DIR
     #[arg(long, value_name = "PATH")]
     context: Option<String>,
-    /// Build arguments; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = parse_build_argument)]
+    /// Build argument; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
     build_arguments: Vec<BuildArgument>,
     /// Names of platform secrets that the build may use; may be repeated or comma-separated
-    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
     /// Build every layer anew
     #[arg(long)]
@@ -82,8 +82,8 @@ pub(crate) struct ShipArguments {
     #[command(flatten)]
     packing: PackingOptions,
 
-    /// Where to copy the built image: `oci:DIR[:TAG]`; may be repeated
-    #[arg(long, value_name = "TARGET", num_args = 1..)]
+    /// Where to copy the built image: `oci:DIR[:TAG]`; may be repeated or comma-separated
+    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     to: Vec<String>,
     /// Do not follow the build
     #[arg(long, conflicts_with_all = ["to", "local"])]
@@ -102,18 +102,21 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     // Whatever can be wrong with the command line, the directory, the platform or the destinations is said
     // before any work is done.
+    if arguments.local && application.names_a_platform() {
+        return Err(
+            CliError::usage("--local means the embedded platform, not another one")
+                .with_hint("leave out --local, or --endpoint-url and --stage"),
+        );
+    }
     let targets = arguments
         .to
         .iter()
         .map(|text| text.parse())
         .collect::<Result<Vec<Target>, _>>()?;
-    let options = arguments.packing.to_options();
+    let options = packing_options(&arguments, &targets)?;
     let files = scan_directory(&arguments.directory, &options).await?;
     let dockerfile = dockerfile_among(&arguments, &files)?;
-    let name = arguments
-        .name
-        .clone()
-        .map_or_else(|| directory_name(&arguments.directory), Ok)?;
+    let name = image_name(&arguments)?;
     if arguments.dry_run {
         return show_dry_run(application.output, &arguments, &name, &files, &targets);
     }
@@ -139,6 +142,7 @@ pub(crate) async fn run(
             &arguments,
             &name,
             &image,
+            packed.size,
             &destinations,
         )
         .await
@@ -148,6 +152,34 @@ pub(crate) async fn run(
         platform.shutdown().await;
     }
     result
+}
+
+/// What this very command writes must not go into the artifact: it would be another one each time.
+fn packing_options(arguments: &ShipArguments, targets: &[Target]) -> Result<PackOptions, CliError> {
+    let mut options = arguments.packing.to_options();
+    if arguments.local {
+        options = options.leave_out([arguments.state.directory()?]);
+    }
+    Ok(options.leave_out(targets.iter().filter_map(Target::path)))
+}
+
+/// The name asked for, else that of the directory where it can name an image.
+fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
+    if let Some(name) = &arguments.name {
+        return Ok(name.clone());
+    }
+    let name = directory_name(&arguments.directory)?;
+    match name.parse::<RepositoryName>() {
+        Ok(_) => Ok(name),
+        Err(error) => {
+            let mut failure = CliError::from_chain(ErrorKind::Usage, &error);
+            failure.message = format!(
+                "the directory's name `{name}` cannot be that of an image: {}",
+                failure.message
+            );
+            Err(failure.with_hint("give one with --name"))
+        }
+    }
 }
 
 /// The embedded platform for the time of this command, on whatever port is free.
@@ -162,10 +194,17 @@ async fn ship(
     arguments: &ShipArguments,
     name: &str,
     image: &CreateImage,
+    size: u64,
     destinations: &[Destination],
 ) -> Result<(), CliError> {
     let images = Images::new(session.clone());
-    let begun = images.create_or_update_image_version(image).await?;
+    let uploading = application
+        .progress
+        .meter("upload", format!("{name}, {}", human_size(size)));
+    let begun = uploading
+        .watch(images.create_or_update_image_version(image))
+        .await?;
+    drop(uploading);
     application.progress.step(
         "upload",
         &format!(
@@ -181,10 +220,10 @@ async fn ship(
         follow(
             application,
             &images,
+            arguments,
             name,
             &begun.image_id,
             build,
-            arguments.timeout,
         )
         .await?;
     }
@@ -238,7 +277,7 @@ struct Built {
 impl Built {
     async fn look_up(session: &Session, pull_url: &str) -> Result<Self, CliError> {
         let reference = parse_reference(pull_url)?;
-        let registry = registry_beside(session, reference.registry())?;
+        let registry = registry_beside(session, reference.registry(), Registry::builder())?;
         let repository = registry.repository(&reference);
         let digest = repository
             .get_manifest_digest(&reference.selector_or_latest())
@@ -254,6 +293,7 @@ impl Built {
 /// The archive, in a directory that goes when this is dropped.
 struct Packed {
     artifact: Artifact,
+    size: u64,
     _directory: tempfile::TempDir,
 }
 
@@ -271,7 +311,13 @@ impl Packed {
             .tempdir()
             .map_err(failed)?;
         let file = scratch.path().join("artifact.zip");
-        let archive = pack_directory(directory, options, &file).await?;
+        let packing = application
+            .progress
+            .meter("pack", directory.display().to_string());
+        let archive = packing
+            .watch(pack_directory(directory, options, &file))
+            .await?;
+        drop(packing);
         let count = archive.files.files.len();
         application.progress.step(
             "pack",
@@ -283,6 +329,7 @@ impl Packed {
         );
         Ok(Self {
             artifact: Artifact::file(&file).map_err(failed)?,
+            size: archive.size,
             _directory: scratch,
         })
     }
@@ -296,6 +343,15 @@ fn dockerfile_among<'a>(
     let wanted = arguments.dockerfile_path.trim_start_matches("./");
     if files.files.iter().any(|file| file.path == wanted) {
         return Ok(wanted);
+    }
+    let is_inside = Path::new(wanted)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !is_inside {
+        return Err(CliError::usage(format!(
+            "the Dockerfile `{wanted}` is not below the directory"
+        ))
+        .with_hint("--dockerfile-path is relative to DIR, without `..`"));
     }
     let directory = arguments.directory.display();
     let what = if arguments.directory.join(wanted).is_file() {
@@ -338,10 +394,10 @@ fn image_to_create(
 async fn follow(
     application: &Application,
     images: &Images,
+    arguments: &ShipArguments,
     name: &str,
     image: &Id,
     build: &Id,
-    seconds: Option<u64>,
 ) -> Result<(), CliError> {
     let mut tail = VecDeque::with_capacity(LOG_END);
     let watching = async {
@@ -362,13 +418,21 @@ async fn follow(
         }
         Ok::<Option<FinishedBuild>, CliError>(None)
     };
-    let finished = match seconds {
+    let finished = match arguments.timeout {
         None => watching.await?,
-        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), watching).await.map_err(|_| {
-            CliError::other(format!("the build of {name} still runs after {seconds} s")).with_hint(format!(
-                "follow it with `peak images get-build-logs --follow --image-id {image} --build-id {build}`"
-            ))
-        })??,
+        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), watching)
+            .await
+            .map_err(|_| {
+                let error = CliError::other(format!("the build of {name} still runs after {seconds} s"));
+                // The embedded platform ends with this command, and the build with it.
+                error.with_hint(if arguments.local {
+                    "give it more time with --timeout".to_owned()
+                } else {
+                    format!(
+                        "follow it with `peak images get-build-logs --follow --image-id {image} --build-id {build}`"
+                    )
+                })
+            })??,
     };
     if finished.as_ref().is_some_and(FinishedBuild::is_success) {
         return Ok(());
@@ -397,17 +461,20 @@ fn show_dry_run(
             "type": arguments.image_type,
             "dockerfilePath": arguments.dockerfile_path,
             "context": arguments.context,
+            "useCache": !arguments.no_use_cache,
+            "buildArguments": arguments.build_arguments,
+            "secrets": arguments.secrets,
             "to": to,
             "artifact": files_as_json(files),
         })),
         Output::Table => write_out(format!(
-            "{}\nwould be built as {name} {} and copied to {}; nothing was sent\n",
+            "{}\nwould be built as {name} {}{}; nothing was sent\n",
             tree(files),
             version.unwrap_or("(next version)"),
             if to.is_empty() {
-                "nowhere".to_owned()
+                String::new()
             } else {
-                to.join(", ")
+                format!(" and copied to {}", to.join(", "))
             },
         )),
     }

@@ -39,7 +39,7 @@ impl Destination {
         source: &dyn Source,
         selector: &Selector,
     ) -> Result<CopyReport, CliError> {
-        let progress = Arc::new(application.progress.transfer("copy"));
+        let progress = Arc::new(application.progress.meter("copy", self.name()));
         let listener = Arc::clone(&progress);
         let options = CopyOptions::new().progress(move |event| match event {
             Event::Planned { bytes, .. } => listener.expect_more(bytes),
@@ -59,13 +59,8 @@ impl Destination {
             Event::Finished { digest, size } => listener.blob("finished", digest.as_ref(), size),
             _ => {}
         });
-        Ok(copy(
-            source,
-            Some(selector),
-            &self.layout,
-            self.placement.clone(),
-            &options,
-        )
-        .await?)
+        let placement = self.placement.clone();
+        let copying = copy(source, Some(selector), &self.layout, placement, &options);
+        Ok(progress.watch(copying).await?)
     }
 }

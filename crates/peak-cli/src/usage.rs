@@ -1,0 +1,115 @@
+//! A command line that cannot be understood, told in the form of every other error.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind as ClapErrorKind;
+
+use crate::error::CliError;
+
+/// Prints help and version as they are, and everything else as a usage error.
+pub(crate) fn report(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ClapErrorKind::DisplayHelp
+        | ClapErrorKind::DisplayVersion
+        | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Whoever asked for help and closed the pipe has seen enough of it.
+            let _ = error.print();
+            let code = if error.use_stderr() { 2 } else { 0 };
+            ExitCode::from(code)
+        }
+        _ => usage_error(&error.render().to_string()).report(json_was_asked(std::env::args_os())),
+    }
+}
+
+/// Takes clap's text apart: what is wrong stands before the first tip or usage.
+fn usage_error(text: &str) -> CliError {
+    let mut wrong = Vec::new();
+    let mut tip = None;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        match line.strip_prefix("tip:") {
+            Some(text) if tip.is_none() => tip = Some(text.trim().to_owned()),
+            None if tip.is_none() && !line.is_empty() => wrong.push(line),
+            _ => {}
+        }
+    }
+    let wrong = wrong.join(" ");
+    let wrong = wrong.strip_prefix("error:").unwrap_or(&wrong).trim();
+    CliError::usage(wrong)
+        .with_hint(tip.unwrap_or_else(|| "--help shows what is understood".to_owned()))
+}
+
+/// Whether the last `--output` says JSON; the arguments could not be parsed, so this only looks at them.
+fn json_was_asked(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    let mut asked = false;
+    let mut value_follows = false;
+    for argument in arguments {
+        let Some(argument) = argument.to_str() else {
+            continue;
+        };
+        let value = if value_follows {
+            Some(argument)
+        } else {
+            argument
+                .strip_prefix("--output=")
+                .or_else(|| argument.strip_prefix("-o").filter(|rest| !rest.is_empty()))
+        };
+        value_follows = argument == "-o" || argument == "--output";
+        if let Some(value) = value {
+            asked = value == "json";
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_found_in_each_way_to_write_it() {
+        let asked = |text: &str| json_was_asked(text.split(' ').map(OsString::from));
+        for text in [
+            "peak -o json --bogus",
+            "peak x -ojson",
+            "peak --output=json",
+            "peak -o table --output json",
+        ] {
+            assert!(asked(text), "{text}");
+        }
+        for text in [
+            "peak json",
+            "peak -o table",
+            "peak -o json -o table",
+            "peak --output=jsonl",
+        ] {
+            assert!(!asked(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_with_one_thing_to_do() {
+        let error = usage_error(
+            "error: the following required arguments were not provided:\n  <DIR>\n\nUsage: peak ship <DIR>\n\nFor more information, try '--help'.\n",
+        );
+        assert_eq!(
+            error.message,
+            "the following required arguments were not provided: <DIR>"
+        );
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("--help shows what is understood")
+        );
+        let error = usage_error(
+            "error: unrecognized subcommand 'shop'\n\n  tip: a similar subcommand exists: 'ship'\n\nUsage: x\n",
+        );
+        assert_eq!(error.message, "unrecognized subcommand 'shop'");
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("a similar subcommand exists: 'ship'")
+        );
+    }
+}
