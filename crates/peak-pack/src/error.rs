@@ -212,6 +212,6 @@ impl fmt::Display for SizeLimitText<'_> {
             })?;
             write!(formatter, "`{}` ({})", file.path, Size(file.size))?;
         }
-        formatter.write_str("; exclude what is not needed with an ignore file, or raise the limit")
+        formatter.write_str("; exclude what is not needed with an ignore file")
     }
 }

@@ -42,14 +42,30 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// Something that is no fault of the caller; the cause goes to the program's own log.
-    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+    /// Something that is no fault of the caller; the cause goes to the program's own log. The caller learns what the
+    /// operating system said, such as a full disk, but no path of this machine.
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %chain(error), "a request failed");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the embedded platform could not read or write its state directory; its own log says more",
-        )
+        let mut detail =
+            "the embedded platform could not read or write its state directory".to_owned();
+        if let Some(kind) = input_output_kind(error) {
+            detail.push_str(": ");
+            detail.push_str(&kind.to_string());
+        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
+}
+
+/// What the operating system said, if it is among the causes.
+fn input_output_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 impl IntoResponse for ApiError {

@@ -103,7 +103,7 @@ impl Registry<'_> {
         let name = match text.split_once('/') {
             Some((host, name)) if is_host(host) => {
                 if !self.hosts.iter().any(|known| known == host) {
-                    return Err(self.in_other_registry(word, name));
+                    return Err(Self::in_other_registry(word, name));
                 }
                 name
             }
@@ -127,7 +127,7 @@ impl Registry<'_> {
         ))
     }
 
-    fn in_other_registry(&self, word: &Word, name: &str) -> Problem {
+    fn in_other_registry(word: &Word, name: &str) -> Problem {
         let name = if word.private {
             "NAME:TAG"
         } else {
@@ -135,12 +135,11 @@ impl Registry<'_> {
         };
         Problem::OtherRegistry {
             image: word.shown().to_owned(),
-            copy_to: format!("{}/{name}", self.host()),
             name: name.to_owned(),
         }
     }
 
-    fn not_in_registry(&self, word: &Word, repository: &RepositoryName) -> Problem {
+    fn not_in_registry(word: &Word, repository: &RepositoryName) -> Problem {
         let bare = if word.private {
             "NAME:TAG".to_owned()
         } else {
@@ -160,17 +159,13 @@ impl Registry<'_> {
             .is_some_and(|(host, _)| is_host(host));
         Problem::NotInRegistry {
             image: word.shown().to_owned(),
-            copy_from: if has_host || word.private {
+            source_name: if has_host || word.private {
                 "SOURCE".to_owned()
             } else {
                 word.shown().to_owned()
             },
-            copy_to: format!("{}/{bare}", self.host()),
+            name: bare,
         }
-    }
-
-    fn host(&self) -> &str {
-        self.hosts.first().map_or("HOST:PORT", String::as_str)
     }
 
     /// The image manifest for the platform, through as many indexes as there may be.
@@ -185,7 +180,7 @@ impl Registry<'_> {
         for _ in 0..=MAX_INDEX_DEPTH {
             let raw = handle.manifest(&selector).map_err(|error| match error {
                 StoreError::ManifestUnknown { .. } | StoreError::RepositoryUnknown { .. } => {
-                    Fault::Problem(self.not_in_registry(word, repository))
+                    Fault::Problem(Self::not_in_registry(word, repository))
                 }
                 other => BuildError::store("read an image from")(other).into(),
             })?;

@@ -164,21 +164,17 @@ pub(crate) enum Problem {
     #[error("the archive {path:?} cannot be extracted: {reason}")]
     Archive { path: String, reason: String },
     #[error(
-        "the image {image} is not in the embedded registry; bring it there with `peak registry copy {copy_from} {copy_to}`"
+        "the image {image} is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://{source_name} docker://ADDRESS/{name}`"
     )]
     NotInRegistry {
         image: String,
-        copy_from: String,
-        copy_to: String,
-    },
-    #[error(
-        "the image {image} is in another registry; bring it to the embedded one with `peak registry copy {image} {copy_to}` and name it {name} here"
-    )]
-    OtherRegistry {
-        image: String,
-        copy_to: String,
+        source_name: String,
         name: String,
     },
+    #[error(
+        "the image {image} is in another registry; name it {name} here, start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://{image} docker://ADDRESS/{name}`"
+    )]
+    OtherRegistry { image: String, name: String },
     #[error("{image:?} is not the name of an image")]
     ImageName { image: String },
     #[error("the image {image} is not there for the platform {wanted}; it has {available}")]

@@ -415,11 +415,11 @@ fn errors_say_what_and_where() {
         ),
         (
             "FROM python:3.12\n",
-            "Dockerfile line 1: FROM: the image python:3.12 is not in the embedded registry; bring it there with `peak registry copy python:3.12 127.0.0.1:4321/python:3.12`",
+            "Dockerfile line 1: FROM: the image python:3.12 is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://python:3.12 docker://ADDRESS/python:3.12`",
         ),
         (
             "FROM quay.io/team/base:1\n",
-            "Dockerfile line 1: FROM: the image quay.io/team/base:1 is in another registry; bring it to the embedded one with `peak registry copy quay.io/team/base:1 127.0.0.1:4321/team/base:1` and name it team/base:1 here",
+            "Dockerfile line 1: FROM: the image quay.io/team/base:1 is in another registry; name it team/base:1 here, start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://quay.io/team/base:1 docker://ADDRESS/team/base:1`",
         ),
         (
             "FROM UPPER\n",
