@@ -37,7 +37,7 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-fn skopeo_reads_the_layout_that_ship_wrote() {
+fn skopeo_reads_the_layouts_that_ship_wrote() {
     if !peer("skopeo", "skopeo") {
         return;
     }
@@ -48,21 +48,22 @@ fn skopeo_reads_the_layout_that_ship_wrote() {
         example.to_str().unwrap(),
         "--local",
         "--to",
-        "oci:hello-web",
+        "oci:hello-web,oci:tagged:v1,oci:tagged:v2",
         "-o",
         "json",
     ]);
-    let inspected: Value = serde_json::from_str(&run(Command::new("skopeo")
-        .arg("inspect")
-        .arg(format!("oci:{}", sandbox.path("hello-web").display()))))
-    .unwrap();
-    assert_eq!(inspected["Digest"], shipped["digest"]);
-    assert_eq!(inspected["Os"], "linux");
-    assert_eq!(
-        inspected["Labels"]["org.opencontainers.image.title"],
-        "hello-web"
-    );
-    assert!(!inspected["Layers"].as_array().unwrap().is_empty());
+    for layout in ["hello-web", "tagged:v1", "tagged:v2"] {
+        let name = format!("oci:{}", sandbox.path(layout).display());
+        let inspected = run(Command::new("skopeo").arg("inspect").arg(name));
+        let inspected: Value = serde_json::from_str(&inspected).unwrap();
+        assert_eq!(inspected["Digest"], shipped["digest"], "{layout}");
+        assert_eq!(inspected["Os"], "linux");
+        assert_eq!(
+            inspected["Labels"]["org.opencontainers.image.title"],
+            "hello-web"
+        );
+        assert!(!inspected["Layers"].as_array().unwrap().is_empty());
+    }
 }
 
 #[test]
