@@ -102,11 +102,16 @@ impl Connection {
     }
 }
 
-/// The upload's location, relative to its host, with the digest it is to be finished under.
-pub(crate) fn with_digest(location: &str, digest: &str) -> String {
-    let path = location
+/// A location's path and query, whether it came with its host or without.
+pub(crate) fn path_of(location: &str) -> &str {
+    location
         .split_once("://")
-        .map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);
+        .map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..])
+}
+
+/// The location of an upload's end: with the digest that it is to be finished under.
+pub(crate) fn with_digest(location: &str, digest: &str) -> String {
+    let path = path_of(location);
     let separator = if path.contains('?') { '&' } else { '?' };
     format!("{path}{separator}digest={digest}")
 }

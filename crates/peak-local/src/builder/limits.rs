@@ -44,7 +44,7 @@ impl Default for Limits {
             total_bytes: 8 * GIB,
             entry_bytes: 4 * GIB,
             ratio: 200,
-            ratio_from_bytes: 64 * MIB,
+            ratio_from_bytes: GIB,
             path_bytes: 1024,
             path_depth: 64,
             dockerfile_bytes: MIB,
