@@ -322,8 +322,9 @@ impl Packed {
         application.progress.step(
             "pack",
             &format!(
-                "{}: {count} files, {} packed",
+                "{}: {count} {}, {} packed",
                 directory.display(),
+                if count == 1 { "file" } else { "files" },
                 human_size(archive.size)
             ),
         );
