@@ -3,19 +3,20 @@
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use peak_models::{
-    BuildLogs, CreateImageResponse, CreateVersionResponse, Id, Image, ImageVersion,
-    ListImageVersionsResponse, ListImagesResponse, UpdateVersionResponse,
+    Build, BuildLogs, CreateImageResponse, CreateVersionResponse, Id, Image, ImageVersion,
+    ListImageBuildsResponse, ListImageVersionsResponse, ListImagesResponse, UpdateVersionResponse,
 };
 use peak_platform::pages::{self, Page};
 use peak_platform::{Operation, Session};
 
 use crate::build_logs::{self, BuildLogEvent, FinishedBuild, FollowOptions};
 use crate::error::Error;
-use crate::requests::images::{CreateImage, DescribeImage, ImagesPage, ListImages};
+use crate::requests::builds::{BuildsPage, ListImageBuilds};
+use crate::requests::images::{CreateImage, DeleteImage, DescribeImage, ImagesPage, ListImages};
 use crate::requests::logs::BuildLogsPage;
 use crate::requests::versions::{
-    CreateVersion, CreateVersionOf, DescribeVersion, ListImageVersions, UpdateVersion,
-    UpdateVersionOf, VersionsPage,
+    CreateVersion, CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion,
+    ListImageVersions, UpdateVersion, UpdateVersionOf, VersionsPage,
 };
 use crate::upsert::{self, Upserted};
 
@@ -112,6 +113,34 @@ impl Images {
         self.call(&DescribeVersion { image, version }).await
     }
 
+    /// Deletes an image with all of its versions. The platform may go on deleting after it has
+    /// answered; until then the versions' status is `deleting`.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn delete_image(&self, image: &Id) -> Result<(), Error> {
+        self.call(&DeleteImage { image }).await.map(drop)
+    }
+
+    /// Deletes a version of an image; else as [`delete_image`](Self::delete_image).
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn delete_version(&self, image: &Id, version: &Id) -> Result<(), Error> {
+        self.call(&DeleteVersion { image, version }).await.map(drop)
+    }
+
+    /// Deletes several versions of an image in one request; else as
+    /// [`delete_image`](Self::delete_image).
+    ///
+    /// # Errors
+    /// [`Error::Platform`]; an invalid request if no version is named.
+    pub async fn delete_versions(&self, image: &Id, versions: &[Id]) -> Result<(), Error> {
+        self.call(&DeleteVersions { image, versions })
+            .await
+            .map(drop)
+    }
+
     /// All images of a list, page by page as they are asked for.
     pub fn list_images(
         &self,
@@ -177,6 +206,46 @@ impl Images {
         number: Option<u64>,
     ) -> Result<ListImageVersionsResponse, Error> {
         self.call(&VersionsPage {
+            image,
+            list,
+            number,
+        })
+        .await
+    }
+
+    /// All builds of a list, page by page as they are asked for.
+    pub fn list_image_builds(
+        &self,
+        image: &Id,
+        list: ListImageBuilds,
+    ) -> impl Stream<Item = Result<Build, Error>> + Send + use<> {
+        let (session, image) = (self.session.clone(), image.clone());
+        pages::items(move |number| {
+            let (session, image, list) = (session.clone(), image.clone(), list.clone());
+            async move {
+                let page = BuildsPage {
+                    image: &image,
+                    list: &list,
+                    number: Some(number),
+                };
+                let answer = session.call(&page).await?;
+                Ok(Page::new(answer.builds, answer.page_count))
+            }
+        })
+        .map_err(Error::from)
+    }
+
+    /// One page of a list of builds, counted from 1; the first unless given.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn list_image_builds_page(
+        &self,
+        image: &Id,
+        list: &ListImageBuilds,
+        number: Option<u64>,
+    ) -> Result<ListImageBuildsResponse, Error> {
+        self.call(&BuildsPage {
             image,
             list,
             number,

@@ -56,5 +56,5 @@ mod session;
 
 pub use error::{Error, StatusError};
 pub use form::{Artifact, Form};
-pub use request::{Endpoint, Operation, RequestBuilder};
+pub use request::{Done, Endpoint, Operation, RequestBuilder};
 pub use session::{Session, SessionBuilder, SessionError, Stage};

@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::{HeaderValue, Method, Request, header};
 use peak_http::{Body, address};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::error::Error;
@@ -27,6 +27,19 @@ pub trait Operation {
     /// # Errors
     /// [`Error::InvalidRequest`] if the parameters cannot be sent.
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error>;
+}
+
+/// The answer to an operation of which there is no more to say than that it was done. The platform
+/// sends `{}`; any other JSON, and an answer without content, is taken for the same, so that what was
+/// done is not reported as failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Done;
+
+impl<'de> Deserialize<'de> for Done {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self)
+    }
 }
 
 /// The base URL of the platform.
@@ -96,6 +109,22 @@ impl Endpoint {
     /// As [`method`](Self::method).
     pub fn patch(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
         self.method(Method::PATCH, segments)
+    }
+
+    /// A `PUT` to the path with these segments.
+    ///
+    /// # Errors
+    /// As [`method`](Self::method).
+    pub fn put(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
+        self.method(Method::PUT, segments)
+    }
+
+    /// A `DELETE` of the path with these segments.
+    ///
+    /// # Errors
+    /// As [`method`](Self::method).
+    pub fn delete(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
+        self.method(Method::DELETE, segments)
     }
 
     /// A request for the path with these segments, below the endpoint's own path. Segments are

@@ -4,6 +4,7 @@
     reason = "helpers of tests may fail the test; the exemption in clippy.toml sees only test functions"
 )]
 
+mod delete;
 mod follow;
 mod lists;
 mod mock;
