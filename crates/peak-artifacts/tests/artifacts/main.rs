@@ -1,0 +1,8 @@
+//! The client of the Artifacts service against mocks.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test; the exemption in clippy.toml sees only test functions"
+)]
+
+mod life;
+mod mock;
