@@ -1,15 +1,18 @@
 //! The service's operations, done.
 
+use std::path::Path;
+
 use futures_core::Stream;
 use peak_models::{
     Artifact, CreateArtifactResponse, CreateArtifactVersionResponse, Id, ListArtifactsResponse,
 };
 use peak_platform::pages::{self, Page};
-use peak_platform::{Error, Session};
+use peak_platform::{Error, SavedFile, Session};
 
 use crate::requests::{
     ArtifactsPage, CreateArtifact, CreateArtifactVersion, CreateArtifactVersionOf, DeleteArtifact,
-    DeleteArtifactVersion, DescribeArtifact, ListArtifacts, UpdateArtifact, UpdateArtifactOf,
+    DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, ListArtifacts, UpdateArtifact,
+    UpdateArtifactOf,
 };
 
 /// The Artifacts service, as seen by a session. Cheap to clone.
@@ -104,6 +107,22 @@ impl Artifacts {
             .call(&UpdateArtifactOf { id, update })
             .await
             .map(drop)
+    }
+
+    /// Downloads the archive of a version, the latest unless given, into the file `target`; see
+    /// [`Session::download`].
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn download_artifact(
+        &self,
+        id: &Id,
+        version: Option<u64>,
+        target: &Path,
+    ) -> Result<SavedFile, Error> {
+        self.session
+            .download(&DownloadArtifact { id, version }, target)
+            .await
     }
 
     /// Deletes an artifact with all of its versions.

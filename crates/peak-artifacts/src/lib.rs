@@ -34,15 +34,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate is not: it does not pack directories (`peak-pack`) and does not retry
-//! (`peak-http`). It does not download artifacts yet.
+//! What this crate is not: it does not pack directories (`peak-pack`) or unpack what it downloads, and does
+//! not retry (`peak-http`).
 
 mod client;
 mod requests;
 
 pub use client::Artifacts;
 pub use peak_models as models;
-pub use peak_platform::{Artifact, Error};
+pub use peak_platform::{Artifact, Error, SavedFile};
 pub use requests::{CreateArtifact, CreateArtifactVersion, ListArtifacts, UpdateArtifact};
 
 pub mod operations {
@@ -50,6 +50,6 @@ pub mod operations {
 
     pub use crate::requests::{
         ArtifactsPage, CreateArtifact, CreateArtifactVersionOf, DeleteArtifact,
-        DeleteArtifactVersion, DescribeArtifact, UpdateArtifactOf,
+        DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, UpdateArtifactOf,
     };
 }

@@ -6,7 +6,7 @@ use peak_models::{
     CreateArtifactBody, CreateArtifactResponse, CreateArtifactVersionBody,
     CreateArtifactVersionResponse, Id, ListArtifactsResponse, UpdateArtifactBody,
 };
-use peak_platform::{Artifact, Done, Endpoint, Error, Form, Operation};
+use peak_platform::{Artifact, Done, Download, Endpoint, Error, Form, Operation};
 
 /// Where the service is below the endpoint.
 const SERVICE: [&str; 4] = ["artifacts", "api", "v1", "artifacts"];
@@ -263,6 +263,27 @@ impl Operation for UpdateArtifactOf<'_> {
     }
 }
 
+/// `download_artifact`: the archive of a version.
+#[derive(Debug, Clone, Copy)]
+pub struct DownloadArtifact<'a> {
+    /// The artifact.
+    pub id: &'a Id,
+    /// The number of its version, counted from 1; the latest unless given.
+    pub version: Option<u64>,
+}
+
+impl Download for DownloadArtifact<'_> {
+    const NAME: &'static str = "download_artifact";
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        let version = self.version.map(|version| version.to_string());
+        let mut rest = vec![self.id.as_str()];
+        rest.extend(version.as_deref());
+        rest.push("download");
+        endpoint.get(&path(&rest))?.build()
+    }
+}
+
 /// `delete_artifact`: the artifact with all of its versions.
 #[derive(Debug, Clone, Copy)]
 pub struct DeleteArtifact<'a> {
@@ -383,6 +404,20 @@ mod tests {
                 .request(&endpoint)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_download_is_of_the_latest_version_unless_told() {
+        let id = &Id::from("a/b");
+        let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+        for (version, expected) in [(None, "/a%2Fb/download"), (Some(3), "/a%2Fb/3/download")] {
+            let request = DownloadArtifact { id, version }.request(&endpoint).unwrap();
+            assert_eq!(request.method(), "GET");
+            assert_eq!(
+                request.uri().to_string(),
+                format!("{SERVICE_URL}{expected}")
+            );
+        }
     }
 
     #[tokio::test]

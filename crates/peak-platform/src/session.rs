@@ -3,6 +3,7 @@
 //! This is the only module that reads the environment.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::download::{self, Download, SavedFile};
 use crate::error::{Error, StatusError};
 use crate::request::{Endpoint, Operation};
 
@@ -223,6 +225,22 @@ impl Session {
             .json(MAX_ANSWER_SIZE)
             .await
             .map_err(|source| asked.failed(source))
+    }
+
+    /// Downloads into the file `target`, whose directory must be there. What was in the file is
+    /// replaced when all is here and on the disk, in one step; until then the file is as it was.
+    ///
+    /// A download that is cut off goes on where it stopped if the server can do that for the same
+    /// file, and else starts again; both only so often without progress. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::TargetIsDirectory`] before anything is asked for.
+    pub async fn download<D: Download>(
+        &self,
+        download: &D,
+        target: &Path,
+    ) -> Result<SavedFile, Error> {
+        download::save(self, download, target).await
     }
 
     /// Sends a request and gives its answer with the body still to be read, once its status is a
