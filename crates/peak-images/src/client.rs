@@ -1,5 +1,7 @@
 //! The service's operations, done.
 
+use std::path::{Path, PathBuf};
+
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use peak_models::{
@@ -7,13 +9,13 @@ use peak_models::{
     ListImageBuildsResponse, ListImageVersionsResponse, ListImagesResponse, UpdateVersionResponse,
 };
 use peak_platform::pages::{self, Page};
-use peak_platform::{Operation, Session};
+use peak_platform::{Operation, SavedFile, Session};
 
 use crate::build_logs::{self, BuildLogEvent, FinishedBuild, FollowOptions};
 use crate::error::Error;
 use crate::requests::builds::{BuildsPage, ListImageBuilds};
 use crate::requests::images::{CreateImage, DeleteImage, DescribeImage, ImagesPage, ListImages};
-use crate::requests::logs::BuildLogsPage;
+use crate::requests::logs::{BuildLogsPage, BuildLogsUrl, SignedBuildLogs, default_file_name};
 use crate::requests::versions::{
     CreateVersion, CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion,
     ListImageVersions, UpdateVersion, UpdateVersionOf, VersionsPage,
@@ -282,6 +284,31 @@ impl Images {
         options: FollowOptions,
     ) -> impl Stream<Item = Result<BuildLogEvent, Error>> + Send + use<> {
         build_logs::follow(self.session.clone(), image.clone(), build.clone(), options)
+    }
+
+    /// Saves the log of a build, as far as it is written, into the file `target`, or else into
+    /// `image_build_logs_{image}_{build}.log` in the current directory; see [`Session::download`].
+    /// The platform answers with a signed URL, which is then asked without the token.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]; [`Error::Incomplete`] if the platform gives no URL.
+    pub async fn save_build_logs(
+        &self,
+        image: &Id,
+        build: &Id,
+        target: Option<&Path>,
+    ) -> Result<SavedFile, Error> {
+        let answer = self.call(&BuildLogsUrl { image, build }).await?;
+        let url = answer.download_url.ok_or(Error::Incomplete {
+            operation: BuildLogsUrl::NAME,
+            field: "downloadUrl",
+        })?;
+        let target = target.map_or_else(
+            || PathBuf::from(default_file_name(image, build)),
+            Path::to_path_buf,
+        );
+        let log = SignedBuildLogs { url: url.expose() };
+        Ok(self.session.download(&log, &target).await?)
     }
 
     /// Waits until a build has ended, however it did.

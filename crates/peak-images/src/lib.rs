@@ -60,7 +60,7 @@ pub use build_logs::{BuildLogEvent, FinishedBuild, FollowOptions};
 pub use client::Images;
 pub use error::Error;
 pub use peak_models as models;
-pub use peak_platform::Artifact;
+pub use peak_platform::{Artifact, SavedFile};
 pub use requests::build::{Build, BuildSource, Dockerfile, Github, Upload};
 pub use requests::builds::ListImageBuilds;
 pub use requests::images::{CreateImage, ListImages};
@@ -72,7 +72,7 @@ pub mod operations {
 
     pub use crate::requests::builds::BuildsPage;
     pub use crate::requests::images::{DeleteImage, DescribeImage, ImagesPage};
-    pub use crate::requests::logs::BuildLogsPage;
+    pub use crate::requests::logs::{BuildLogsPage, BuildLogsUrl};
     pub use crate::requests::versions::{
         CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion, UpdateVersionOf,
         VersionsPage,

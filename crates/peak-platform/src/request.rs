@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderValue, Method, Request, header};
-use peak_http::{Body, address};
+use peak_http::{Anonymous, Body, address};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
@@ -125,6 +125,36 @@ impl Endpoint {
     /// As [`method`](Self::method).
     pub fn delete(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
         self.method(Method::DELETE, segments)
+    }
+
+    /// A `GET` of a signed URL that the platform gave: as it is, and without credentials, since it
+    /// holds its own. It must not be less protected than the endpoint, nor lead from outside to this
+    /// machine or a private network.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], which does not show the URL.
+    pub fn get_signed(&self, url: &str) -> Result<Request<Body>, Error> {
+        let refused = |reason: &str| Error::InvalidRequest {
+            message: format!("the signed URL {reason}"),
+        };
+        let url = Url::parse(url).map_err(|_| refused("is no absolute URL"))?;
+        match (url.scheme(), self.0.scheme()) {
+            ("https", _) | ("http", "http") => {}
+            ("http", _) => return Err(refused("leads to unprotected http")),
+            _ => return Err(refused("is neither https nor http")),
+        }
+        if address::is_internal(&url)
+            && !address::is_internal(&self.0)
+            && url.host() != self.0.host()
+        {
+            return Err(refused(
+                "leads to this machine or a private network, where no server outside may send us",
+            ));
+        }
+        Request::get(url.as_str())
+            .extension(Anonymous)
+            .body(Body::empty())
+            .map_err(|_| refused("cannot stand in a request"))
     }
 
     /// A request for the path with these segments, below the endpoint's own path. Segments are
@@ -302,6 +332,30 @@ mod tests {
             request.uri().query(),
             Some("status=ready&status=in-use&searchTerm=a%26b%3Dc+d")
         );
+    }
+
+    #[test]
+    fn signed_urls_go_as_they_are_and_not_to_where_they_should_not() {
+        let outside = Endpoint::parse("https://service.peak.ai").unwrap();
+        let signed = "https://bucket.example/log?X-Signature=a%2Fb&Expires=1";
+        let request = outside.get_signed(signed).unwrap();
+        assert_eq!(request.uri(), signed);
+        assert_eq!(request.extensions().get(), Some(&Anonymous));
+        for url in [
+            "http://bucket.example/log?s3cret",
+            "ftp://bucket.example/log?s3cret",
+            "file:///etc/s3cret",
+            "https://127.0.0.1/log?s3cret",
+            "https://169.254.169.254/log?s3cret",
+            "/log?s3cret",
+            "",
+        ] {
+            let error = outside.get_signed(url).unwrap_err();
+            assert!(matches!(error, Error::InvalidRequest { .. }), "{url}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"));
+        }
+        let inside = Endpoint::parse("http://127.0.0.1:5000").unwrap();
+        assert!(inside.get_signed("http://127.0.0.1:5001/log").is_ok());
     }
 
     #[test]

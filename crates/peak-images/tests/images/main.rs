@@ -9,5 +9,6 @@ mod follow;
 mod lists;
 mod mock;
 mod requests;
+mod save;
 mod upload;
 mod upsert;

@@ -5,8 +5,8 @@ use peak_images::models::{
     AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope, Timestamp,
 };
 use peak_images::operations::{
-    BuildLogsPage, BuildsPage, CreateVersionOf, DeleteImage, DeleteVersion, DeleteVersions,
-    DescribeImage, DescribeVersion, ImagesPage, UpdateVersionOf, VersionsPage,
+    BuildLogsPage, BuildLogsUrl, BuildsPage, CreateVersionOf, DeleteImage, DeleteVersion,
+    DeleteVersions, DescribeImage, DescribeVersion, ImagesPage, UpdateVersionOf, VersionsPage,
 };
 use peak_images::{
     Artifact, Build, CreateImage, CreateVersion, Dockerfile, Github, ListImageBuilds,
@@ -57,6 +57,14 @@ async fn reading_operations() {
     assert_eq!(
         line(&logs).await,
         "GET /image-management/api/v2/images/17/builds/mock:21%2F98/logs?"
+    );
+    let url = BuildLogsUrl {
+        image: &image,
+        build: &build,
+    };
+    assert_eq!(
+        line(&url).await,
+        "GET /image-management/api/v2/images/17/builds/mock:21%2F98/logs/download?"
     );
     logs.next_token = Some("f/1 2");
     assert_eq!(asked(&logs).await.parameter("nextToken"), Some("f/1 2"));
