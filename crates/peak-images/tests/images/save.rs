@@ -22,8 +22,8 @@ async fn the_log_is_had_from_the_signed_url_without_the_token() {
     let url = json!({ "downloadUrl": signed }).to_string();
     let (saved, (asked, _), (fetched, _)) = tokio::join!(
         images.save_build_logs(&image, &build, Some(&target)),
-        serve_one(platform, answer("200 OK", &url)),
-        serve_one(storage, answer("200 OK", "line 1\nline 2\n")),
+        serve_one(&platform, answer("200 OK", &url)),
+        serve_one(&storage, answer("200 OK", "line 1\nline 2\n")),
     );
     let saved = saved.unwrap();
     assert_eq!((saved.path, saved.size), (target.clone(), 14));
@@ -45,12 +45,8 @@ async fn the_token_stays_away_from_a_signed_url_of_the_platforms_own_host() {
     let id = Id::from(17);
     let url = json!({ "downloadUrl": format!("http://{address}/signed/log") }).to_string();
     let serve = async {
-        let again = TcpListener::from_std(platform.into_std().unwrap()).unwrap();
-        let both = again.into_std().unwrap();
-        let first = TcpListener::from_std(both.try_clone().unwrap()).unwrap();
-        serve_one(first, answer("200 OK", &url)).await;
-        let second = TcpListener::from_std(both).unwrap();
-        serve_one(second, answer("200 OK", "log")).await
+        serve_one(&platform, answer("200 OK", &url)).await;
+        serve_one(&platform, answer("200 OK", "log")).await
     };
     let (saved, (fetched, _)) =
         tokio::join!(images.save_build_logs(&id, &id, Some(&target)), serve);

@@ -37,7 +37,7 @@ async fn read_request(stream: &mut TcpStream) -> (String, usize) {
 }
 
 /// Answers one request so; gives what it was.
-pub(crate) async fn serve_one(listener: TcpListener, answer: String) -> (String, usize) {
+pub(crate) async fn serve_one(listener: &TcpListener, answer: String) -> (String, usize) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let request = read_request(&mut stream).await;
     stream.write_all(answer.as_bytes()).await.unwrap();
@@ -88,7 +88,7 @@ async fn an_artifact_goes_with_its_length_and_the_token_as_it_is() {
     );
     let image = image(&file);
     let (made, (head, received)) =
-        tokio::join!(images.create_image(&image), serve_one(listener, created));
+        tokio::join!(images.create_image(&image), serve_one(&listener, created));
     assert_eq!(made.unwrap().build_id, Some(Id::from("b:1")));
     assert!(
         received > ARTIFACT_SIZE && received < ARTIFACT_SIZE + 2000,
@@ -119,7 +119,7 @@ async fn too_large_an_artifact_says_how_to_look_into_it() {
         "<html><title>too big</title></html>",
     );
     let image = image(&file);
-    let (made, _) = tokio::join!(images.create_image(&image), serve_one(listener, refused));
+    let (made, _) = tokio::join!(images.create_image(&image), serve_one(&listener, refused));
     let error = made.unwrap_err();
     let Some(Error::PayloadTooLarge(status)) = error.platform() else {
         panic!("{error:?}");
