@@ -225,3 +225,24 @@ async fn a_directory_is_no_target() {
     assert!(matches!(error, Error::File { path, .. } if path == missing));
     assert!(names(place.path()).is_empty());
 }
+
+#[tokio::test]
+async fn a_download_that_is_dropped_leaves_nothing() {
+    let (platform, url) = listen().await;
+    let place = tempfile::tempdir().unwrap();
+    let target = place.path().join("a.zip");
+    let (artifacts, id) = (artifacts(&url), Id::from("c7"));
+    let serve = async {
+        let (mut stream, _) = platform.accept().await.unwrap();
+        assert_ne!(stream.read_buf(&mut Vec::new()).await.unwrap(), 0);
+        let half = answer("200 OK", "", 10, b"half");
+        stream.write_all(&half).await.unwrap();
+        assert_eq!(names(place.path()).len(), 1);
+        assert!(!target.exists());
+    };
+    tokio::select! {
+        saved = artifacts.download_artifact(&id, None, &target) => panic!("{saved:?}"),
+        () = serve => {}
+    }
+    assert!(names(place.path()).is_empty());
+}
