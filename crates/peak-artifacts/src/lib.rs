@@ -34,20 +34,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate is not: it does not pack directories (`peak-pack`) and does not retry
-//! (`peak-http`). It can create and describe artifacts; listing, new versions, changes, deletion and
-//! downloads are still to come.
+//! What this crate is not: it does not pack directories (`peak-pack`) or unpack what it downloads, and does
+//! not retry (`peak-http`).
 
 mod client;
 mod requests;
 
 pub use client::Artifacts;
 pub use peak_models as models;
-pub use peak_platform::{Artifact, Error};
-pub use requests::CreateArtifact;
+pub use peak_platform::{Artifact, Error, SavedFile};
+pub use requests::{CreateArtifact, CreateArtifactVersion, ListArtifacts, UpdateArtifact};
 
 pub mod operations {
     //! The operations as values that turn into requests.
 
-    pub use crate::requests::{CreateArtifact, DescribeArtifact};
+    pub use crate::requests::{
+        ArtifactsPage, CreateArtifact, CreateArtifactVersionOf, DeleteArtifact,
+        DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, UpdateArtifactOf,
+    };
 }

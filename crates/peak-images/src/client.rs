@@ -1,21 +1,24 @@
 //! The service's operations, done.
 
+use std::path::{Path, PathBuf};
+
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use peak_models::{
-    BuildLogs, CreateImageResponse, CreateVersionResponse, Id, Image, ImageVersion,
-    ListImageVersionsResponse, ListImagesResponse, UpdateVersionResponse,
+    Build, BuildLogs, CreateImageResponse, CreateVersionResponse, Id, Image, ImageVersion,
+    ListImageBuildsResponse, ListImageVersionsResponse, ListImagesResponse, UpdateVersionResponse,
 };
 use peak_platform::pages::{self, Page};
-use peak_platform::{Operation, Session};
+use peak_platform::{Operation, SavedFile, Session};
 
 use crate::build_logs::{self, BuildLogEvent, FinishedBuild, FollowOptions};
 use crate::error::Error;
-use crate::requests::images::{CreateImage, DescribeImage, ImagesPage, ListImages};
-use crate::requests::logs::BuildLogsPage;
+use crate::requests::builds::{BuildsPage, ListImageBuilds};
+use crate::requests::images::{CreateImage, DeleteImage, DescribeImage, ImagesPage, ListImages};
+use crate::requests::logs::{BuildLogsPage, BuildLogsUrl, SignedBuildLogs, default_file_name};
 use crate::requests::versions::{
-    CreateVersion, CreateVersionOf, DescribeVersion, ListImageVersions, UpdateVersion,
-    UpdateVersionOf, VersionsPage,
+    CreateVersion, CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion,
+    ListImageVersions, UpdateVersion, UpdateVersionOf, VersionsPage,
 };
 use crate::upsert::{self, Upserted};
 
@@ -112,6 +115,34 @@ impl Images {
         self.call(&DescribeVersion { image, version }).await
     }
 
+    /// Deletes an image with all of its versions. The platform may go on deleting after it has
+    /// answered; until then the versions' status is `deleting`.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn delete_image(&self, image: &Id) -> Result<(), Error> {
+        self.call(&DeleteImage { image }).await.map(drop)
+    }
+
+    /// Deletes a version of an image; else as [`delete_image`](Self::delete_image).
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn delete_version(&self, image: &Id, version: &Id) -> Result<(), Error> {
+        self.call(&DeleteVersion { image, version }).await.map(drop)
+    }
+
+    /// Deletes several versions of an image in one request; else as
+    /// [`delete_image`](Self::delete_image).
+    ///
+    /// # Errors
+    /// [`Error::Platform`]; an invalid request if no version is named.
+    pub async fn delete_versions(&self, image: &Id, versions: &[Id]) -> Result<(), Error> {
+        self.call(&DeleteVersions { image, versions })
+            .await
+            .map(drop)
+    }
+
     /// All images of a list, page by page as they are asked for.
     pub fn list_images(
         &self,
@@ -184,6 +215,46 @@ impl Images {
         .await
     }
 
+    /// All builds of a list, page by page as they are asked for.
+    pub fn list_image_builds(
+        &self,
+        image: &Id,
+        list: ListImageBuilds,
+    ) -> impl Stream<Item = Result<Build, Error>> + Send + use<> {
+        let (session, image) = (self.session.clone(), image.clone());
+        pages::items(move |number| {
+            let (session, image, list) = (session.clone(), image.clone(), list.clone());
+            async move {
+                let page = BuildsPage {
+                    image: &image,
+                    list: &list,
+                    number: Some(number),
+                };
+                let answer = session.call(&page).await?;
+                Ok(Page::new(answer.builds, answer.page_count))
+            }
+        })
+        .map_err(Error::from)
+    }
+
+    /// One page of a list of builds, counted from 1; the first unless given.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]
+    pub async fn list_image_builds_page(
+        &self,
+        image: &Id,
+        list: &ListImageBuilds,
+        number: Option<u64>,
+    ) -> Result<ListImageBuildsResponse, Error> {
+        self.call(&BuildsPage {
+            image,
+            list,
+            number,
+        })
+        .await
+    }
+
     /// One page of a build's log: from the start, or from where another page said to go on.
     ///
     /// # Errors
@@ -213,6 +284,31 @@ impl Images {
         options: FollowOptions,
     ) -> impl Stream<Item = Result<BuildLogEvent, Error>> + Send + use<> {
         build_logs::follow(self.session.clone(), image.clone(), build.clone(), options)
+    }
+
+    /// Saves the log of a build, as far as it is written, into the file `target`, or else into
+    /// `image_build_logs_{image}_{build}.log` in the current directory; see [`Session::download`].
+    /// The platform answers with a signed URL, which is then asked without the token.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]; [`Error::Incomplete`] if the platform gives no URL.
+    pub async fn save_build_logs(
+        &self,
+        image: &Id,
+        build: &Id,
+        target: Option<&Path>,
+    ) -> Result<SavedFile, Error> {
+        let answer = self.call(&BuildLogsUrl { image, build }).await?;
+        let url = answer.download_url.ok_or(Error::Incomplete {
+            operation: BuildLogsUrl::NAME,
+            field: "downloadUrl",
+        })?;
+        let target = target.map_or_else(
+            || PathBuf::from(default_file_name(image, build)),
+            Path::to_path_buf,
+        );
+        let log = SignedBuildLogs { url: url.expose() };
+        Ok(self.session.download(&log, &target).await?)
     }
 
     /// Waits until a build has ended, however it did.

@@ -60,8 +60,9 @@ pub use build_logs::{BuildLogEvent, FinishedBuild, FollowOptions};
 pub use client::Images;
 pub use error::Error;
 pub use peak_models as models;
-pub use peak_platform::Artifact;
+pub use peak_platform::{Artifact, SavedFile};
 pub use requests::build::{Build, BuildSource, Dockerfile, Github, Upload};
+pub use requests::builds::ListImageBuilds;
 pub use requests::images::{CreateImage, ListImages};
 pub use requests::versions::{CreateVersion, ListImageVersions, UpdateVersion};
 pub use upsert::{UpsertOutcome, Upserted};
@@ -69,9 +70,11 @@ pub use upsert::{UpsertOutcome, Upserted};
 pub mod operations {
     //! The operations as values that turn into requests.
 
-    pub use crate::requests::images::{DescribeImage, ImagesPage};
-    pub use crate::requests::logs::BuildLogsPage;
+    pub use crate::requests::builds::BuildsPage;
+    pub use crate::requests::images::{DeleteImage, DescribeImage, ImagesPage};
+    pub use crate::requests::logs::{BuildLogsPage, BuildLogsUrl};
     pub use crate::requests::versions::{
-        CreateVersionOf, DescribeVersion, UpdateVersionOf, VersionsPage,
+        CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion, UpdateVersionOf,
+        VersionsPage,
     };
 }

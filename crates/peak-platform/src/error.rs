@@ -1,6 +1,8 @@
 //! What can go wrong between asking the platform and having its answer.
 
 use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -64,6 +66,32 @@ pub enum Error {
         #[source]
         source: peak_http::Error,
     },
+    /// A download has been cut off again and again; nothing was saved.
+    #[error(
+        "the download was cut off too often, the last time after {received} bytes; try again later"
+    )]
+    DownloadInterrupted {
+        /// How many bytes had come.
+        received: u64,
+        /// What happened the last time, if more than that it ended early.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// The file to save to is a directory.
+    #[error("{} is a directory; name the file to save to", path.display())]
+    TargetIsDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file to save to cannot be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// A list that does not end.
     #[error("the list has more than {limit} pages; narrow the search")]
     TooManyPages {
@@ -88,6 +116,12 @@ impl Error {
             _ => Self::Status,
         };
         named(Box::new(error))
+    }
+
+    /// The error for a file that cannot be written.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
     }
 
     /// What the platform said, if it answered with a status that is not a success.

@@ -1,6 +1,7 @@
 //! What the clients of the Peak services share: where the platform is and who calls it
 //! ([`Session`]), requests as values ([`Endpoint`], [`Operation`]), the named errors of its statuses
-//! ([`Error`]), its pages ([`pages`]) and its multipart forms ([`Form`]).
+//! ([`Error`]), its pages ([`pages`]), its multipart forms ([`Form`]) and its
+//! files ([`Download`]).
 //!
 //! ```
 //! use peak_platform::{Endpoint, Error, Operation};
@@ -48,13 +49,15 @@
 //! What this crate is not: it knows no service's operations (see `peak-images`, `peak-artifacts`)
 //! and it does not retry; `peak-http` does.
 
+mod download;
 mod error;
 mod form;
 pub mod pages;
 mod request;
 mod session;
 
+pub use download::{Download, SavedFile};
 pub use error::{Error, StatusError};
 pub use form::{Artifact, Form};
-pub use request::{Endpoint, Operation, RequestBuilder};
+pub use request::{Done, Endpoint, Operation, RequestBuilder};
 pub use session::{Session, SessionBuilder, SessionError, Stage};

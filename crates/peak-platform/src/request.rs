@@ -3,9 +3,9 @@
 use std::fmt;
 
 use http::{HeaderValue, Method, Request, header};
-use peak_http::{Body, address};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use peak_http::{Anonymous, Body, address};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::error::Error;
@@ -27,6 +27,19 @@ pub trait Operation {
     /// # Errors
     /// [`Error::InvalidRequest`] if the parameters cannot be sent.
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error>;
+}
+
+/// The answer to an operation of which there is no more to say than that it was done. The platform
+/// sends `{}`; any other JSON, and an answer without content, is taken for the same, so that what was
+/// done is not reported as failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Done;
+
+impl<'de> Deserialize<'de> for Done {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self)
+    }
 }
 
 /// The base URL of the platform.
@@ -96,6 +109,52 @@ impl Endpoint {
     /// As [`method`](Self::method).
     pub fn patch(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
         self.method(Method::PATCH, segments)
+    }
+
+    /// A `PUT` to the path with these segments.
+    ///
+    /// # Errors
+    /// As [`method`](Self::method).
+    pub fn put(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
+        self.method(Method::PUT, segments)
+    }
+
+    /// A `DELETE` of the path with these segments.
+    ///
+    /// # Errors
+    /// As [`method`](Self::method).
+    pub fn delete(&self, segments: &[&str]) -> Result<RequestBuilder, Error> {
+        self.method(Method::DELETE, segments)
+    }
+
+    /// A `GET` of a signed URL that the platform gave: as it is, and without credentials, since it
+    /// holds its own. It must not be less protected than the endpoint, nor lead from outside to this
+    /// machine or a private network.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], which does not show the URL.
+    pub fn get_signed(&self, url: &str) -> Result<Request<Body>, Error> {
+        let refused = |reason: &str| Error::InvalidRequest {
+            message: format!("the signed URL {reason}"),
+        };
+        let url = Url::parse(url).map_err(|_| refused("is no absolute URL"))?;
+        match (url.scheme(), self.0.scheme()) {
+            ("https", _) | ("http", "http") => {}
+            ("http", _) => return Err(refused("leads to unprotected http")),
+            _ => return Err(refused("is neither https nor http")),
+        }
+        if address::is_internal(&url)
+            && !address::is_internal(&self.0)
+            && url.host() != self.0.host()
+        {
+            return Err(refused(
+                "leads to this machine or a private network, where no server outside may send us",
+            ));
+        }
+        Request::get(url.as_str())
+            .extension(Anonymous)
+            .body(Body::empty())
+            .map_err(|_| refused("cannot stand in a request"))
     }
 
     /// A request for the path with these segments, below the endpoint's own path. Segments are
@@ -273,6 +332,30 @@ mod tests {
             request.uri().query(),
             Some("status=ready&status=in-use&searchTerm=a%26b%3Dc+d")
         );
+    }
+
+    #[test]
+    fn signed_urls_go_as_they_are_and_not_to_where_they_should_not() {
+        let outside = Endpoint::parse("https://service.peak.ai").unwrap();
+        let signed = "https://bucket.example/log?X-Signature=a%2Fb&Expires=1";
+        let request = outside.get_signed(signed).unwrap();
+        assert_eq!(request.uri(), signed);
+        assert_eq!(request.extensions().get(), Some(&Anonymous));
+        for url in [
+            "http://bucket.example/log?s3cret",
+            "ftp://bucket.example/log?s3cret",
+            "file:///etc/s3cret",
+            "https://127.0.0.1/log?s3cret",
+            "https://169.254.169.254/log?s3cret",
+            "/log?s3cret",
+            "",
+        ] {
+            let error = outside.get_signed(url).unwrap_err();
+            assert!(matches!(error, Error::InvalidRequest { .. }), "{url}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"));
+        }
+        let inside = Endpoint::parse("http://127.0.0.1:5000").unwrap();
+        assert!(inside.get_signed("http://127.0.0.1:5001/log").is_ok());
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! This is the only module that reads the environment.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::{Method, Request};
-use peak_http::{Body, Client, ClientBuilder, Response, StaticToken};
+use http::{Method, Request, StatusCode};
+use peak_http::{Body, Client, ClientBuilder, ErrorKind, Response, StaticToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::download::{self, Download, SavedFile};
 use crate::error::{Error, StatusError};
 use crate::request::{Endpoint, Operation};
 
@@ -205,17 +207,40 @@ impl Session {
         self.execute(request).await
     }
 
-    /// Sends a request and decodes its JSON answer.
+    /// Sends a request and decodes its JSON answer. An answer without content (204)
+    /// counts as `null`, which answers such as [`Done`](crate::Done) take.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn execute<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, Error> {
         let asked = Asked::of(&request);
         let response = self.send_as(&asked, request).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return serde_json::from_slice(b"null").map_err(|_| {
+                let error = peak_http::Error::new(ErrorKind::Decode, "the response has no content");
+                asked.failed(error.with_url(response.url()))
+            });
+        }
         response
             .json(MAX_ANSWER_SIZE)
             .await
             .map_err(|source| asked.failed(source))
+    }
+
+    /// Downloads into the file `target`, whose directory must be there. What was in the file is
+    /// replaced when all is here and on the disk, in one step; until then the file is as it was.
+    ///
+    /// A download that is cut off goes on where it stopped if the server can do that for the same
+    /// file, and else starts again; both only so often without progress. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::TargetIsDirectory`] before anything is asked for.
+    pub async fn download<D: Download>(
+        &self,
+        download: &D,
+        target: &Path,
+    ) -> Result<SavedFile, Error> {
+        download::save(self, download, target).await
     }
 
     /// Sends a request and gives its answer with the body still to be read, once its status is a
@@ -605,5 +630,15 @@ mod tests {
             assert!(matches!(error, Error::Http { .. }), "{error:?}");
             assert!(!format!("{error} {error:?}").contains("s3cret"));
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_content_is_done_but_no_description() {
+        let (session, _) = session(204, "");
+        let request = || Describe.request(session.endpoint()).unwrap();
+        let done: Result<crate::Done, _> = session.execute(request()).await;
+        assert_eq!(done.unwrap(), crate::Done);
+        let described: Result<Vec<String>, _> = session.execute(request()).await;
+        assert!(matches!(described, Err(Error::Http { .. })));
     }
 }

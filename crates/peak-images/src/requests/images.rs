@@ -6,7 +6,7 @@ use peak_models::{
     AutodeployResource, BuildStatus, CreateImageBody, CreateImageResponse, Id, Image, ImageStatus,
     ImageType, ListImagesResponse, Scope,
 };
-use peak_platform::{Endpoint, Error, Operation};
+use peak_platform::{Done, Endpoint, Error, Operation};
 
 use super::build::{Build, form, given};
 use super::path;
@@ -111,6 +111,22 @@ impl Operation for DescribeImage<'_> {
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint.get(&path(&[self.image.as_str()]))?.build()
+    }
+}
+
+/// `delete_image`: the image with all of its versions.
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteImage<'a> {
+    /// The image.
+    pub image: &'a Id,
+}
+
+impl Operation for DeleteImage<'_> {
+    const NAME: &'static str = "delete_image";
+    type Answer = Done;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        endpoint.delete(&path(&[self.image.as_str()]))?.build()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The parameters of each operation, and the requests they turn into. All of it pure.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod versions;

@@ -6,7 +6,7 @@ use peak_models::{
     AutodeployResource, BuildStatus, CreateVersionBody, CreateVersionResponse, Id, ImageStatus,
     ImageVersion, ListImageVersionsResponse, UpdateVersionBody, UpdateVersionResponse,
 };
-use peak_platform::{Endpoint, Error, Operation};
+use peak_platform::{Done, Endpoint, Error, Operation};
 
 use super::build::{Build, form, given};
 use super::path;
@@ -107,6 +107,54 @@ impl Operation for DescribeVersion<'_> {
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         let (image, version) = (self.image.as_str(), self.version.as_str());
         endpoint.get(&path(&[image, "versions", version]))?.build()
+    }
+}
+
+/// `delete_version`
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteVersion<'a> {
+    /// The image.
+    pub image: &'a Id,
+    /// Its version.
+    pub version: &'a Id,
+}
+
+impl Operation for DeleteVersion<'_> {
+    const NAME: &'static str = "delete_version";
+    type Answer = Done;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        let (image, version) = (self.image.as_str(), self.version.as_str());
+        endpoint
+            .delete(&path(&[image, "versions", version]))?
+            .build()
+    }
+}
+
+/// `delete_versions`: several versions of an image in one request. At least one has to be named,
+/// since a request that names none might be taken to mean all.
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteVersions<'a> {
+    /// The image.
+    pub image: &'a Id,
+    /// Its versions.
+    pub versions: &'a [Id],
+}
+
+impl Operation for DeleteVersions<'_> {
+    const NAME: &'static str = "delete_versions";
+    type Answer = Done;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        if self.versions.is_empty() {
+            return Err(Error::InvalidRequest {
+                message: "no versions to delete are named".to_owned(),
+            });
+        }
+        endpoint
+            .delete(&path(&[self.image.as_str(), "versions"]))?
+            .query_each("versionIds", self.versions)
+            .build()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Lists and descriptions.
 
 use futures_util::{StreamExt, TryStreamExt};
-use peak_images::models::{Id, ImageType};
-use peak_images::{Error, ListImageVersions, ListImages};
+use peak_images::models::{BuildStatus, Id, ImageType};
+use peak_images::{Error, ListImageBuilds, ListImageVersions, ListImages};
 use serde_json::json;
 
 use crate::mock::platform;
@@ -79,6 +79,52 @@ async fn a_single_page_is_as_the_platform_gives_it() {
         [
             "GET /image-management/api/v2/images/?",
             "GET /image-management/api/v2/images/17/versions?pageNumber=4"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn builds_are_listed_like_all_else() {
+    let (images, log) = platform(|asked| {
+        let number = asked.parameter("pageNumber").unwrap_or("1").to_owned();
+        let builds = json!([
+            { "buildId": format!("mock:{number}"), "versionId": 101, "status": "success" },
+            { "buildId": 5, "status": "queued", "surprise": 1 },
+        ]);
+        (
+            200,
+            json!({ "buildCount": 4, "builds": builds, "pageCount": 2 }),
+        )
+    });
+    let image = Id::from(17);
+    let list = ListImageBuilds::new().build_status(BuildStatus::Success);
+    let all: Vec<_> = images
+        .list_image_builds(&image, list.clone())
+        .try_collect()
+        .await
+        .unwrap();
+    let ids: Vec<_> = all
+        .iter()
+        .map(|build| build.build_id.as_ref().unwrap().as_str())
+        .collect();
+    assert_eq!(ids, ["mock:1", "5", "mock:2", "5"]);
+    let statuses: Vec<_> = all
+        .iter()
+        .filter_map(|build| build.status.clone())
+        .collect();
+    assert_eq!(statuses[0], BuildStatus::Success);
+    assert_eq!(statuses[1], BuildStatus::Unknown("queued".to_owned()));
+    let page = images
+        .list_image_builds_page(&image, &list, None)
+        .await
+        .unwrap();
+    assert_eq!((page.build_count, page.builds.len()), (Some(4), 2));
+    assert_eq!(
+        log.lines(),
+        [
+            "GET /image-management/api/v2/images/17/builds?pageNumber=1&count=-1&buildStatus=success",
+            "GET /image-management/api/v2/images/17/builds?pageNumber=2&count=-1&buildStatus=success",
+            "GET /image-management/api/v2/images/17/builds?count=-1&buildStatus=success",
         ]
     );
 }

@@ -4,9 +4,11 @@
     reason = "helpers of tests may fail the test; the exemption in clippy.toml sees only test functions"
 )]
 
+mod delete;
 mod follow;
 mod lists;
 mod mock;
 mod requests;
+mod save;
 mod upload;
 mod upsert;

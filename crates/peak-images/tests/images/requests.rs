@@ -2,17 +2,17 @@
 
 use http_body_util::BodyExt;
 use peak_images::models::{
-    AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope,
+    AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope, Timestamp,
 };
 use peak_images::operations::{
-    BuildLogsPage, CreateVersionOf, DescribeImage, DescribeVersion, ImagesPage, UpdateVersionOf,
-    VersionsPage,
+    BuildLogsPage, BuildLogsUrl, BuildsPage, CreateVersionOf, DeleteImage, DeleteVersion,
+    DeleteVersions, DescribeImage, DescribeVersion, ImagesPage, UpdateVersionOf, VersionsPage,
 };
 use peak_images::{
-    Artifact, Build, CreateImage, CreateVersion, Dockerfile, Github, ListImageVersions, ListImages,
-    UpdateVersion, Upload,
+    Artifact, Build, CreateImage, CreateVersion, Dockerfile, Github, ListImageBuilds,
+    ListImageVersions, ListImages, UpdateVersion, Upload,
 };
-use peak_platform::{Endpoint, Operation};
+use peak_platform::{Endpoint, Error, Operation};
 
 use crate::mock::Asked;
 
@@ -58,8 +58,48 @@ async fn reading_operations() {
         line(&logs).await,
         "GET /image-management/api/v2/images/17/builds/mock:21%2F98/logs?"
     );
+    let url = BuildLogsUrl {
+        image: &image,
+        build: &build,
+    };
+    assert_eq!(
+        line(&url).await,
+        "GET /image-management/api/v2/images/17/builds/mock:21%2F98/logs/download?"
+    );
     logs.next_token = Some("f/1 2");
     assert_eq!(asked(&logs).await.parameter("nextToken"), Some("f/1 2"));
+}
+
+#[tokio::test]
+async fn deleting_operations() {
+    let (image, version) = (Id::from(17), Id::from("10/1"));
+    assert_eq!(
+        line(&DeleteImage { image: &image }).await,
+        "DELETE /image-management/api/v2/images/17?"
+    );
+    let delete = DeleteVersion {
+        image: &image,
+        version: &version,
+    };
+    assert_eq!(
+        line(&delete).await,
+        "DELETE /image-management/api/v2/images/17/versions/10%2F1?"
+    );
+    let mut delete = DeleteVersions {
+        image: &image,
+        versions: &[Id::from(1), Id::from("2")],
+    };
+    assert_eq!(
+        line(&delete).await,
+        "DELETE /image-management/api/v2/images/17/versions?versionIds=1&versionIds=2"
+    );
+    assert!(asked(&delete).await.body.is_empty());
+    delete.versions = &[];
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    assert!(matches!(
+        delete.request(&endpoint),
+        Err(Error::InvalidRequest { .. })
+    ));
 }
 
 #[tokio::test]
@@ -103,6 +143,45 @@ async fn lists_send_what_was_asked_for_and_nothing_else() {
         "GET /image-management/api/v2/images/17/versions?pageSize=1&pageNumber=2&searchTerm=1.0\
          &status=not-ready&lastBuildStatus=queued&tags=t"
     );
+}
+
+#[tokio::test]
+async fn the_list_of_builds_says_that_it_wants_all_unless_told_how_many() {
+    let image = Id::from(17);
+    let all = ListImageBuilds::new();
+    let mut page = BuildsPage {
+        image: &image,
+        list: &all,
+        number: None,
+    };
+    assert_eq!(
+        line(&page).await,
+        "GET /image-management/api/v2/images/17/builds?count=-1"
+    );
+    let some = ListImageBuilds::new()
+        .date_from("2026-11-01T00:00:00+01:00".parse().unwrap())
+        .date_to("2026-11-21T08:30:00.5Z".parse().unwrap())
+        .page_size(25)
+        .count(5)
+        .version(101)
+        .version("102")
+        .build_status(BuildStatus::Building)
+        .build_status(BuildStatus::Failed);
+    page.list = &some;
+    page.number = Some(2);
+    assert_eq!(
+        line(&page).await,
+        "GET /image-management/api/v2/images/17/builds?dateFrom=2026-10-31T23:00:00.000Z\
+         &dateTo=2026-11-21T08:30:00.500Z&pageSize=25&pageNumber=2&count=5\
+         &versions=101&versions=102&buildStatus=building&buildStatus=failed"
+    );
+    let odd = ListImageBuilds::new().date_from(Timestamp::from_text("yesterday"));
+    page.list = &odd;
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    assert!(matches!(
+        page.request(&endpoint),
+        Err(Error::InvalidRequest { .. })
+    ));
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn read_request(stream: &mut TcpStream) -> (String, usize) {
 }
 
 /// Answers one request so; gives what it was.
-async fn serve_one(listener: TcpListener, answer: String) -> (String, usize) {
+pub(crate) async fn serve_one(listener: &TcpListener, answer: String) -> (String, usize) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let request = read_request(&mut stream).await;
     stream.write_all(answer.as_bytes()).await.unwrap();
@@ -45,14 +45,14 @@ async fn serve_one(listener: TcpListener, answer: String) -> (String, usize) {
     request
 }
 
-fn answer(status: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-Request-Id: r-1\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-async fn listen() -> (TcpListener, Images) {
+pub(crate) async fn listen() -> (TcpListener, Images) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let session = Session::builder()
@@ -88,7 +88,7 @@ async fn an_artifact_goes_with_its_length_and_the_token_as_it_is() {
     );
     let image = image(&file);
     let (made, (head, received)) =
-        tokio::join!(images.create_image(&image), serve_one(listener, created));
+        tokio::join!(images.create_image(&image), serve_one(&listener, created));
     assert_eq!(made.unwrap().build_id, Some(Id::from("b:1")));
     assert!(
         received > ARTIFACT_SIZE && received < ARTIFACT_SIZE + 2000,
@@ -119,7 +119,7 @@ async fn too_large_an_artifact_says_how_to_look_into_it() {
         "<html><title>too big</title></html>",
     );
     let image = image(&file);
-    let (made, _) = tokio::join!(images.create_image(&image), serve_one(listener, refused));
+    let (made, _) = tokio::join!(images.create_image(&image), serve_one(&listener, refused));
     let error = made.unwrap_err();
     let Some(Error::PayloadTooLarge(status)) = error.platform() else {
         panic!("{error:?}");

@@ -1,0 +1,479 @@
+//! Downloads into files: whole or not at all, and going on where they were cut off.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::header::{ACCEPT, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
+use http::{Request, StatusCode};
+use peak_http::{Body, ErrorKind, Response};
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+use crate::request::Endpoint;
+use crate::session::Session;
+
+/// Interruptions without progress before a download is given up.
+const PATIENCE: u32 = 5;
+/// Interruptions of one download at all: a server that drips a little each time does not keep us for
+/// ever.
+const MAX_INTERRUPTIONS: u32 = 1000;
+/// What counts as progress and refills the patience, in bytes.
+const PROGRESS: u64 = 64 * 1024;
+/// Longest wait before the second try without progress; doubled with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How much is kept in memory before it is written, in bytes and in pieces.
+const BATCH: usize = 256 * 1024;
+const BATCH_FRAMES: usize = 1024;
+
+/// A file that a service gives, with all the parameters of asking for it; what
+/// [`Operation`](crate::Operation) is for answers in JSON.
+pub trait Download {
+    /// What logs call it, such as `download_artifact`.
+    const NAME: &'static str;
+
+    /// The request, against this endpoint and without credentials. It is made anew each time the
+    /// download is cut off.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] if the parameters cannot be sent.
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error>;
+}
+
+/// A file that was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Downloads into the file `target`. See [`Session::download`].
+pub(crate) async fn save<D: Download>(
+    session: &Session,
+    download: &D,
+    target: &Path,
+) -> Result<SavedFile, Error> {
+    let path = target.to_owned();
+    let mut partial = blocking(target, move || Partial::begin(path)).await?;
+    let mut budget = Budget::default();
+    let mut original = None;
+    loop {
+        let (next, ended) = attempt(session, download, partial, &mut original).await?;
+        partial = next;
+        let Ended::Early(interruption) = ended else {
+            let (path, size) = (partial.target.clone(), partial.received);
+            blocking(target, move || partial.publish()).await?;
+            return Ok(SavedFile { path, size });
+        };
+        let Some(wait) = budget.spend(partial.received) else {
+            return Err(Error::DownloadInterrupted {
+                received: partial.received,
+                source: interruption.map(Box::new),
+            });
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// How one request for the file, or for the rest of it, ended.
+enum Ended {
+    Whole,
+    Early(Option<Error>),
+}
+
+/// What the first answer said of the whole file; further ones have to be about the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Original {
+    total: Option<u64>,
+    entity_tag: Option<HeaderValue>,
+}
+
+impl Original {
+    /// What a complete answer says.
+    fn of(response: &Response) -> Self {
+        Self {
+            total: response.content_length(),
+            entity_tag: response.headers().get(ETAG).cloned(),
+        }
+    }
+
+    /// Whether a partial answer gives exactly the rest of this file from `start`.
+    fn goes_on(&self, start: u64, headers: &HeaderMap) -> bool {
+        let range = headers
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(ContentRange::parse);
+        let Some((range, total)) = range.zip(self.total) else {
+            return false;
+        };
+        range.start == start
+            && range.total == total
+            && range.end + 1 == total
+            && headers.get(ETAG) == self.entity_tag.as_ref()
+    }
+}
+
+/// Asks for the file, or for the rest of it, once.
+async fn attempt<D: Download>(
+    session: &Session,
+    download: &D,
+    mut partial: Partial,
+    original: &mut Option<Original>,
+) -> Result<(Partial, Ended), Error> {
+    let mut request = download.request(session.endpoint())?;
+    request
+        .extensions_mut()
+        .insert(peak_http::Operation(D::NAME));
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    let known = original.as_ref().filter(|known| known.total.is_some());
+    let start = if known.is_some() { partial.received } else { 0 };
+    if start > 0 {
+        let range = HeaderValue::from_str(&format!("bytes={start}-"));
+        headers.insert(RANGE, range.map_err(|_| invalid("the range"))?);
+    }
+    let method = request.method().clone();
+    let response = match session.send(request).await {
+        Ok(response) => response,
+        // The transport has tried more than once already.
+        Err(error) if original.is_none() => return Err(error),
+        Err(error) if error.status() == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
+            return Ok((partial.restart().await?, Ended::Early(Some(error))));
+        }
+        Err(error) if may_pass(&error) => return Ok((partial, Ended::Early(Some(error)))),
+        Err(error) => return Err(error),
+    };
+    let url = response.url().clone();
+    let unusable = |message: &'static str| Error::Http {
+        method: method.clone(),
+        url: peak_http::redact::url(&url),
+        source: peak_http::Error::new(ErrorKind::Decode, message),
+    };
+    let total = match response.status() {
+        StatusCode::OK => {
+            if partial.received > 0 {
+                partial = partial.restart().await?;
+            }
+            original.insert(Original::of(&response)).total
+        }
+        StatusCode::PARTIAL_CONTENT if start > 0 => {
+            match known.filter(|known| known.goes_on(start, response.headers())) {
+                Some(known) => known.total,
+                // Part of something else: all of it is asked for again.
+                None => return Ok((partial.restart().await?, Ended::Early(None))),
+            }
+        }
+        StatusCode::PARTIAL_CONTENT => {
+            return Err(unusable("a partial answer where the whole was asked for"));
+        }
+        _ => return Err(unusable("an answer that is not the file")),
+    };
+    let mut body = response.into_body();
+    loop {
+        let frame = body.next().await;
+        let is_all = total.is_some_and(|total| partial.received == total);
+        match frame {
+            Some(Ok(frame)) => partial = partial.accept(frame).await?,
+            // However the connection ends, there is nothing left to ask for.
+            _ if is_all => return Ok((partial, Ended::Whole)),
+            None if total.is_none() => return Ok((partial, Ended::Whole)),
+            // Ended before its time, though in good form: some proxies do so.
+            None => return Ok((partial, Ended::Early(None))),
+            Some(Err(source)) => {
+                let error = Error::Http {
+                    method,
+                    url: peak_http::redact::url(&url),
+                    source,
+                };
+                return Ok((partial, Ended::Early(Some(error))));
+            }
+        }
+        if total.is_some_and(|total| partial.received > total) {
+            return Err(unusable("an answer that is longer than it said"));
+        }
+    }
+}
+
+fn invalid(what: &str) -> Error {
+    Error::InvalidRequest {
+        message: format!("{what} cannot stand in a header"),
+    }
+}
+
+/// Whether the same request may well succeed a little later.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Http { source, .. } => source.is_transient() || source.is_timeout(),
+        Error::TooManyRequests(_) => true,
+        other => other
+            .status()
+            .is_some_and(|status| status.is_server_error()),
+    }
+}
+
+/// `Content-Range: bytes START-END/TOTAL`.
+#[derive(Debug, PartialEq, Eq)]
+struct ContentRange {
+    start: u64,
+    end: u64,
+    total: u64,
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (unit, rest) = text.trim().split_once(' ')?;
+        let (range, total) = rest.trim().split_once('/')?;
+        let (start, end) = range.split_once('-')?;
+        let range = Self {
+            start: start.parse().ok()?,
+            end: end.parse().ok()?,
+            total: total.parse().ok()?,
+        };
+        let is_sound = unit.eq_ignore_ascii_case("bytes")
+            && range.start <= range.end
+            && range.end < range.total;
+        is_sound.then_some(range)
+    }
+}
+
+/// The beginning of the file, under another name beside it. Dropped before it is published, it
+/// vanishes.
+struct Partial {
+    file: NamedTempFile,
+    target: PathBuf,
+    /// How much has come, whether it is written or waits.
+    received: u64,
+    waiting: Vec<Bytes>,
+    waiting_bytes: usize,
+}
+
+impl Partial {
+    /// Makes the file. Blocks.
+    fn begin(target: PathBuf) -> Result<Self, Error> {
+        match std::fs::metadata(&target) {
+            Ok(metadata) if metadata.is_dir() => {
+                return Err(Error::TargetIsDirectory { path: target });
+            }
+            Ok(metadata) if !metadata.is_file() => {
+                let source = io::Error::other("it is there and not a regular file");
+                return Err(Error::file(&target)(source));
+            }
+            // Whatever else is wrong with it shows when the file is made.
+            _ => {}
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".peak-download-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // As any other file: the umask decides. Temporary files are else for their owner only.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file = builder
+            .tempfile_in(directory_of(&target))
+            .map_err(Error::file(&target))?;
+        Ok(Self {
+            file,
+            target,
+            received: 0,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+        })
+    }
+
+    async fn accept(mut self, frame: Bytes) -> Result<Self, Error> {
+        self.received = self.received.saturating_add(frame.len() as u64);
+        self.waiting_bytes += frame.len();
+        self.waiting.push(frame);
+        if self.waiting_bytes < BATCH && self.waiting.len() < BATCH_FRAMES {
+            return Ok(self);
+        }
+        let target = self.target.clone();
+        blocking(&target, move || {
+            self.write()?;
+            Ok(self)
+        })
+        .await
+    }
+
+    /// Forgets all that has come.
+    async fn restart(mut self) -> Result<Self, Error> {
+        let target = self.target.clone();
+        blocking(&target, move || {
+            self.received = 0;
+            self.waiting_bytes = 0;
+            self.waiting.clear();
+            let file = self.file.as_file_mut();
+            file.set_len(0)
+                .and_then(|()| file.seek(SeekFrom::Start(0)))
+                .map_err(Error::file(&self.target))?;
+            Ok(self)
+        })
+        .await
+    }
+
+    /// Writes what waits. Blocks.
+    fn write(&mut self) -> Result<(), Error> {
+        self.waiting_bytes = 0;
+        for frame in self.waiting.drain(..) {
+            self.file
+                .write_all(&frame)
+                .map_err(Error::file(&self.target))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the content durable, then gives it its name in one step. Blocks.
+    fn publish(mut self) -> Result<(), Error> {
+        self.write()?;
+        let target = self.target;
+        self.file
+            .as_file()
+            .sync_all()
+            .map_err(Error::file(&target))?;
+        self.file
+            .persist(&target)
+            .map_err(|error| Error::file(&target)(error.error))?;
+        #[cfg(unix)]
+        std::fs::File::open(directory_of(&target))
+            .and_then(|directory| directory.sync_all())
+            .map_err(Error::file(&target))?;
+        Ok(())
+    }
+}
+
+fn directory_of(target: &Path) -> &Path {
+    target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Work on the disk, off the threads that must not wait.
+async fn blocking<T, F>(target: &Path, work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::file(target)(io::Error::other(error))),
+    }
+}
+
+/// How much patience is left with interruptions.
+#[derive(Debug, Default)]
+struct Budget {
+    since_progress: u32,
+    altogether: u32,
+    /// How far the download had come when it last made progress.
+    reached: u64,
+}
+
+impl Budget {
+    /// How long to wait before asking again, with so much received; `None` when it is enough.
+    ///
+    /// Progress is only what goes beyond the furthest point so far: to get the same beginning again
+    /// and again is none. The first time after progress at once; then longer and longer, each wait
+    /// drawn from the whole range below its limit so that clients do not come back together.
+    fn spend(&mut self, received: u64) -> Option<Duration> {
+        if received >= self.reached.saturating_add(PROGRESS) {
+            self.reached = received;
+            self.since_progress = 0;
+        }
+        if self.since_progress >= PATIENCE || self.altogether >= MAX_INTERRUPTIONS {
+            return None;
+        }
+        let limit = match self.since_progress {
+            0 => Duration::ZERO,
+            before => FIRST_WAIT
+                .saturating_mul(1 << (before - 1))
+                .min(LONGEST_WAIT),
+        };
+        self.since_progress += 1;
+        self.altogether += 1;
+        Some(limit.mul_f64(rand::random::<f64>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(range: &str, entity_tag: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_RANGE, range.parse().unwrap());
+        if let Some(tag) = entity_tag {
+            headers.insert(ETAG, HeaderValue::from_static(tag));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_exactly_the_rest_of_the_same_file_goes_on() {
+        let original = Original {
+            total: Some(10),
+            entity_tag: Some(HeaderValue::from_static("\"a\"")),
+        };
+        let tag = Some("\"a\"");
+        assert!(original.goes_on(5, &headers("bytes 5-9/10", tag)));
+        for (range, tag) in [
+            ("bytes 4-9/10", tag),
+            ("bytes 6-9/10", tag),
+            ("bytes 5-8/10", tag),
+            ("bytes 5-10/11", tag),
+            ("bytes 5-9/*", tag),
+            ("bytes 9-5/10", tag),
+            ("items 5-9/10", tag),
+            ("bytes -5-9/10", tag),
+            ("", tag),
+            ("bytes 5-9/10", Some("\"b\"")),
+            ("bytes 5-9/10", None),
+        ] {
+            assert!(
+                !original.goes_on(5, &headers(range, tag)),
+                "{range} {tag:?}"
+            );
+        }
+        assert!(!original.goes_on(5, &HeaderMap::new()));
+        let unknown = Original {
+            total: None,
+            entity_tag: None,
+        };
+        assert!(!unknown.goes_on(5, &headers("bytes 5-9/10", None)));
+    }
+
+    #[test]
+    fn patience_ends_without_progress_and_is_refilled_by_it() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.spend(0), Some(Duration::ZERO));
+        for _ in 1..PATIENCE {
+            assert!(budget.spend(PROGRESS - 1).is_some());
+        }
+        assert_eq!(budget.spend(PROGRESS - 1), None);
+        assert_eq!(budget.spend(PROGRESS), Some(Duration::ZERO));
+        // The same again is no progress.
+        for _ in 1..PATIENCE {
+            assert!(budget.spend(PROGRESS).is_some());
+        }
+        assert_eq!(budget.spend(PROGRESS), None);
+    }
+
+    #[test]
+    fn a_dripping_server_is_left_in_the_end() {
+        let mut budget = Budget::default();
+        let mut spent = 0;
+        while budget.spend(PROGRESS * (1 + u64::from(spent))).is_some() {
+            spent += 1;
+        }
+        assert_eq!(spent, MAX_INTERRUPTIONS);
+    }
+}
