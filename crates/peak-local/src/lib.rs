@@ -38,6 +38,9 @@
 //!   stays `ready` while, and although, a later build of it runs or fails.
 //! - The source `github` is refused (422): there is no way out to the network. Secrets and
 //!   `autodeployResources` are accepted, do nothing, and the build's log says so.
+//! - Deleting is done when it is answered, so nothing is ever seen `deleting`; what is being built is not
+//!   deleted (409). The tag goes from the registry with its version, the layers behind it stay. An image
+//!   whose versions are all deleted stays, without a `latestVersion`.
 //! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
 //!   may be 2 MiB longer.
 //!
@@ -47,8 +50,8 @@
 //! alone, answers only for the names of this machine, and takes no requests from web pages of other
 //! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
 //! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has the
-//! creating, updating, describing and listing of images, versions and builds, and their logs; not
-//! deleting, log downloads, or the artifacts part. `RUN` needs a Docker Engine and is not done.
+//! creating, updating, describing, listing and deleting of images, versions and builds, and their logs;
+//! not log downloads, or the artifacts part. `RUN` needs a Docker Engine and is not done.
 
 mod api;
 mod artifacts;

@@ -24,7 +24,8 @@ pub(super) struct Image {
     created_by: &'static str,
     updated_at: Timestamp,
     updated_by: &'static str,
-    latest_version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_version: Option<Version>,
 }
 
 impl Image {
@@ -38,7 +39,7 @@ impl Image {
             created_by: USER,
             updated_at: view.record.updated_at,
             updated_by: USER,
-            latest_version: Version::new(view.latest, address),
+            latest_version: view.latest.map(|latest| Version::new(latest, address)),
         }
     }
 }
@@ -242,6 +243,10 @@ impl Made {
         }
     }
 }
+
+/// What deleting answers: that it is done.
+#[derive(Serialize)]
+pub(super) struct Done {}
 
 /// A page of a build's log.
 #[derive(Serialize)]

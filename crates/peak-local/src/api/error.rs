@@ -92,6 +92,7 @@ impl From<StateError> for ApiError {
             StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
             StateError::Damaged { .. }
             | StateError::LaterFormat { .. }
+            | StateError::Tag(_)
             | StateError::Database(_) => {
                 return Self::internal(&error);
             }

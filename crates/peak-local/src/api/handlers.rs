@@ -1,11 +1,13 @@
 //! One function per operation of the images API.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 
 use super::Application;
-use super::answers::{Image, ListBuilds, ListImages, ListVersions, Logs, Made, Version};
+use super::answers::{Done, Image, ListBuilds, ListImages, ListVersions, Logs, Made, Version};
 use super::error::ApiError;
 use super::form::Build;
 use super::query::Parameters;
@@ -186,6 +188,52 @@ pub(super) async fn list_builds(
         .blocking(move |shared| shared.state.list_builds(image, &filter, page))
         .await??;
     Ok(Json(ListBuilds::new(listing)))
+}
+
+pub(super) async fn delete_image(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+) -> Answer<Done> {
+    let image = image_id(&image)?;
+    application
+        .shared
+        .blocking(move |shared| shared.state.delete_image(image, &shared.registry))
+        .await??;
+    Ok(Json(Done {}))
+}
+
+pub(super) async fn delete_version(
+    State(application): State<Application>,
+    Path((image, version)): Path<(String, String)>,
+) -> Answer<Done> {
+    let (image, version) = (image_id(&image)?, version_id(&version)?);
+    remove_versions(&application, image, BTreeSet::from([version])).await
+}
+
+pub(super) async fn delete_versions(
+    State(application): State<Application>,
+    Path(image): Path<String>,
+    Query(pairs): Pairs,
+) -> Answer<Done> {
+    let image = image_id(&image)?;
+    let versions = Parameters::new(pairs).version_ids()?;
+    remove_versions(&application, image, versions).await
+}
+
+async fn remove_versions(
+    application: &Application,
+    image: u64,
+    versions: BTreeSet<u64>,
+) -> Answer<Done> {
+    application
+        .shared
+        .blocking(move |shared| {
+            shared
+                .state
+                .delete_versions(image, &versions, &shared.registry)
+        })
+        .await??;
+    Ok(Json(Done {}))
 }
 
 pub(super) async fn build_logs(

@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
+use axum::routing::{delete, get, patch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authorization::AccessToken;
@@ -73,10 +73,11 @@ pub(crate) fn router(
 fn images(application: Application) -> Router {
     Router::new()
         .route("/images/", get(handlers::list_images).post(handlers::create_image))
-        .route("/images/{image}", get(handlers::describe_image))
+        .route("/images/{image}", get(handlers::describe_image).delete(handlers::delete_image))
         .route("/images/{image}/versions", get(handlers::list_versions).post(handlers::create_version))
+        .route("/images/{image}/versions", delete(handlers::delete_versions))
         .route("/images/{image}/versions/{version}", get(handlers::describe_version))
-        .route("/images/{image}/versions/{version}", patch(handlers::update_version))
+        .route("/images/{image}/versions/{version}", patch(handlers::update_version).delete(handlers::delete_version))
         .route("/images/{image}/builds", get(handlers::list_builds))
         .route("/images/{image}/builds/{build}/logs", get(handlers::build_logs))
         .method_not_allowed_fallback(handlers::unknown_method)

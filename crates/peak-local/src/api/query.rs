@@ -1,5 +1,6 @@
 //! The parameters behind the `?`. Those that nobody knows are ignored.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::error::ApiError;
@@ -77,6 +78,20 @@ impl Parameters {
             // Any negative number means all.
             count: u64::try_from(count).ok(),
         })
+    }
+
+    /// `versionIds`, of which there must be one.
+    pub(super) fn version_ids(&self) -> Result<BTreeSet<u64>, ApiError> {
+        let ids: BTreeSet<u64> = self
+            .all("versionIds")
+            .map(|text| parse("versionIds", text))
+            .collect::<Result<_, _>>()?;
+        if ids.is_empty() {
+            return Err(ApiError::invalid(
+                "`versionIds` must name the versions to delete",
+            ));
+        }
+        Ok(ids)
     }
 
     /// `nextToken`: the number of the log line to go on with. The first where there is none.

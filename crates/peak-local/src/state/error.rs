@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use peak_oci::{RepositoryName, Tag};
+use peak_registry_server::StoreError;
 
 /// Why a question to the state or a change of it failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub(crate) enum StateError {
         "the state was written by a later version of this program (format {found}, this one reads {known})"
     )]
     LaterFormat { found: u64, known: u64 },
+
+    #[error("a tag could not be removed from the registry")]
+    Tag(#[source] Box<StoreError>),
 
     #[error("the state could not be read or written")]
     Database(#[source] Box<dyn Error + Send + Sync>),

@@ -52,7 +52,8 @@ pub(crate) struct Changed {
 pub(crate) struct ImageView {
     pub(crate) id: u64,
     pub(crate) record: ImageRecord,
-    pub(crate) latest: VersionView,
+    /// `None` where all versions were deleted.
+    pub(crate) latest: Option<VersionView>,
 }
 
 /// A version with its latest build and its image.
@@ -183,7 +184,7 @@ impl State {
             let image_record = tables::image(&transaction.open_table(IMAGES)?, image)?;
             let versions = transaction.open_table(VERSIONS)?;
             let record = tables::version(&versions, image, id)?;
-            let (latest, _) = tables::latest_version(&versions, image)?;
+            let latest = tables::latest_version(&versions, image)?.map(|(id, _)| id);
             view_version(
                 &transaction.open_table(BUILDS)?,
                 image,
@@ -218,8 +219,9 @@ pub(super) fn view_image(
     id: u64,
     record: ImageRecord,
 ) -> Result<ImageView, StateError> {
-    let (latest, version) = tables::latest_version(versions, id)?;
-    let latest = view_version(builds, id, &record, latest, version, latest)?;
+    let latest = tables::latest_version(versions, id)?
+        .map(|(latest, version)| view_version(builds, id, &record, latest, version, Some(latest)))
+        .transpose()?;
     Ok(ImageView { id, record, latest })
 }
 
@@ -229,7 +231,7 @@ pub(super) fn view_version(
     image_record: &ImageRecord,
     id: u64,
     record: VersionRecord,
-    latest: u64,
+    latest: Option<u64>,
 ) -> Result<VersionView, StateError> {
     let latest_build = tables::build(builds, image, record.latest_build)?;
     Ok(VersionView {
@@ -237,13 +239,16 @@ pub(super) fn view_version(
         record,
         latest_build,
         image: image_record.clone(),
-        is_latest: id == latest,
+        is_latest: latest == Some(id),
     })
 }
 
-/// The next patch version of the latest one that is not taken.
+/// The next patch version of the latest one that is not taken, or the first where there is none.
 fn next_version(transaction: &WriteTransaction, image: u64) -> Result<Tag, StateError> {
-    let (_, latest) = tables::latest_version(&transaction.open_table(VERSIONS)?, image)?;
+    let latest = tables::latest_version(&transaction.open_table(VERSIONS)?, image)?;
+    let Some((_, latest)) = latest else {
+        return version_number::first();
+    };
     let names = transaction.open_table(VERSION_NAMES)?;
     let mut next = latest.version;
     loop {

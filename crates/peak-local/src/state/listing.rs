@@ -84,6 +84,14 @@ impl VersionFilter {
             && allows(&self.last_build_statuses, &view.latest_build.status)
             && self.tags.is_empty()
     }
+
+    /// An image without versions has no status that could be wanted.
+    fn matches_latest(&self, latest: Option<&VersionView>) -> bool {
+        latest.map_or(
+            self.statuses.is_empty() && self.last_build_statuses.is_empty() && self.tags.is_empty(),
+            |latest| self.matches(latest),
+        )
+    }
 }
 
 /// Which images are listed: `version` is asked of the image's name and of its latest version.
@@ -131,7 +139,7 @@ impl State {
                     decode(value.value(), || format!("image {id}"))?;
                 if filter.version.matches_name(record.name.as_str()) {
                     let view = view_image(&versions, &builds, id, record)?;
-                    if filter.version.matches(&view.latest) {
+                    if filter.version.matches_latest(view.latest.as_ref()) {
                         listing.offer(view);
                     }
                 }
@@ -151,7 +159,7 @@ impl State {
             let image_record = tables::image(&transaction.open_table(IMAGES)?, image)?;
             let versions = transaction.open_table(VERSIONS)?;
             let builds = transaction.open_table(BUILDS)?;
-            let (latest, _) = tables::latest_version(&versions, image)?;
+            let latest = tables::latest_version(&versions, image)?.map(|(id, _)| id);
             let mut listing = Listing::new(page);
             for entry in versions.range(under(image))?.rev() {
                 let (key, value) = entry?;

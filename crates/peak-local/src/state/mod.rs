@@ -4,6 +4,7 @@
 //! answered from one snapshot. All calls block, so they belong on a blocking thread.
 
 mod builds;
+mod deletion;
 mod error;
 mod images;
 mod listing;
@@ -167,8 +168,9 @@ mod tests {
         assert_eq!(next(Some("latest")).unwrap(), "latest");
         assert!(matches!(next(None), Err(StateError::NoNextVersion(_))));
         let image = state.image(web.image).unwrap();
-        assert_eq!(image.latest.record.version.as_str(), "latest");
-        assert!(image.latest.is_latest);
+        let latest = image.latest.unwrap();
+        assert_eq!(latest.record.version.as_str(), "latest");
+        assert!(latest.is_latest);
         assert!(!state.version(web.image, web.version).unwrap().is_latest);
     }
 
@@ -421,7 +423,7 @@ mod tests {
         };
         assert!(matches!(
             error,
-            StateError::LaterFormat { found: 2, known: 1 }
+            StateError::LaterFormat { found: 3, known: 2 }
         ));
     }
 

@@ -8,7 +8,8 @@ use super::error::StateError;
 use super::records::{BuildRecord, ImageRecord, VersionRecord, decode, encode};
 
 /// The format of the tables; a state of a later format is refused, not guessed at.
-pub(super) const FORMAT: u64 = 1;
+/// 2: an image may be without versions.
+pub(super) const FORMAT: u64 = 2;
 
 /// `format`, and the last id that was given out of each kind.
 pub(super) const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
@@ -84,18 +85,18 @@ pub(super) fn version(
     decode(guard.value(), || format!("version {id} of image {image}"))
 }
 
-/// The latest version of an image with its id; an image has at least one.
+/// The latest version of an image with its id; `None` where all were deleted.
 pub(super) fn latest_version(
     versions: &impl ReadableTable<(u64, u64), &'static [u8]>,
     image: u64,
-) -> Result<(u64, VersionRecord), StateError> {
-    let (key, value) = versions
-        .range(under(image))?
-        .next_back()
-        .ok_or_else(|| StateError::missing(format!("a version of image {image}")))??;
+) -> Result<Option<(u64, VersionRecord)>, StateError> {
+    let Some(entry) = versions.range(under(image))?.next_back() else {
+        return Ok(None);
+    };
+    let (key, value) = entry?;
     let (_, id) = key.value();
     let record = decode(value.value(), || format!("version {id} of image {image}"))?;
-    Ok((id, record))
+    Ok(Some((id, record)))
 }
 
 pub(super) fn put_version(
