@@ -41,6 +41,8 @@
 //! - Deleting is done when it is answered, so nothing is ever seen `deleting`; what is being built is not
 //!   deleted (409). The tag goes from the registry with its version, the layers behind it stay. An image
 //!   whose versions are all deleted stays, without a `latestVersion`.
+//! - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
+//!   until the platform ends. It gives the lines there are at that time.
 //! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
 //!   may be 2 MiB longer.
 //!
@@ -51,7 +53,7 @@
 //! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
 //! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has the
 //! creating, updating, describing, listing and deleting of images, versions and builds, and their logs;
-//! not log downloads, or the artifacts part. `RUN` needs a Docker Engine and is not done.
+//! not the artifacts part. `RUN` needs a Docker Engine and is not done.
 
 mod api;
 mod artifacts;

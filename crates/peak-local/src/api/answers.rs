@@ -248,6 +248,19 @@ impl Made {
 #[derive(Serialize)]
 pub(super) struct Done {}
 
+/// Where the whole log of a build can be read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogDownload {
+    download_url: String,
+}
+
+impl LogDownload {
+    pub(super) fn new(download_url: String) -> Self {
+        Self { download_url }
+    }
+}
+
 /// A page of a build's log.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -242,9 +242,7 @@ pub(super) async fn build_logs(
     Query(pairs): Pairs,
 ) -> Answer<Logs> {
     let image = image_id(&image)?;
-    let build = build
-        .parse()
-        .map_err(|_| ApiError::not_found(format!("image {image} has no build {build}")))?;
+    let build = build_id(image, &build)?;
     let from = Parameters::new(pairs).log_position()?;
     let page = application
         .shared
@@ -254,9 +252,14 @@ pub(super) async fn build_logs(
 }
 
 /// Ids are numbers here, so whatever is none is the id of nothing.
-fn image_id(text: &str) -> Result<u64, ApiError> {
+pub(super) fn image_id(text: &str) -> Result<u64, ApiError> {
     text.parse()
         .map_err(|_| ApiError::not_found(format!("there is no image {text}")))
+}
+
+pub(super) fn build_id(image: u64, text: &str) -> Result<u64, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::not_found(format!("image {image} has no build {text}")))
 }
 
 fn version_id(text: &str) -> Result<u64, ApiError> {

@@ -6,8 +6,10 @@ mod error;
 mod form;
 mod handlers;
 mod linger;
+mod log_download;
 mod origin;
 mod query;
+mod signed;
 mod upload;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use axum::routing::{delete, get, patch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authorization::AccessToken;
+use self::signed::Signatures;
 use crate::runner::Queue;
 use crate::shared::Shared;
 
@@ -34,6 +37,7 @@ pub(crate) struct Application {
     shared: Arc<Shared>,
     queue: Queue,
     artifact_limit: u64,
+    signatures: Signatures,
 }
 
 impl Application {
@@ -42,6 +46,7 @@ impl Application {
             shared,
             queue,
             artifact_limit,
+            signatures: Signatures::default(),
         }
     }
 }
@@ -53,6 +58,7 @@ pub(crate) fn router(
     abort: CancellationToken,
 ) -> Router {
     let mut registry = peak_registry_server::router(application.shared.registry.clone());
+    let signed = signed(application.clone());
     let mut images = images(application);
     if let Some(token) = token {
         registry = registry.layer(from_fn_with_state(
@@ -64,6 +70,7 @@ pub(crate) fn router(
     Router::new()
         .nest(BASE, images)
         .merge(registry)
+        .merge(signed)
         .fallback(handlers::unknown_path)
         .layer(from_fn(origin::require_local))
         .layer(from_fn(linger::read_the_rest))
@@ -80,10 +87,19 @@ fn images(application: Application) -> Router {
         .route("/images/{image}/versions/{version}", patch(handlers::update_version).delete(handlers::delete_version))
         .route("/images/{image}/builds", get(handlers::list_builds))
         .route("/images/{image}/builds/{build}/logs", get(handlers::build_logs))
+        .route("/images/{image}/builds/{build}/logs/download", get(log_download::sign))
         .method_not_allowed_fallback(handlers::unknown_method)
         .fallback(handlers::unknown_path)
         // The length of a form is bounded where it is received, by the limit of this platform.
         .layer(DefaultBodyLimit::disable())
+        .with_state(application)
+}
+
+/// What a signature in the URL opens, whatever token the platform has.
+fn signed(application: Application) -> Router {
+    let method = get(log_download::download).fallback(handlers::unknown_method);
+    Router::new()
+        .route(log_download::PATH, method)
         .with_state(application)
 }
 

@@ -104,6 +104,11 @@ impl Parameters {
             .map_err(|_| ApiError::invalid("`nextToken` must be one that an earlier answer gave"))
     }
 
+    /// `signature`, as it came.
+    pub(super) fn signature(&self) -> Option<&str> {
+        self.first("signature")
+    }
+
     /// A parameter that is there but empty counts as absent.
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
