@@ -12,12 +12,15 @@ use tokio::io::AsyncWriteExt;
 use crate::directory::sync_entries;
 
 const SUFFIX: &str = ".zip";
+/// How a zip begins: with its first file, or with its end where it has none.
+const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+const SIGNATURE_LENGTH: usize = 4;
 const SPOOL_PREFIX: &str = ".upload-";
 
 /// The directory of the archives.
 ///
-/// An archive stays as long as the latest build of some version was made from it; the others are
-/// removed when the platform starts.
+/// An archive stays as long as a version of an artifact has it, or the latest build of some version of
+/// an image was made from it; the others are removed when the platform starts.
 pub(crate) struct Artifacts {
     directory: PathBuf,
 }
@@ -28,6 +31,8 @@ pub(crate) struct Spool {
     path: TempPath,
     hasher: Hasher,
     size: u64,
+    /// The first bytes, which say what it is.
+    signature: Vec<u8>,
 }
 
 /// An archive that has arrived whole but is not kept yet. Dropping it removes it.
@@ -35,6 +40,7 @@ pub(crate) struct Spooled {
     path: TempPath,
     digest: Digest,
     size: u64,
+    is_zip: bool,
 }
 
 /// An archive that is kept.
@@ -61,6 +67,7 @@ impl Artifacts {
             path,
             hasher: Hasher::new(Algorithm::Sha256),
             size: 0,
+            signature: Vec::new(),
         })
     }
 
@@ -73,6 +80,11 @@ impl Artifacts {
             digest: spooled.digest,
             path,
         })
+    }
+
+    /// Opens an archive that is kept. Blocks.
+    pub(crate) fn open(&self, digest: &Digest) -> io::Result<fs::File> {
+        fs::File::open(self.path(digest))
     }
 
     /// Removes every archive but these, and what uploads left that never ended. Blocks.
@@ -114,6 +126,8 @@ impl Spool {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await?;
         self.hasher.update(bytes);
+        let missing = SIGNATURE_LENGTH.saturating_sub(self.signature.len());
+        self.signature.extend(bytes.iter().take(missing));
         self.size = self
             .size
             .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -128,6 +142,7 @@ impl Spool {
             path: self.path,
             digest: self.hasher.finish(),
             size: self.size,
+            is_zip: ZIP_SIGNATURES.contains(&self.signature.as_slice()),
         })
     }
 }
@@ -135,6 +150,11 @@ impl Spool {
 impl Spooled {
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether it begins as a zip does.
+    pub(crate) fn is_zip(&self) -> bool {
+        self.is_zip
     }
 }
 

@@ -1,4 +1,4 @@
-//! The embedded Peak platform: the images part of the Peak API, a builder that needs no Docker Engine,
+//! The embedded Peak platform: the artifacts and images parts of the Peak API, a builder that needs no Docker Engine,
 //! and an OCI registry, on one loopback address of this process.
 //!
 //! It is what `peak ship --local` and `peak local serve` run, and a server for tests that talks real
@@ -22,8 +22,9 @@
 //! # What it keeps
 //!
 //! One state directory, used by one process at a time: `registry/` (a [`peak_registry_server::Store`]),
-//! `state.redb` (images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
-//! uploaded archives by digest; one that no version was last built from goes at the next start). A build
+//! `state.redb` (artifacts, images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
+//! uploaded archives by digest; one that no version of an artifact has, and no version of an image was last built
+//! from, goes at the next start). A build
 //! that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
 //! of its log says so; nothing is built again by itself.
 //!
@@ -43,6 +44,9 @@
 //!   whose versions are all deleted stays, without a `latestVersion`.
 //! - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
 //!   until the platform ends. It gives the lines there are at that time.
+//! - Artifacts may share a name. Their archives are neither scanned nor validated, beyond that each must
+//!   begin as a zip does (422); a download comes from the same address, with ranges. Version numbers of
+//!   deleted versions are not given out again.
 //! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
 //!   may be 2 MiB longer.
 //!
@@ -51,9 +55,8 @@
 //! It is for one machine and the people who have an account on it: it listens on loopback addresses
 //! alone, answers only for the names of this machine, and takes no requests from web pages of other
 //! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
-//! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has the
-//! creating, updating, describing, listing and deleting of images, versions and builds, and their logs;
-//! not the artifacts part. `RUN` needs a Docker Engine and is not done.
+//! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has
+//! the artifacts and the images parts, no other. `RUN` needs a Docker Engine and is not done.
 
 mod api;
 mod artifacts;

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::model::{BuildDetails, BuildStatus, ImageType, Scope, VersionStatus};
-use crate::state::{BuildView, Changed, ImageView, Listing, LogPage, VersionView};
+use crate::state::{
+    ArtifactRecord, ArtifactVersionView, BuildView, Changed, ImageView, Listing, LogPage,
+    VersionView,
+};
 use crate::timestamp::Timestamp;
 
 /// The one user of the embedded platform.
@@ -137,6 +141,127 @@ impl Build {
             finished_at: record.finished_at,
             use_cache: record.use_cache,
         }
+    }
+}
+
+/// An artifact, with a page of its versions where it is described on its own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Artifact {
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    created_at: Timestamp,
+    created_by: &'static str,
+    updated_at: Timestamp,
+    updated_by: &'static str,
+    #[serde(flatten)]
+    versions: Option<ArtifactVersions>,
+}
+
+impl Artifact {
+    fn new(record: ArtifactRecord, versions: Option<ArtifactVersions>) -> Self {
+        Self {
+            id: record.id,
+            name: record.name,
+            description: record.description,
+            created_at: record.created_at,
+            created_by: USER,
+            updated_at: record.updated_at,
+            updated_by: USER,
+            versions,
+        }
+    }
+
+    pub(super) fn described(
+        record: ArtifactRecord,
+        listing: &Listing<ArtifactVersionView>,
+    ) -> Self {
+        let versions = ArtifactVersions {
+            version_count: listing.count,
+            pages: Pages::new(listing),
+            versions: listing.items.iter().map(ArtifactVersion::new).collect(),
+        };
+        Self::new(record, Some(versions))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ArtifactVersions {
+    version_count: u64,
+    versions: Vec<ArtifactVersion>,
+    #[serde(flatten)]
+    pages: Pages,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ArtifactVersion {
+    version: u64,
+    created_at: Timestamp,
+    created_by: &'static str,
+}
+
+impl ArtifactVersion {
+    fn new(view: &ArtifactVersionView) -> Self {
+        Self {
+            version: view.number,
+            created_at: view.record.created_at,
+            created_by: USER,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListArtifacts {
+    artifact_count: u64,
+    artifacts: Vec<Artifact>,
+    #[serde(flatten)]
+    pages: Pages,
+}
+
+impl ListArtifacts {
+    pub(super) fn new(listing: Listing<ArtifactRecord>) -> Self {
+        Self {
+            artifact_count: listing.count,
+            pages: Pages::new(&listing),
+            artifacts: listing
+                .items
+                .into_iter()
+                .map(|record| Artifact::new(record, None))
+                .collect(),
+        }
+    }
+}
+
+/// A new artifact with its first version.
+#[derive(Serialize)]
+pub(super) struct NewArtifact {
+    id: String,
+    version: u64,
+}
+
+impl NewArtifact {
+    pub(super) fn new(id: Uuid) -> Self {
+        Self {
+            id: id.to_string(),
+            version: 1,
+        }
+    }
+}
+
+/// A new version of an artifact.
+#[derive(Serialize)]
+pub(super) struct NewArtifactVersion {
+    version: u64,
+}
+
+impl NewArtifactVersion {
+    pub(super) fn new(version: u64) -> Self {
+        Self { version }
     }
 }
 

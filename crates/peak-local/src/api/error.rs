@@ -85,7 +85,10 @@ impl From<StateError> for ApiError {
         let status = match &error {
             StateError::ImageUnknown(_)
             | StateError::VersionUnknown { .. }
-            | StateError::BuildUnknown { .. } => StatusCode::NOT_FOUND,
+            | StateError::BuildUnknown { .. }
+            | StateError::ArtifactUnknown(_)
+            | StateError::ArtifactVersionUnknown { .. }
+            | StateError::ArtifactEmpty(_) => StatusCode::NOT_FOUND,
             StateError::NameTaken { .. }
             | StateError::VersionTaken { .. }
             | StateError::VersionBusy { .. } => StatusCode::CONFLICT,

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::upload::Form;
+use crate::artifacts::Spooled;
 use crate::model::{BuildDetails, BuildSource, EntityType, ImageType};
 
 /// The most build arguments and secrets of one build.
@@ -72,12 +73,34 @@ impl Form {
     /// `description`.
     pub(super) fn description(&self) -> Result<Option<String>, ApiError> {
         let description = self.texts.get("description");
-        if description.is_some_and(|text| text.len() > DESCRIPTION_LIMIT) {
-            return Err(ApiError::invalid(format!(
-                "`description` is longer than {DESCRIPTION_LIMIT} bytes"
-            )));
-        }
+        description.map_or(Ok(()), |text| check_description(text))?;
         Ok(description.cloned())
+    }
+
+    /// `name` of an artifact: any text, and several artifacts may have the same.
+    pub(super) fn artifact_name(&self) -> Result<String, ApiError> {
+        let name = self.required("name")?;
+        check_artifact_name(name)?;
+        Ok(name.to_owned())
+    }
+
+    /// `scan` and `validate`, which ask for nothing that is done here, so that mistakes in them show.
+    pub(super) fn check_flags(&self) -> Result<(), ApiError> {
+        self.json::<bool>("scan")?;
+        self.json::<bool>("validate")?;
+        Ok(())
+    }
+
+    /// The archive, which must be there and be a zip.
+    pub(super) fn zip(self) -> Result<Spooled, ApiError> {
+        let archive = self.artifact.ok_or_else(|| {
+            ApiError::invalid("the part `artifact` with a zip archive is required")
+        })?;
+        if archive.is_zip() {
+            Ok(archive)
+        } else {
+            Err(ApiError::invalid("the artifact is not a zip archive"))
+        }
     }
 
     /// Whether the form asks for a build at all; a new version always has one.
@@ -180,6 +203,26 @@ impl Form {
             ))
         })
     }
+}
+
+/// Whether an artifact may have this name.
+pub(super) fn check_artifact_name(name: &str) -> Result<(), ApiError> {
+    if name.is_empty() || name.len() > NAME_LIMIT {
+        return Err(ApiError::invalid(format!(
+            "`name` must have at least one byte and at most {NAME_LIMIT}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether something may have this description.
+pub(super) fn check_description(description: &str) -> Result<(), ApiError> {
+    if description.len() > DESCRIPTION_LIMIT {
+        return Err(ApiError::invalid(format!(
+            "`description` is longer than {DESCRIPTION_LIMIT} bytes"
+        )));
+    }
+    Ok(())
 }
 
 fn check_details(details: &BuildDetails) -> Result<(), ApiError> {

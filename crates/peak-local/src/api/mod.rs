@@ -1,6 +1,8 @@
-//! The images part of the Peak API, below `/image-management/api/v2`, and the registry beside it.
+//! The images part of the Peak API, below `/image-management/api/v2`, the artifacts part, below
+//! `/artifacts/api/v1`, and the registry beside them.
 
 mod answers;
+mod artifacts;
 mod authorization;
 mod error;
 mod form;
@@ -9,6 +11,7 @@ mod linger;
 mod log_download;
 mod origin;
 mod query;
+mod range;
 mod signed;
 mod upload;
 
@@ -30,6 +33,9 @@ use crate::shared::Shared;
 
 /// Where the images API lies.
 const BASE: &str = "/image-management/api/v2";
+
+/// Where the artifacts API lies.
+const ARTIFACTS_BASE: &str = "/artifacts/api/v1";
 
 /// What every request has at hand.
 #[derive(Clone)]
@@ -59,16 +65,22 @@ pub(crate) fn router(
 ) -> Router {
     let mut registry = peak_registry_server::router(application.shared.registry.clone());
     let signed = signed(application.clone());
+    let mut artifacts = artifacts(application.clone());
     let mut images = images(application);
     if let Some(token) = token {
         registry = registry.layer(from_fn_with_state(
             token.clone(),
             authorization::require_basic,
         ));
+        artifacts = artifacts.layer(from_fn_with_state(
+            token.clone(),
+            authorization::require_verbatim,
+        ));
         images = images.layer(from_fn_with_state(token, authorization::require_verbatim));
     }
     Router::new()
         .nest(BASE, images)
+        .nest(ARTIFACTS_BASE, artifacts)
         .merge(registry)
         .merge(signed)
         .fallback(handlers::unknown_path)
@@ -91,6 +103,35 @@ fn images(application: Application) -> Router {
         .method_not_allowed_fallback(handlers::unknown_method)
         .fallback(handlers::unknown_path)
         // The length of a form is bounded where it is received, by the limit of this platform.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(application)
+}
+
+fn artifacts(application: Application) -> Router {
+    Router::new()
+        .route("/artifacts/", get(artifacts::list).post(artifacts::create))
+        .route(
+            "/artifacts/{artifact}",
+            get(artifacts::describe).put(artifacts::create_version),
+        )
+        .route(
+            "/artifacts/{artifact}",
+            patch(artifacts::update).delete(artifacts::delete),
+        )
+        .route(
+            "/artifacts/{artifact}/download",
+            get(artifacts::download_latest),
+        )
+        .route(
+            "/artifacts/{artifact}/{version}",
+            delete(artifacts::delete_version),
+        )
+        .route(
+            "/artifacts/{artifact}/{version}/download",
+            get(artifacts::download),
+        )
+        .method_not_allowed_fallback(handlers::unknown_method)
+        .fallback(handlers::unknown_path)
         .layer(DefaultBodyLimit::disable())
         .with_state(application)
 }

@@ -23,19 +23,22 @@ const TEXT_LIMIT: usize = 1024 * 1024;
 const PARTS: usize = 64;
 
 /// A client that sends nothing for so long is given up.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// The part with the archive.
 const ARTIFACT: &str = "artifact";
 
 /// The text fields that mean something; others are read and thrown away.
-const TEXT_FIELDS: [&str; 6] = [
+const TEXT_FIELDS: [&str; 9] = [
     "name",
     "type",
     "version",
     "description",
     "buildDetails",
     "autodeployResources",
+    "source",
+    "scan",
+    "validate",
 ];
 
 /// A form that has arrived whole.

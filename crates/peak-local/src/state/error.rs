@@ -4,6 +4,7 @@ use std::error::Error;
 
 use peak_oci::{RepositoryName, Tag};
 use peak_registry_server::StoreError;
+use uuid::Uuid;
 
 /// Why a question to the state or a change of it failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,15 @@ pub(crate) enum StateError {
 
     #[error("image {image} has no build {build}")]
     BuildUnknown { image: u64, build: u64 },
+
+    #[error("there is no artifact {0}")]
+    ArtifactUnknown(Uuid),
+
+    #[error("artifact {artifact} has no version {version}")]
+    ArtifactVersionUnknown { artifact: Uuid, version: u64 },
+
+    #[error("artifact {0} has no versions any more")]
+    ArtifactEmpty(Uuid),
 
     #[error(
         "an image with the name {name} exists already (id {id}); create a version of it, or choose another name"

@@ -3,10 +3,10 @@
 use peak_oci::{Digest, RepositoryName, Tag};
 use redb::{ReadableTable, WriteTransaction};
 
-use super::records::{BuildRecord, ImageRecord, VersionRecord};
+use super::records::{ArtifactVersionRecord, BuildRecord, ImageRecord, VersionRecord, decode};
 use super::tables::{
-    self, BUILD_COUNTER, BUILDS, COUNTERS, IMAGE_COUNTER, IMAGE_NAMES, IMAGES, UNFINISHED,
-    VERSION_COUNTER, VERSION_NAMES, VERSIONS,
+    self, ARTIFACT_VERSIONS, BUILD_COUNTER, BUILDS, COUNTERS, IMAGE_COUNTER, IMAGE_NAMES, IMAGES,
+    UNFINISHED, VERSION_COUNTER, VERSION_NAMES, VERSIONS,
 };
 use super::version_number::{self, next_patch};
 use super::{State, StateError};
@@ -196,7 +196,7 @@ impl State {
         })
     }
 
-    /// The archives that the latest build of each version was made from.
+    /// The archives that the latest build of each version was made from, and those of artifacts.
     pub(crate) fn artifacts_in_use(&self) -> Result<Vec<Digest>, StateError> {
         self.read(|transaction| {
             let versions = transaction.open_table(VERSIONS)?;
@@ -207,6 +207,14 @@ impl State {
                 let (image, version) = key.value();
                 let latest = tables::version(&versions, image, version)?.latest_build;
                 used.extend(tables::build(&builds, image, latest)?.artifact);
+            }
+            for entry in transaction.open_table(ARTIFACT_VERSIONS)?.iter()? {
+                let (key, value) = entry?;
+                let (artifact, number) = key.value();
+                let record: ArtifactVersionRecord = decode(value.value(), || {
+                    format!("version {number} of artifact {artifact}")
+                })?;
+                used.push(record.digest);
             }
             Ok(used)
         })

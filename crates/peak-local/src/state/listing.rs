@@ -35,7 +35,7 @@ pub(crate) struct Listing<T> {
 }
 
 impl<T> Listing<T> {
-    fn new(page: Page) -> Self {
+    pub(super) fn new(page: Page) -> Self {
         Self {
             items: Vec::new(),
             count: 0,
@@ -43,7 +43,7 @@ impl<T> Listing<T> {
         }
     }
 
-    fn offer(&mut self, item: T) {
+    pub(super) fn offer(&mut self, item: T) {
         if self.page.contains(self.count) {
             self.items.push(item);
         }

@@ -1,8 +1,9 @@
-//! What the platform remembers: images, versions, builds and log lines, in one file.
+//! What the platform remembers: artifacts, images, versions, builds and log lines, in one file.
 //!
 //! Every change is one transaction that is on the disk when the call returns; every question is
 //! answered from one snapshot. All calls block, so they belong on a blocking thread.
 
+mod artifacts;
 mod builds;
 mod deletion;
 mod error;
@@ -16,15 +17,17 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
+pub(crate) use self::artifacts::{ArtifactChange, ArtifactVersionView, StoredArchive};
 pub(crate) use self::builds::{LogLine, LogPage, Outcome};
 pub(crate) use self::error::StateError;
 pub(crate) use self::images::{
     Changed, ImageView, NewImage, NewVersion, VersionChange, VersionView,
 };
 pub(crate) use self::listing::{BuildFilter, BuildView, ImageFilter, Listing, Page, VersionFilter};
+pub(crate) use self::records::ArtifactRecord;
 use self::tables::{
-    BUILDS, COUNTERS, FORMAT, FORMAT_KEY, IMAGE_NAMES, IMAGES, LOG_LINES, UNFINISHED,
-    VERSION_NAMES, VERSIONS,
+    ARTIFACT_IDS, ARTIFACT_VERSIONS, ARTIFACTS, BUILDS, COUNTERS, FORMAT, FORMAT_KEY, IMAGE_NAMES,
+    IMAGES, LOG_LINES, UNFINISHED, VERSION_NAMES, VERSIONS,
 };
 
 /// How much of the file the database keeps in memory; its own default is far beyond what this needs.
@@ -61,6 +64,9 @@ impl State {
             transaction.open_table(BUILDS)?;
             transaction.open_table(UNFINISHED)?;
             transaction.open_table(LOG_LINES)?;
+            transaction.open_table(ARTIFACT_IDS)?;
+            transaction.open_table(ARTIFACTS)?;
+            transaction.open_table(ARTIFACT_VERSIONS)?;
         }
         transaction.commit()?;
         Ok(Self { database })

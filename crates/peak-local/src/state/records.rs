@@ -65,6 +65,29 @@ pub(crate) struct BuildRecord {
     pub(crate) finished_at: Option<Timestamp>,
 }
 
+/// An artifact: a name and a series of archives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ArtifactRecord {
+    /// The UUID under which callers know it.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// The last number that was given out.
+    pub(crate) last_version: u64,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A version of an artifact.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ArtifactVersionRecord {
+    /// Of its archive.
+    pub(crate) digest: Digest,
+    /// Of its archive, bytes.
+    pub(crate) size: u64,
+    pub(crate) created_at: Timestamp,
+}
+
 /// Writes a record for its table.
 pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, StateError> {
     serde_json::to_vec(record).map_err(|source| StateError::Damaged {

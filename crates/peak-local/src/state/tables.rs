@@ -3,12 +3,15 @@
 use std::ops::RangeInclusive;
 
 use redb::{ReadableTable, Table, TableDefinition};
+use uuid::Uuid;
 
 use super::error::StateError;
-use super::records::{BuildRecord, ImageRecord, VersionRecord, decode, encode};
+use super::records::{
+    ArtifactRecord, ArtifactVersionRecord, BuildRecord, ImageRecord, VersionRecord, decode, encode,
+};
 
 /// The format of the tables; a state of a later format is refused, not guessed at.
-/// 2: an image may be without versions.
+/// 2: an image may be without versions, and there are artifacts.
 pub(super) const FORMAT: u64 = 2;
 
 /// `format`, and the last id that was given out of each kind.
@@ -34,10 +37,21 @@ pub(super) const UNFINISHED: TableDefinition<'static, (u64, u64), ()> =
 pub(super) const LOG_LINES: TableDefinition<'static, (u64, u64), (i64, &str)> =
     TableDefinition::new("log_lines");
 
+/// Artifact id, as a number, to the key of its records. Keys grow, so the last is the newest.
+pub(super) const ARTIFACT_IDS: TableDefinition<'static, u128, u64> =
+    TableDefinition::new("artifact_ids");
+/// Artifact key to [`ArtifactRecord`].
+pub(super) const ARTIFACTS: TableDefinition<'static, u64, &[u8]> =
+    TableDefinition::new("artifacts");
+/// Artifact key and version number to [`ArtifactVersionRecord`].
+pub(super) const ARTIFACT_VERSIONS: TableDefinition<'static, (u64, u64), &[u8]> =
+    TableDefinition::new("artifact_versions");
+
 pub(super) const FORMAT_KEY: &str = "format";
 pub(super) const IMAGE_COUNTER: &str = "image";
 pub(super) const VERSION_COUNTER: &str = "version";
 pub(super) const BUILD_COUNTER: &str = "build";
+pub(super) const ARTIFACT_COUNTER: &str = "artifact";
 
 /// All keys of a table that start with this id.
 pub(super) fn under(id: u64) -> RangeInclusive<(u64, u64)> {
@@ -127,5 +141,45 @@ pub(super) fn put_build(
     record: &BuildRecord,
 ) -> Result<(), StateError> {
     builds.insert((image, id), encode(record)?.as_slice())?;
+    Ok(())
+}
+
+pub(super) fn artifact_key(
+    ids: &impl ReadableTable<u128, u64>,
+    id: Uuid,
+) -> Result<u64, StateError> {
+    let guard = ids
+        .get(id.as_u128())?
+        .ok_or(StateError::ArtifactUnknown(id))?;
+    Ok(guard.value())
+}
+
+pub(super) fn artifact(
+    artifacts: &impl ReadableTable<u64, &'static [u8]>,
+    key: u64,
+) -> Result<ArtifactRecord, StateError> {
+    let what = || format!("artifact {key}");
+    let guard = artifacts
+        .get(key)?
+        .ok_or_else(|| StateError::missing(what()))?;
+    decode(guard.value(), what)
+}
+
+pub(super) fn put_artifact(
+    artifacts: &mut Table<'_, u64, &'static [u8]>,
+    key: u64,
+    record: &ArtifactRecord,
+) -> Result<(), StateError> {
+    artifacts.insert(key, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+pub(super) fn put_artifact_version(
+    versions: &mut Table<'_, (u64, u64), &'static [u8]>,
+    key: u64,
+    number: u64,
+    record: &ArtifactVersionRecord,
+) -> Result<(), StateError> {
+    versions.insert((key, number), encode(record)?.as_slice())?;
     Ok(())
 }
