@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{images, local, pack, registry, ship};
+use crate::commands::{artifacts, images, local, pack, registry, ship};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,7 +46,7 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 
-    /// How results are printed: json or table [default: table on a terminal, json otherwise];
+    /// How results are printed: json, yaml or table [default: table on a terminal, json otherwise];
     /// where a command writes a file, the file's name
     #[arg(long, short, global = true, value_name = "FORMAT")]
     pub(crate) output: Vec<OutputTarget>,
@@ -63,6 +63,10 @@ pub(crate) struct GlobalOptions {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
+    /// Taken for the sake of scripts of the Python tool; results are never paged
+    #[arg(long, global = true, hide = true)]
+    paging: bool,
+
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorMode::Auto, value_name = "WHEN")]
     pub(crate) color: ColorMode,
@@ -74,6 +78,8 @@ pub(crate) struct GlobalOptions {
 pub(crate) enum OutputTarget {
     /// The API's own object
     Json,
+    /// The same as YAML
+    Yaml,
     /// Aligned columns for a person
     Table,
     /// A file
@@ -86,6 +92,7 @@ impl FromStr for OutputTarget {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
             "json" => Self::Json,
+            "yaml" => Self::Yaml,
             "table" => Self::Table,
             name => Self::File(PathBuf::from(name)),
         })
@@ -127,6 +134,9 @@ pub(crate) enum Command {
     /// Images, their versions and builds on the platform
     #[command(subcommand)]
     Images(images::ImagesCommand),
+    /// Artifacts and their versions on the platform
+    #[command(subcommand)]
+    Artifacts(artifacts::ArtifactsCommand),
     /// Manifests and images in any OCI or Docker registry
     Registry(registry::RegistryArguments),
     /// Pack a directory into an artifact, or show what would go in

@@ -8,11 +8,14 @@ mod arguments;
 mod commands;
 mod convert;
 mod error;
+mod input;
 mod logging;
 mod output;
 mod progress;
+mod service;
 mod signals;
 mod usage;
+mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,6 +71,9 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         }
         Command::Images(command) => {
             interruptible(commands::images::run(application, command)).await
+        }
+        Command::Artifacts(command) => {
+            interruptible(commands::artifacts::run(application, command)).await
         }
         Command::Registry(arguments) => {
             interruptible(commands::registry::run(application, arguments)).await
