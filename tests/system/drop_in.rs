@@ -267,6 +267,28 @@ fn a_dry_run_shows_the_request_and_the_files_and_sends_nothing() {
     ]);
     shown.assert_code(0);
     insta::assert_snapshot!("dry_run_create_or_update", shown.stdout);
+}
+
+#[test]
+fn deletes_and_downloads_can_be_seen_before_they_are_done() {
+    let sandbox = Sandbox::new();
+    // What would be sent can be seen without a token.
+    let shown = sandbox.peak([
+        "images",
+        "delete",
+        "7",
+        "--stage",
+        "test",
+        "--dry-run",
+        "-o",
+        "json",
+    ]);
+    shown.assert_code(0);
+    assert!(
+        shown.stdout.contains("https://service.test.peak.ai/"),
+        "{}",
+        shown.stdout
+    );
     for arguments in [
         &["images", "delete", "7"][..],
         &[
@@ -412,4 +434,60 @@ fn tables_and_errors_a_person_reads() {
         )]);
     }
     insta::assert_snapshot!("images_and_artifacts", text);
+}
+
+#[test]
+fn a_config_file_stands_in_for_options_and_loses_to_everything_else() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "",
+        [
+            (
+                "peak.yaml",
+                b"stage: test\noutput: yaml\nprogress: none\nquiet: yes\n".as_slice(),
+            ),
+            ("wrong.yaml", b"stage: test\ntoken: s3cret\n"),
+            ("mode.yaml", b"color: pink\n"),
+        ],
+    );
+    let delete = ["images", "delete", "7", "--dry-run", "--config"];
+    let shown = sandbox.peak(delete.iter().chain(&["peak.yaml"]));
+    shown.assert_code(0);
+    assert!(
+        shown
+            .stdout
+            .contains("  url: https://service.test.peak.ai/"),
+        "{}",
+        shown.stdout
+    );
+    let shown = sandbox.peak(
+        delete
+            .iter()
+            .chain(&["peak.yaml", "--stage", "beta", "-o", "json"]),
+    );
+    assert!(
+        shown
+            .stdout
+            .contains("\"url\": \"https://service.beta.peak.ai/"),
+        "{}",
+        shown.stdout
+    );
+    let mut command = sandbox.command(delete.iter().chain(&["peak.yaml"]));
+    command.env("STAGE", "dev");
+    let shown = crate::support::finish(command.spawn().unwrap());
+    assert!(
+        shown.stdout.contains("https://service.dev.peak.ai/"),
+        "{}",
+        shown.stdout
+    );
+    for (file, part) in [
+        ("wrong.yaml", "token"),
+        ("mode.yaml", "pink"),
+        ("gone.yaml", "gone.yaml"),
+    ] {
+        let refused = sandbox.peak(delete.iter().chain(&[file]));
+        assert!(matches!(refused.code, Some(2 | 4)), "{file}");
+        refused.assert_stderr(part);
+        assert!(!refused.stderr.contains("s3cret"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use peak_sdk::http::Client;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Registry, RegistryBuilder};
 use url::Url;
@@ -45,7 +46,7 @@ impl Application {
         Ok(Self {
             output: asked_output.unwrap_or_else(Output::usual),
             asked_output,
-            progress: Progress::new(options.progress, options.quiet),
+            progress: Progress::new(options.progress.unwrap_or_default(), options.quiet),
             stage: options.stage,
             endpoint_url: options.endpoint_url,
             output_file,
@@ -69,7 +70,10 @@ impl Application {
 
     /// As [`session`](Self::session), to see what would be sent: that takes no token.
     pub(crate) fn session_without_token(&self) -> Result<Session, CliError> {
-        Ok(self.session_builder()?.without_token().build()?)
+        let client = Client::builder()
+            .build()
+            .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;
+        Ok(self.session_builder()?.client(client).build()?)
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {

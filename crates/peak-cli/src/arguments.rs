@@ -51,9 +51,9 @@ pub(crate) struct GlobalOptions {
     #[arg(long, short, global = true, value_name = "FORMAT")]
     pub(crate) output: Vec<OutputTarget>,
 
-    /// How progress is shown on standard error
-    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "MODE")]
-    pub(crate) progress: ProgressMode,
+    /// How progress is shown on standard error [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "MODE")]
+    pub(crate) progress: Option<ProgressMode>,
 
     /// Print results and errors, nothing else
     #[arg(long, short, global = true)]
@@ -67,9 +67,14 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, hide = true)]
     paging: bool,
 
-    /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t = ColorMode::Auto, value_name = "WHEN")]
-    pub(crate) color: ColorMode,
+    /// When to use colour [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    pub(crate) color: Option<ColorMode>,
+
+    /// YAML file with any of stage, endpoint-url, output, progress, quiet and color; the command line and the
+    /// environment win over it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What `--output` can say: the form of a result, or the file that a command writes. A file that is called
@@ -100,8 +105,9 @@ impl FromStr for OutputTarget {
 }
 
 /// The ways to show progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
+    #[default]
     /// Bars on a terminal, plain lines otherwise
     Auto,
     /// Bars
@@ -113,8 +119,9 @@ pub(crate) enum ProgressMode {
 }
 
 /// When output is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorMode {
+    #[default]
     /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always

@@ -42,8 +42,8 @@ impl TemplateOptions {
     /// counts as absent.
     pub(crate) fn load(&self, file: &Path) -> Result<Map<String, Value>, CliError> {
         let rendered = template::render(file, &self.parameters()?)?;
-        let object = read_object(&rendered, file)?;
-        let object = object
+        let object = object_of(&rendered, file)
+            .map_err(|error| error.with_hint("--generate prints a sample"))?
             .into_iter()
             .map(|(key, value)| (snake_case(&key), value))
             .collect();
@@ -53,7 +53,7 @@ impl TemplateOptions {
     fn parameters(&self) -> Result<Map<String, Value>, CliError> {
         let mut parameters = Map::new();
         if let Some(file) = &self.params_file {
-            parameters = without_nulls(read_object(&read_text(file)?, file)?);
+            parameters = without_nulls(read_object(file)?);
         }
         parameters.extend(
             self.params
@@ -64,11 +64,13 @@ impl TemplateOptions {
     }
 }
 
-fn read_object(text: &str, file: &Path) -> Result<Map<String, Value>, CliError> {
-    let invalid = |what: String| {
-        CliError::usage(format!("`{}` {what}", file.display()))
-            .with_hint("--generate prints a sample")
-    };
+/// The object in a YAML or JSON file.
+pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, CliError> {
+    object_of(&read_text(file)?, file)
+}
+
+fn object_of(text: &str, file: &Path) -> Result<Map<String, Value>, CliError> {
+    let invalid = |what: String| CliError::usage(format!("`{}` {what}", file.display()));
     match yaml::parse(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(Value::Null) => Err(invalid("is empty".to_owned())),
