@@ -20,11 +20,13 @@ use crate::layer::redirect::Redirect;
 use crate::layer::retry::Retry;
 use crate::layer::span::OperationSpan;
 use crate::layer::timeout::Timeouts;
+use crate::proxy::Proxies;
 use crate::request;
 use crate::response::{Response, ResponseBody};
 use crate::retry::RetryPolicy;
 use crate::tls::{LazyTls, TlsOptions};
 use crate::transport::{Connections, Plugged};
+use crate::version::HttpVersions;
 
 const USER_AGENT: &str = concat!("peak-sdk-rust/", env!("CARGO_PKG_VERSION"));
 
@@ -91,6 +93,8 @@ pub struct ClientBuilder {
     authenticator: Option<Arc<dyn Authenticator>>,
     redirects: usize,
     tls: TlsOptions,
+    versions: HttpVersions,
+    proxies: Option<Proxies>,
 }
 
 impl Default for ClientBuilder {
@@ -105,6 +109,8 @@ impl Default for ClientBuilder {
             authenticator: None,
             redirects: 10,
             tls: TlsOptions::default(),
+            versions: HttpVersions::default(),
+            proxies: None,
         }
     }
 }
@@ -117,7 +123,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Time for name resolution, TCP and TLS together. Default: 10 s.
+    /// Time for name resolution, TCP, a proxy's tunnel and TLS together. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -169,10 +175,32 @@ impl ClientBuilder {
         self
     }
 
-    /// Whom to trust on https connections.
+    /// Whom to trust on https connections, and who we are there.
     #[must_use]
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
+        self
+    }
+
+    /// Which versions of HTTP to offer on https connections.
+    #[must_use]
+    pub fn http_versions(mut self, versions: HttpVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Which requests go through which proxy. Default: none does, whatever the environment says; give
+    /// [`Proxies::from_environment`] to follow it.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// The proxies of a builder that was not told any: for those who finish a builder that their caller began.
+    #[must_use]
+    pub fn proxies_unless_set(mut self, proxies: impl FnOnce() -> Proxies) -> Self {
+        self.proxies.get_or_insert_with(proxies);
         self
     }
 
@@ -181,8 +209,9 @@ impl ClientBuilder {
     /// Errors: [`ErrorKind::Configuration`] if the user agent cannot stand in a header.
     pub fn build(self) -> Result<Client, Error> {
         let user_agent = self.user_agent_header()?;
-        let tls = LazyTls::new(self.tls.clone());
-        let connections = Connections::new(tls, self.connect_timeout);
+        let tls = LazyTls::new(self.tls.clone(), self.versions);
+        let proxies = self.proxies.clone().unwrap_or_default();
+        let connections = Connections::new(tls, proxies, self.connect_timeout);
         Ok(self.assemble(user_agent, connections))
     }
 
@@ -236,6 +265,9 @@ impl fmt::Debug for ClientBuilder {
             .field("idle_timeout", &self.idle_timeout)
             .field("retry", &self.retry)
             .field("redirects", &self.redirects)
+            .field("tls", &self.tls)
+            .field("versions", &self.versions)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }

@@ -21,6 +21,9 @@ pub enum ErrorKind {
     Connect,
     /// The TLS handshake failed, or TLS could not be set up. Nothing was sent.
     Tls,
+    /// A proxy did not do what was asked: it wants other credentials, or will not lead to this server. The server has
+    /// seen nothing.
+    Proxy,
     /// The attempt timeout or the total deadline passed before the response headers came.
     Timeout,
     /// The response body stalled for longer than the idle timeout.
@@ -51,6 +54,7 @@ impl ErrorKind {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Proxy => "proxy",
             Self::Timeout => "timeout",
             Self::Idle => "idle",
             Self::Transport => "transport",
@@ -71,6 +75,7 @@ impl ErrorKind {
             self,
             Self::Connect
                 | Self::Tls
+                | Self::Proxy
                 | Self::Authentication
                 | Self::InvalidRequest
                 | Self::Configuration
@@ -202,9 +207,7 @@ impl Error {
                 .with_source(source);
         }
         if let Some(error) = find::<hyper::Error>(&*source) {
-            let (kind, message) = if error.is_user() {
-                (ErrorKind::InvalidRequest, "the request could not be sent")
-            } else if error.is_parse() {
+            let (kind, message) = if error.is_parse() {
                 (ErrorKind::Decode, "the server's answer is not valid HTTP")
             } else {
                 (
@@ -213,7 +216,7 @@ impl Error {
                 )
             };
             // hyper says "canceled" only of requests of which it has not written a byte.
-            let sent = kind.may_have_been_sent() && !error.is_canceled();
+            let sent = !error.is_canceled() && !is_refused_stream(&*source);
             return Self::new(kind, message)
                 .with_may_have_been_sent(sent)
                 .with_source(source);
@@ -280,6 +283,17 @@ impl<'a> Iterator for Chain<'a> {
         };
         Some(current)
     }
+}
+
+/// Whether the server says of an HTTP/2 stream that it has done nothing with it (RFC 9113, section 8.7).
+///
+/// A `GOAWAY` says the same of the streams behind its last one, but hyper reports it for others too: it looks at the
+/// state of the connection after it has handed a request over, and if a `GOAWAY` has come just between, gives the
+/// request up with the same error though the server may have it. So that proves nothing.
+fn is_refused_stream(error: &(dyn StdError + 'static)) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
 }
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {

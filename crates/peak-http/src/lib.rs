@@ -55,12 +55,14 @@ pub mod address;
 mod auth;
 mod body;
 mod client;
+mod connect;
 mod error;
 mod file;
 mod layer;
 pub mod multipart;
 mod origin;
 mod progress;
+mod proxy;
 pub mod redact;
 mod request;
 mod response;
@@ -68,6 +70,7 @@ mod retry;
 mod retry_budget;
 mod tls;
 mod transport;
+mod version;
 
 use std::pin::Pin;
 
@@ -76,6 +79,7 @@ pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
 pub use crate::error::{BoxError, Error, ErrorKind};
 pub use crate::origin::Origin;
+pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
     RequestExt,
@@ -83,6 +87,7 @@ pub use crate::request::{
 pub use crate::response::{Response, ResponseBody};
 pub use crate::retry::RetryPolicy;
 pub use crate::tls::TlsOptions;
+pub use crate::version::HttpVersions;
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
