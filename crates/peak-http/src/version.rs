@@ -39,8 +39,14 @@ impl HttpVersions {
 pub(crate) fn set_up(builder: &mut Builder) {
     builder
         .timer(TokioTimer::new())
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(
+            std::env::var("SW").map_or(STREAM_WINDOW, |v| v.parse::<u32>().unwrap() << 10),
+        )
+        .http2_initial_connection_window_size(
+            std::env::var("CW").map_or(CONNECTION_WINDOW, |v| v.parse::<u32>().unwrap() << 10),
+        )
+        .http2_adaptive_window(std::env::var("AW").is_ok())
+        .http2_max_frame_size(std::env::var("FS").ok().map(|v| v.parse::<u32>().unwrap()))
         .http2_max_header_list_size(HEADER_LIST)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT);
