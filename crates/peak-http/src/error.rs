@@ -19,7 +19,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub enum ErrorKind {
     /// No connection to the server came about (name not found, refused, timed out). Nothing was sent.
     Connect,
-    /// The TLS handshake failed, or TLS could not be set up. Nothing was sent.
+    /// The TLS handshake failed, TLS could not be set up, or what came over it was not what it should be.
     Tls,
     /// A proxy did not do what was asked: it wants other credentials, or will not lead to this server. The server has
     /// seen nothing.
@@ -193,16 +193,20 @@ impl Error {
         if let Some(own) = find::<Self>(&*source) {
             return own.clone();
         }
+        let connecting = find::<hyper_util::client::legacy::Error>(&*source)
+            .is_some_and(hyper_util::client::legacy::Error::is_connect);
         if find::<rustls::Error>(&*source).is_some() {
-            return Self::new(
-                ErrorKind::Tls,
-                "the TLS connection to the server could not be set up",
-            )
-            .with_source(source);
+            // A server that wants another certificate of ours says so when we take the handshake for done (TLS 1.3).
+            let message = if connecting {
+                "the TLS connection to the server could not be set up"
+            } else {
+                "the TLS connection to the server was refused or broke"
+            };
+            return Self::new(ErrorKind::Tls, message)
+                .with_may_have_been_sent(!connecting)
+                .with_source(source);
         }
-        if find::<hyper_util::client::legacy::Error>(&*source)
-            .is_some_and(hyper_util::client::legacy::Error::is_connect)
-        {
+        if connecting {
             return Self::new(ErrorKind::Connect, "no connection to the server")
                 .with_source(source);
         }
@@ -335,7 +339,8 @@ mod tests {
         let error = Error::from_transport(source);
         assert_eq!(error.kind(), ErrorKind::Tls);
         assert!(!error.is_transient());
-        assert!(!error.may_have_been_sent());
+        // Not an error of connecting, so that something may have gone out before.
+        assert!(error.may_have_been_sent());
     }
 
     #[test]

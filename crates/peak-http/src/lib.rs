@@ -66,6 +66,7 @@ mod proxy;
 pub mod redact;
 mod request;
 mod response;
+pub mod resume;
 mod retry;
 mod retry_budget;
 mod tls;

@@ -180,10 +180,36 @@ async fn a_body_that_is_cut_off_is_an_error_and_says_nothing_of_being_unseen() {
     server.abort();
 }
 
+/// The server takes the request, begins its answer and is never heard of again.
+#[tokio::test]
+async fn a_connection_that_died_is_noticed_by_its_silence() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = Speaks::both().acceptor().accept(stream).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let body = respond.send_response(http::Response::new(()), false);
+        // Until the head of the answer is out; after that nobody answers pings.
+        let moment = std::time::Duration::from_millis(200);
+        let _ = tokio::time::timeout(moment, connection.accept()).await;
+        std::future::pending::<()>().await;
+        drop(body);
+    });
+    let client = trusting().idle_timeout(std::time::Duration::from_secs(3600));
+    let request = Request::get(url).without_body().unwrap();
+    let response = client.build().unwrap().send(request).await.unwrap();
+    tokio::time::pause();
+    let error = response.bytes(10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error:?}");
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_go_both_ways() {
     let server = Secure::start(Speaks::both()).await;
-    let content: Vec<u8> = (0..40_000_000_u32)
+    let content: Vec<u8> = (0..20_000_000_u32)
         .map(|index| index.to_le_bytes()[1])
         .collect();
     let content = Bytes::from(content);
