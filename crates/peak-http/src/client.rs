@@ -9,6 +9,7 @@ use http::{HeaderValue, Request};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
+use crate::attempt::{Attempt, Observer};
 use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -95,6 +96,7 @@ pub struct ClientBuilder {
     tls: TlsOptions,
     versions: HttpVersions,
     proxies: Option<Proxies>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Default for ClientBuilder {
@@ -111,6 +113,7 @@ impl Default for ClientBuilder {
             tls: TlsOptions::default(),
             versions: HttpVersions::default(),
             proxies: None,
+            observer: None,
         }
     }
 }
@@ -164,6 +167,30 @@ impl ClientBuilder {
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Who is told of each attempt when it is over, for metrics. It is called in the middle of the operation, so it should
+    /// only count and leave. Replaces one that was set before. Default: nobody.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// # fn main() -> Result<(), peak_http::Error> {
+    /// let retries = Arc::new(AtomicU64::new(0));
+    /// let counter = Arc::clone(&retries);
+    /// let client = peak_http::Client::builder()
+    ///     .on_attempt(move |attempt| {
+    ///         counter.fetch_add(attempt.retry_in.is_some().into(), Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_attempt(mut self, observer: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -246,7 +273,7 @@ impl ClientBuilder {
         let redirect = Redirect::new(headers, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
         let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);
-        let retry = Retry::new(timeouts, self.retry);
+        let retry = Retry::new(timeouts, self.retry, self.observer);
         let deadline = TotalDeadline::new(retry, self.deadline);
         Client {
             stack: BoxCloneSyncService::new(OperationSpan::new(deadline)),

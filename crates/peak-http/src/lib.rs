@@ -52,6 +52,7 @@
 //! provider is ever installed. With neither the crate does not build.
 
 pub mod address;
+mod attempt;
 mod auth;
 mod body;
 mod client;
@@ -75,6 +76,7 @@ mod version;
 
 use std::pin::Pin;
 
+pub use crate::attempt::{Attempt, AttemptOutcome};
 pub use crate::auth::{Authenticator, StaticToken};
 pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use peak_http::{Body, Client, ClientBuilder, ErrorKind, Response, StaticToken};
+use peak_http::{Body, Client, ClientBuilder, ErrorKind, Proxies, Response, StaticToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -157,7 +157,7 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// A session as the environment says: `PEAK__STAGE` or `STAGE`, `PEAK_AUTH_TOKEN` or `API_KEY`,
-    /// `PEAK_ENDPOINT_URL`.
+    /// `PEAK_ENDPOINT_URL`, and the proxies of [`Proxies::from_variables`].
     ///
     /// # Errors
     /// As [`SessionBuilder::build`].
@@ -366,7 +366,8 @@ impl SessionBuilder {
         self
     }
 
-    /// How requests are sent: time limits, retries, TLS. The session adds the token.
+    /// How requests are sent: time limits, retries, TLS, proxies. The session adds the token, and the proxies that the
+    /// environment names unless the options have [some](ClientBuilder::proxies).
     #[must_use]
     pub fn client_options(mut self, options: ClientBuilder) -> Self {
         self.client = Transport::Options(options);
@@ -417,6 +418,7 @@ impl SessionBuilder {
             None => return Err(SessionError::MissingToken),
         }
         let client = options
+            .proxies_unless_set(|| Proxies::from_variables(&self.environment))
             .build()
             .map_err(|source| SessionError::Client { source })?;
         Ok(Session::of(endpoint, token, client))
@@ -557,6 +559,26 @@ mod tests {
         let error = with(&[("API_KEY", "s3cret\n")]).build().unwrap_err();
         assert!(matches!(error, SessionError::InvalidToken { .. }));
         assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    /// Whether a request of a session with these options would go through the environment's proxy, which is one that
+    /// cannot be used.
+    async fn uses_the_proxy_of_the_environment(options: ClientBuilder) -> bool {
+        let variables = [TOKEN, ("https_proxy", "socks5://127.0.0.1:1")];
+        let session = with(&variables)
+            .endpoint(Url::parse("https://platform.invalid").unwrap())
+            .client_options(options.retry(peak_http::RetryPolicy::never()))
+            .build()
+            .unwrap();
+        let error = session.call(&Describe).await.unwrap_err();
+        format!("{error:?}").contains("https_proxy")
+    }
+
+    #[tokio::test]
+    async fn the_environment_names_the_proxies_unless_the_caller_does() {
+        assert!(uses_the_proxy_of_the_environment(Client::builder()).await);
+        let none = Client::builder().proxies(Proxies::none());
+        assert!(!uses_the_proxy_of_the_environment(none).await);
     }
 
     type Seen = Arc<Mutex<Vec<Request<()>>>>;

@@ -9,8 +9,8 @@ use futures_util::stream;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use peak_http::{
-    Body, BoxError, Client, Error, ErrorKind, Idempotency, RequestBuilderExt as _, RequestExt as _,
-    Response, RetryPolicy,
+    Attempt, AttemptOutcome, Body, BoxError, Client, Error, ErrorKind, Idempotency,
+    RequestBuilderExt as _, RequestExt as _, Response, RetryPolicy,
 };
 use tokio::time::Instant;
 use tower::service_fn;
@@ -259,4 +259,69 @@ async fn retries_stop_when_very_many_requests_fail() {
     }
     // Each once, and a hundred retries in all instead of six hundred.
     assert_eq!(mock.sent(), 300);
+}
+
+type Attempts = Arc<Mutex<Vec<Attempt>>>;
+
+/// What an observer is told of a request that gets these answers.
+async fn observed(answers: Vec<Answer>, deadline: Duration) -> Vec<Attempt> {
+    let attempts = Attempts::default();
+    let (kept, mock) = (Arc::clone(&attempts), Mock::new(answers));
+    let client = Client::builder()
+        .on_attempt(move |attempt| kept.lock().unwrap().push(attempt.clone()))
+        .build_with_service(service_fn(move |request| {
+            let mock = mock.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                mock.answer(request).await
+            }
+        }));
+    let request = Request::get("http://mock:81/things?n=1&token=s3cret")
+        .header("authorization", "s3cret")
+        .operation("list_things")
+        .deadline(deadline)
+        .without_body()
+        .unwrap();
+    // What comes of it is not what is asked here.
+    let _ = client.unwrap().send(request).await;
+    let attempts = attempts.lock().unwrap().clone();
+    assert!(!format!("{attempts:?}").contains("s3cret"));
+    attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_each_attempt_and_sees_no_secrets() {
+    let told = observed(
+        vec![
+            Answer::Told(503, "7"),
+            Answer::Fails(ErrorKind::Connect),
+            OK,
+        ],
+        Duration::from_secs(3600),
+    )
+    .await;
+    assert_eq!(told.len(), 3);
+    for (attempt, number) in told.iter().zip(1..) {
+        assert_eq!(attempt.operation, Some("list_things"));
+        assert_eq!(attempt.method, Method::GET);
+        assert_eq!(attempt.url, "http://mock:81/things?n=1&token=REDACTED");
+        assert_eq!(attempt.server.as_ref().unwrap().host(), "mock");
+        assert_eq!(attempt.number, number);
+        assert_eq!(attempt.elapsed.as_secs(), 3);
+    }
+    let answered = |code: u16| AttemptOutcome::Answered(code.try_into().unwrap());
+    assert_eq!(told[0].outcome, answered(503));
+    assert_eq!(told[0].retry_in, Some(Duration::from_secs(7)));
+    assert_eq!(told[1].outcome, AttemptOutcome::Failed(ErrorKind::Connect));
+    assert!(told[1].retry_in.is_some());
+    assert_eq!(told[2].outcome, answered(200));
+    assert_eq!(told[2].retry_in, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_an_attempt_that_nobody_waits_for_any_longer() {
+    let told = observed(vec![OK], Duration::from_secs(2)).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].outcome, AttemptOutcome::Abandoned);
+    assert_eq!((told[0].elapsed.as_secs(), told[0].retry_in), (2, None));
 }
