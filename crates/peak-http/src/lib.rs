@@ -70,6 +70,8 @@ mod response;
 pub mod resume;
 mod retry;
 mod retry_budget;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport;
 mod version;
