@@ -80,7 +80,7 @@ async fn many_exchanges_at_once_come_through() {
 
 /// What becomes of a stream.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+pub(crate) enum Fate {
     Reset(h2::Reason),
     /// The connection is closed, the last stream that was looked at being the one before.
     GoAway,
@@ -90,7 +90,7 @@ enum Fate {
 }
 
 /// Plays a script, one step for each stream; a new connection is taken where one ends.
-async fn play(fates: Vec<Fate>) -> (String, JoinHandle<()>) {
+pub(crate) async fn play(fates: Vec<Fate>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     let task = tokio::spawn(async move {

@@ -16,6 +16,8 @@ mod redirects;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod retry_table;
+#[cfg(test)]
 mod secure;
 #[cfg(test)]
 mod server;
