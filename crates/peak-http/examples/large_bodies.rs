@@ -9,11 +9,14 @@
 //! the same process, on a thread of its own.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use http::{Request, Response};
 use http_body::Frame;
@@ -39,7 +42,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const AUTHORITY: &[u8] = include_bytes!("../tests/it/certificates/ca.pem");
 const CERTIFICATE: &[u8] = include_bytes!("../tests/it/certificates/server.pem");
 const KEY: &[u8] = include_bytes!("../tests/it/certificates/server.key.pem");
-const CHUNK: usize = 64 * 1024;
+static CHUNK: [u8; 64 * 1024] = [7; 64 * 1024];
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -134,7 +137,10 @@ fn serve(size: u64, give_address: &std::sync::mpsc::Sender<SocketAddr>) -> Resul
             tokio::spawn(async move {
                 let stream = acceptor.accept(stream).await?;
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let (io, service) = (TokioIo::new(stream), service_fn(move |r| answer(r, size)));
+                let (io, service) = (
+                    TokioIo::new(stream),
+                    service_fn(move |request| ready(Ok::<_, Infallible>(answer(&request, size)))),
+                );
                 // The client goes when it has what it wants.
                 if is_http2 {
                     let _ = http2::Builder::new(TokioExecutor::new())
@@ -149,20 +155,15 @@ fn serve(size: u64, give_address: &std::sync::mpsc::Sender<SocketAddr>) -> Resul
     })
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    size: u64,
-) -> Result<
-    Response<StreamBody<impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>>>>,
-    Infallible,
-> {
+type Chunks = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+
+fn answer(request: &Request<Incoming>, size: u64) -> Response<StreamBody<Chunks>> {
     let size = if request.uri().path() == "/0" {
         0
     } else {
         size
     };
-    let chunk = Bytes::from_static(&[7; CHUNK]);
-    let chunks = size / CHUNK as u64;
-    let chunks = stream::iter((0..chunks).map(move |_| Ok(Frame::data(chunk.clone()))));
-    Ok(Response::new(StreamBody::new(chunks)))
+    let chunks = size / CHUNK.len() as u64;
+    let chunks = (0..chunks).map(|_| Ok(Frame::data(Bytes::from_static(&CHUNK))));
+    Response::new(StreamBody::new(Box::pin(stream::iter(chunks))))
 }

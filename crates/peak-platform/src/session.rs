@@ -179,7 +179,7 @@ impl Session {
             stage: None,
             endpoint: None,
             token: Token::FromEnvironment,
-            client: Transport::Options(Client::builder()),
+            client: Transport::Options(Box::new(Client::builder())),
             environment: Box::new(process_environment),
         }
     }
@@ -322,7 +322,7 @@ enum Token {
 }
 
 enum Transport {
-    Options(ClientBuilder),
+    Options(Box<ClientBuilder>),
     Ready(Client),
 }
 
@@ -370,7 +370,7 @@ impl SessionBuilder {
     /// environment names unless the options have [some](ClientBuilder::proxies).
     #[must_use]
     pub fn client_options(mut self, options: ClientBuilder) -> Self {
-        self.client = Transport::Options(options);
+        self.client = Transport::Options(Box::new(options));
         self
     }
 
@@ -412,7 +412,7 @@ impl SessionBuilder {
             Some(token) => {
                 let token = StaticToken::new(endpoint.url(), token.clone())
                     .map_err(|source| SessionError::InvalidToken { source })?;
-                options = options.authenticator(Arc::new(token));
+                *options = options.authenticator(Arc::new(token));
             }
             None if endpoint.is_loopback() => {}
             None => return Err(SessionError::MissingToken),

@@ -110,7 +110,7 @@ impl fmt::Debug for Proxy {
             .debug_struct("Proxy")
             .field("url", &self.url.as_str())
             .field("has_credentials", &self.authorization.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
