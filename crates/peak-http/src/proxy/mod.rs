@@ -239,6 +239,8 @@ impl Proxies {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn via(proxies: &Proxies, url: &str) -> Option<String> {
@@ -328,5 +330,19 @@ mod tests {
         assert_eq!(via(&all, "https://h/"), Some("http://p/".into()));
         assert_eq!(via(&all.no_proxy("h"), "https://h/"), None);
         assert_eq!(via(&Proxies::none(), "http://h/"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_address_is_read_without_a_panic_and_no_password_is_shown(
+            before in "[a-z:/%@]{0,12}",
+            after in "[a-z0-9.:/?#%@\\[\\]]{0,16}",
+        ) {
+            let shown = match Proxy::new(&format!("{before}u:S3CRET@{after}")) {
+                Ok(proxy) => format!("{proxy} {proxy:?} {:?}", proxy.wants_credentials()),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.to_ascii_uppercase().contains("S3CRET"), "{}", shown);
+        }
     }
 }

@@ -172,6 +172,17 @@ async fn a_connection_that_is_given_up_is_replaced_for_what_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn an_answer_in_the_middle_of_an_upload_is_the_answer() {
+    let (url, server) = play(vec![Fate::Answered]).await;
+    // More than the server's window takes before it reads.
+    let request = Request::post(url).with_body(vec![7; 1_000_000]).unwrap();
+    let client = trusting().build().unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.text(100).await.unwrap(), "ok");
+    server.abort();
+}
+
+#[tokio::test]
 async fn a_body_that_is_cut_off_is_an_error_and_says_nothing_of_being_unseen() {
     let (url, server) = play(vec![Fate::CutOff]).await;
     let error = post(&url).await.unwrap_err();

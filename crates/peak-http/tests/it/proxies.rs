@@ -158,6 +158,23 @@ async fn an_https_request_goes_through_a_tunnel_that_shows_the_proxy_nothing() {
 }
 
 #[tokio::test]
+async fn a_tunnel_is_kept_for_further_requests() {
+    let server = Secure::start(Speaks::both()).await;
+    let proxy = TestProxy::start(Does::LeadTo(server.address())).await;
+    let client = trusting().proxies(proxy.proxies("")).build().unwrap();
+    for _ in 0..3 {
+        let request = Request::get("https://origin.test:8443/").without_body();
+        let response = client.send(request.unwrap()).await.unwrap();
+        assert_eq!(response.text(100).await.unwrap(), "secret");
+    }
+    assert_eq!(server.seen().len(), 3);
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1);
+    assert!(heads[0].starts_with("CONNECT origin.test:8443 "));
+    assert_eq!(header(&heads[0], "proxy-authorization"), None);
+}
+
+#[tokio::test]
 async fn a_proxy_may_itself_be_reached_over_tls() {
     let server = Secure::start(Speaks::both()).await;
     let proxy = TestProxy::bind(Does::LeadTo(server.address()), true).await;
