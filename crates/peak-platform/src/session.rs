@@ -459,12 +459,9 @@ fn process_environment(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::convert::Infallible;
-    use std::sync::Mutex;
 
     use bytes::Bytes;
-    use http::Response as HttpResponse;
-    use http_body_util::Full;
+    use peak_http::test_util::{Answer, MockService};
     use serde_json::{Value, json};
 
     use super::*;
@@ -581,24 +578,15 @@ mod tests {
         assert!(!uses_the_proxy_of_the_environment(none).await);
     }
 
-    type Seen = Arc<Mutex<Vec<Request<()>>>>;
-
     /// A session with a platform that always answers so.
-    fn session(status: u16, body: impl Into<Bytes>) -> (Session, Seen) {
-        let seen = Seen::default();
-        let (kept, body) = (Arc::clone(&seen), body.into());
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (head, _) = request.into_parts();
-            kept.lock().unwrap().push(Request::from_parts(head, ()));
-            let mut response = HttpResponse::new(Full::new(body.clone()));
-            *response.status_mut() = status.try_into().unwrap();
-            async move { Ok::<_, Infallible>(response) }
-        });
+    fn session(status: u16, body: impl Into<Bytes>) -> (Session, MockService) {
+        let answer = Answer::status(status.try_into().unwrap()).body(body);
+        let mock = MockService::answering(move |_| answer.clone());
         let session = with(&[])
             .endpoint(Url::parse("http://platform.test").unwrap())
-            .client(Client::from_service(service))
+            .client(mock.client())
             .build();
-        (session.unwrap(), seen)
+        (session.unwrap(), mock)
     }
 
     struct Describe;
@@ -617,11 +605,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_operation_is_sent_and_its_answer_decoded() {
-        let (session, seen) = session(200, r#"{"a": 1}"#);
+        let (session, mock) = session(200, r#"{"a": 1}"#);
         assert_eq!(session.call(&Describe).await.unwrap(), json!({ "a": 1 }));
-        let seen = seen.lock().unwrap();
-        assert_eq!(seen[0].uri(), "http://platform.test/things/1?token=s3cret");
-        assert_eq!(seen[0].headers()["accept"], "application/json");
+        let seen = mock.requests();
+        assert_eq!(seen[0].uri, "http://platform.test/things/1?token=s3cret");
+        assert_eq!(seen[0].header("accept"), Some("application/json"));
+        assert_eq!(seen[0].operation, Some("describe_thing"));
     }
 
     #[tokio::test]
