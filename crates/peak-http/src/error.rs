@@ -195,7 +195,7 @@ impl Error {
         }
         let connecting = find::<hyper_util::client::legacy::Error>(&*source)
             .is_some_and(hyper_util::client::legacy::Error::is_connect);
-        if find::<rustls::Error>(&*source).is_some() {
+        if is_about_tls(&*source) {
             // A server that wants another certificate of ours says so when we take the handshake for done (TLS 1.3).
             let message = if connecting {
                 "the TLS connection to the server could not be set up"
@@ -287,6 +287,12 @@ impl<'a> Iterator for Chain<'a> {
         };
         Some(current)
     }
+}
+
+/// Whether TLS itself failed, rather than what it goes over.
+pub(crate) fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
+    find::<rustls::Error>(error).is_some()
+        || find::<Error>(error).is_some_and(|error| error.kind() == ErrorKind::Tls)
 }
 
 /// Whether the server says of an HTTP/2 stream that it has done nothing with it (RFC 9113, section 8.7).

@@ -31,7 +31,8 @@ pub enum HttpVersions {
     /// HTTP/1.1 only: each exchange that is under way has a connection of its own.
     #[default]
     Http1,
-    /// HTTP/2 where the server takes it (ALPN), else HTTP/1.1.
+    /// HTTP/2 where the server takes it (ALPN), else HTTP/1.1. Requests that start at the same time while there is no
+    /// connection yet still open one each, of which one is kept: send one ahead.
     Any,
 }
 

@@ -23,7 +23,7 @@ use tower::{Service, ServiceExt as _};
 use url::Url;
 
 use crate::BoxFuture;
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind, is_about_tls};
 use crate::proxy::{Proxies, Proxy};
 use crate::tls::LazyTls;
 
@@ -98,11 +98,15 @@ impl Connector {
         let stream = handshake(&configs.proxy, proxy.uri(), stream)
             .await
             .map_err(|source| {
-                Error::new(
-                    ErrorKind::Tls,
-                    format!("the TLS connection to the proxy {proxy} could not be set up"),
-                )
-                .with_source(source)
+                // One that broke may well come about the next time.
+                let kind = if is_about_tls(&*source) {
+                    ErrorKind::Tls
+                } else {
+                    ErrorKind::Connect
+                };
+                let message =
+                    format!("the TLS connection to the proxy {proxy} could not be set up");
+                Error::new(kind, message).with_source(source)
             })?;
         Ok(Link::Tls(Box::new(stream)))
     }

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::secure::{Secure, Speaks, trusting};
-use crate::server::quick;
+use crate::server::{Server, Step, quick};
 
 /// What a proxy does with a request.
 #[derive(Debug, Clone)]
@@ -191,6 +191,16 @@ async fn a_proxy_may_itself_be_reached_over_tls() {
     let error = get(stranger, "https://origin.test/").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
     assert!(error.to_string().contains("the proxy https://localhost:"));
+}
+
+#[tokio::test]
+async fn a_proxy_whose_tls_connection_breaks_is_tried_again() {
+    let proxy = Server::play([Step::HangUp, Step::HangUp, Step::HangUp, Step::HangUp]).await;
+    let address = proxy.url("").replace("http:", "https:");
+    let proxies = Proxies::all(Proxy::new(&address).unwrap());
+    let error = get(trusting().proxies(proxies), "https://origin.test/").await;
+    let error = error.unwrap_err();
+    assert!(error.is_connect() && error.is_transient(), "{error:?}");
 }
 
 #[tokio::test]
