@@ -9,6 +9,7 @@ use http::{HeaderValue, Request};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
+use crate::attempt::{Attempt, Observer};
 use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -20,11 +21,13 @@ use crate::layer::redirect::Redirect;
 use crate::layer::retry::Retry;
 use crate::layer::span::OperationSpan;
 use crate::layer::timeout::Timeouts;
+use crate::proxy::Proxies;
 use crate::request;
 use crate::response::{Response, ResponseBody};
 use crate::retry::RetryPolicy;
 use crate::tls::{LazyTls, TlsOptions};
 use crate::transport::{Connections, Plugged};
+use crate::version::HttpVersions;
 
 const USER_AGENT: &str = concat!("peak-sdk-rust/", env!("CARGO_PKG_VERSION"));
 
@@ -91,6 +94,9 @@ pub struct ClientBuilder {
     authenticator: Option<Arc<dyn Authenticator>>,
     redirects: usize,
     tls: TlsOptions,
+    versions: HttpVersions,
+    proxies: Option<Proxies>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Default for ClientBuilder {
@@ -105,6 +111,9 @@ impl Default for ClientBuilder {
             authenticator: None,
             redirects: 10,
             tls: TlsOptions::default(),
+            versions: HttpVersions::default(),
+            proxies: None,
+            observer: None,
         }
     }
 }
@@ -117,7 +126,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Time for name resolution, TCP and TLS together. Default: 10 s.
+    /// Time for name resolution, TCP, a proxy's tunnel and TLS together. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -161,6 +170,30 @@ impl ClientBuilder {
         self
     }
 
+    /// Who is told of each attempt when it is over, for metrics. It is called in the middle of the operation, so it should
+    /// only count and leave. Replaces one that was set before. Default: nobody.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// # fn main() -> Result<(), peak_http::Error> {
+    /// let retries = Arc::new(AtomicU64::new(0));
+    /// let counter = Arc::clone(&retries);
+    /// let client = peak_http::Client::builder()
+    ///     .on_attempt(move |attempt| {
+    ///         counter.fetch_add(attempt.retry_in.is_some().into(), Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_attempt(mut self, observer: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// How many redirects are followed in a row; one more is an error. With 0 none is, and a redirect comes back as a
     /// response. Default: 10.
     #[must_use]
@@ -169,10 +202,32 @@ impl ClientBuilder {
         self
     }
 
-    /// Whom to trust on https connections.
+    /// Whom to trust on https connections, and who we are there.
     #[must_use]
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
+        self
+    }
+
+    /// Which versions of HTTP to offer on https connections.
+    #[must_use]
+    pub fn http_versions(mut self, versions: HttpVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Which requests go through which proxy. Default: none does, whatever the environment says; give
+    /// [`Proxies::from_environment`] to follow it.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// The proxies of a builder that was not told any: for those who finish a builder that their caller began.
+    #[must_use]
+    pub fn proxies_unless_set(mut self, proxies: impl FnOnce() -> Proxies) -> Self {
+        self.proxies.get_or_insert_with(proxies);
         self
     }
 
@@ -181,8 +236,9 @@ impl ClientBuilder {
     /// Errors: [`ErrorKind::Configuration`] if the user agent cannot stand in a header.
     pub fn build(self) -> Result<Client, Error> {
         let user_agent = self.user_agent_header()?;
-        let tls = LazyTls::new(self.tls.clone());
-        let connections = Connections::new(tls, self.connect_timeout);
+        let tls = LazyTls::new(self.tls.clone(), self.versions);
+        let proxies = self.proxies.clone().unwrap_or_default();
+        let connections = Connections::new(tls, proxies, self.connect_timeout);
         Ok(self.assemble(user_agent, connections))
     }
 
@@ -217,7 +273,7 @@ impl ClientBuilder {
         let redirect = Redirect::new(headers, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
         let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);
-        let retry = Retry::new(timeouts, self.retry);
+        let retry = Retry::new(timeouts, self.retry, self.observer);
         let deadline = TotalDeadline::new(retry, self.deadline);
         Client {
             stack: BoxCloneSyncService::new(OperationSpan::new(deadline)),
@@ -236,6 +292,9 @@ impl fmt::Debug for ClientBuilder {
             .field("idle_timeout", &self.idle_timeout)
             .field("retry", &self.retry)
             .field("redirects", &self.redirects)
+            .field("tls", &self.tls)
+            .field("versions", &self.versions)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }

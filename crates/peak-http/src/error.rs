@@ -19,8 +19,11 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub enum ErrorKind {
     /// No connection to the server came about (name not found, refused, timed out). Nothing was sent.
     Connect,
-    /// The TLS handshake failed, or TLS could not be set up. Nothing was sent.
+    /// The TLS handshake failed, TLS could not be set up, or what came over it was not what it should be.
     Tls,
+    /// A proxy did not do what was asked: it wants other credentials, or will not lead to this server. The server has
+    /// seen nothing.
+    Proxy,
     /// The attempt timeout or the total deadline passed before the response headers came.
     Timeout,
     /// The response body stalled for longer than the idle timeout.
@@ -51,6 +54,7 @@ impl ErrorKind {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Proxy => "proxy",
             Self::Timeout => "timeout",
             Self::Idle => "idle",
             Self::Transport => "transport",
@@ -71,6 +75,7 @@ impl ErrorKind {
             self,
             Self::Connect
                 | Self::Tls
+                | Self::Proxy
                 | Self::Authentication
                 | Self::InvalidRequest
                 | Self::Configuration
@@ -188,23 +193,25 @@ impl Error {
         if let Some(own) = find::<Self>(&*source) {
             return own.clone();
         }
-        if find::<rustls::Error>(&*source).is_some() {
-            return Self::new(
-                ErrorKind::Tls,
-                "the TLS connection to the server could not be set up",
-            )
-            .with_source(source);
+        let connecting = find::<hyper_util::client::legacy::Error>(&*source)
+            .is_some_and(hyper_util::client::legacy::Error::is_connect);
+        if is_about_tls(&*source) {
+            // A server that wants another certificate of ours says so when we take the handshake for done (TLS 1.3).
+            let message = if connecting {
+                "the TLS connection to the server could not be set up"
+            } else {
+                "the TLS connection to the server was refused or broke"
+            };
+            return Self::new(ErrorKind::Tls, message)
+                .with_may_have_been_sent(!connecting)
+                .with_source(source);
         }
-        if find::<hyper_util::client::legacy::Error>(&*source)
-            .is_some_and(hyper_util::client::legacy::Error::is_connect)
-        {
+        if connecting {
             return Self::new(ErrorKind::Connect, "no connection to the server")
                 .with_source(source);
         }
         if let Some(error) = find::<hyper::Error>(&*source) {
-            let (kind, message) = if error.is_user() {
-                (ErrorKind::InvalidRequest, "the request could not be sent")
-            } else if error.is_parse() {
+            let (kind, message) = if error.is_parse() {
                 (ErrorKind::Decode, "the server's answer is not valid HTTP")
             } else {
                 (
@@ -213,7 +220,7 @@ impl Error {
                 )
             };
             // hyper says "canceled" only of requests of which it has not written a byte.
-            let sent = kind.may_have_been_sent() && !error.is_canceled();
+            let sent = !error.is_canceled() && !is_refused_stream(&*source);
             return Self::new(kind, message)
                 .with_may_have_been_sent(sent)
                 .with_source(source);
@@ -282,6 +289,23 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
+/// Whether TLS itself failed, rather than what it goes over.
+pub(crate) fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
+    find::<rustls::Error>(error).is_some()
+        || find::<Error>(error).is_some_and(|error| error.kind() == ErrorKind::Tls)
+}
+
+/// Whether the server says of an HTTP/2 stream that it has done nothing with it (RFC 9113, section 8.7).
+///
+/// A `GOAWAY` says the same of the streams behind its last one, but hyper reports it for others too: it looks at the
+/// state of the connection after it has handed a request over, and if a `GOAWAY` has come just between, gives the
+/// request up with the same error though the server may have it. So that proves nothing.
+fn is_refused_stream(error: &(dyn StdError + 'static)) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
+}
+
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     Chain(Some(error)).find_map(|cause| cause.downcast_ref::<E>())
 }
@@ -321,7 +345,8 @@ mod tests {
         let error = Error::from_transport(source);
         assert_eq!(error.kind(), ErrorKind::Tls);
         assert!(!error.is_transient());
-        assert!(!error.may_have_been_sent());
+        // Not an error of connecting, so that something may have gone out before.
+        assert!(error.may_have_been_sent());
     }
 
     #[test]

@@ -36,46 +36,61 @@
 //! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
 //!    from outside to a machine of a private network;
 //! 7. **headers**: `User-Agent` and the exact `Content-Length`;
-//! 8. **transport**: pooled HTTP/1.1 connections with TLS where the URL says so, or the service given to
+//! 8. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
+//!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or the service given to
 //!    [`Client::from_service`].
+//!
+//! Whoever counts requests is told of each attempt: [`ClientBuilder::on_attempt`].
 //!
 //! # What it is not
 //!
-//! Not a general HTTP client: there are no cookies, no decompression, no proxies yet, and no convenience methods per
+//! Not a general HTTP client: there are no cookies, no decompression, no SOCKS proxies, and no convenience methods per
 //! verb. It knows nothing about any particular service: statuses are not errors here, and pages, JSON error bodies and
 //! tokens belong to the crates above. It does not resume downloads: a broken body is an error that says so
-//! ([`ErrorKind::Transport`], [`ErrorKind::Idle`]).
+//! ([`ErrorKind::Transport`], [`ErrorKind::Idle`]), and [`resume`] has what loops that go on need. It reads the environment
+//! only in [`Proxies::from_environment`].
 //!
 //! # Features
 //!
 //! `aws-lc-rs` (default) and `ring` choose the cryptography of TLS; with both, `aws-lc-rs` is used. No process-wide
 //! provider is ever installed. With neither the crate does not build.
+//!
+//! `test-util` adds `test_util`: a service for tests that answers by a script in the place of the network.
 
 pub mod address;
+mod attempt;
 mod auth;
 mod body;
 mod client;
+mod connect;
 mod error;
 mod file;
 mod layer;
 pub mod multipart;
 mod origin;
 mod progress;
+mod proxy;
 pub mod redact;
 mod request;
 mod response;
+pub mod resume;
 mod retry;
 mod retry_budget;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport;
+mod version;
 
 use std::pin::Pin;
 
+pub use crate::attempt::{Attempt, AttemptOutcome};
 pub use crate::auth::{Authenticator, StaticToken};
 pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
 pub use crate::error::{BoxError, Error, ErrorKind};
 pub use crate::origin::Origin;
+pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
     RequestExt,
@@ -83,6 +98,7 @@ pub use crate::request::{
 pub use crate::response::{Response, ResponseBody};
 pub use crate::retry::RetryPolicy;
 pub use crate::tls::TlsOptions;
+pub use crate::version::HttpVersions;
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

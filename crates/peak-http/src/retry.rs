@@ -72,7 +72,8 @@ pub(crate) fn decide(outcome: Outcome, idempotency: Idempotency, replayable: boo
 ///
 /// Repeated are connection failures and the statuses 408, 429, 500, 502, 503 and 504. A request that is not idempotent
 /// (POST, unless its [`Idempotency`] says otherwise) is repeated only where the server cannot have acted on it: no
-/// connection, 429, 503. A body is repeated only if it can be produced again. A 401 is not counted here.
+/// connection, 429, 503, or an HTTP/2 stream that it refused unseen. A body is repeated only if it can be produced again.
+/// A 401 is not counted here. `tests/it/retry_table.rs` has a table of all of it.
 ///
 /// Waits double from `first_wait` up to `longest_wait`; each is a random part of that (full jitter). Where the server
 /// names a time (`Retry-After`), that is waited instead, up to `longest_told_wait`.

@@ -1,53 +1,53 @@
 //! The innermost service: pooled connections, or whatever service a caller plugs in.
 
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
-use http::{Request, Uri};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use http::{Request, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::{Service, ServiceExt as _};
+use url::Url;
 
-use crate::BoxFuture;
 use crate::body::Body;
-use crate::error::{BoxError, Error};
-use crate::layer::HttpFuture;
+use crate::connect::Connector;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::layer::{HttpFuture, HttpResult};
+use crate::proxy::Proxies;
 use crate::response::ResponseBody;
 use crate::tls::LazyTls;
+use crate::version;
 
 /// How long an unused connection is kept: shorter than the time after which common servers and balancers close it.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
-/// Pooled HTTP/1.1 connections.
+type Pool = hyper_util::client::legacy::Client<Connector, Body>;
+
+/// Pooled connections.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    client: hyper_util::client::legacy::Client<Connector, Body>,
+    pool: Pool,
+    proxies: Arc<Proxies>,
 }
 
 impl Connections {
-    pub(crate) fn new(tls: LazyTls, connect_timeout: Duration) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let connector = Connector {
-            tcp,
-            tls: Arc::new(tls),
-            timeout: connect_timeout,
-        };
+    pub(crate) fn new(tls: LazyTls, proxies: Proxies, connect_timeout: Duration) -> Self {
+        let proxies = Arc::new(proxies);
+        let connector = Connector::new(tls, Arc::clone(&proxies), connect_timeout);
         // The pool moves a request to a new connection when the kept one turns out closed before a byte was written;
         // that is part of keeping connections and is left on. Every other repetition is the retry layer's.
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .build(connector);
-        Self { client }
+            .pool_idle_timeout(IDLE_CONNECTION);
+        version::set_up(&mut builder);
+        Self {
+            pool: builder.build(connector),
+            proxies,
+        }
     }
 }
 
@@ -60,56 +60,45 @@ impl Service<Request<Body>> for Connections {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> HttpFuture {
-        let response = self.client.request(request);
-        Box::pin(async move {
-            match response.await {
-                Ok(response) => Ok(response.map(ResponseBody::from_connection)),
-                Err(source) => Err(Error::from_transport(source.into())),
-            }
-        })
+    fn call(&mut self, mut request: Request<Body>) -> HttpFuture {
+        // Which version it becomes is between us and the server.
+        *request.version_mut() = Version::HTTP_11;
+        // To https URLs proxies give tunnels, which is the connector's business.
+        if self.proxies.has_http() && request.uri().scheme() == Some(&Scheme::HTTP) {
+            Box::pin(send_plain(
+                self.pool.clone(),
+                Arc::clone(&self.proxies),
+                request,
+            ))
+        } else {
+            Box::pin(send(self.pool.request(request)))
+        }
     }
 }
 
-/// Connects over TCP, and TLS where the scheme is https, within one time limit.
-#[derive(Clone)]
-struct Connector {
-    tcp: HttpConnector,
-    tls: Arc<LazyTls>,
-    timeout: Duration,
+async fn send(response: hyper_util::client::legacy::ResponseFuture) -> HttpResult {
+    match response.await {
+        Ok(response) => Ok(response.map(ResponseBody::from_connection)),
+        Err(source) => Err(Error::from_transport(source.into())),
+    }
 }
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+/// Sends a request for a plain http URL, which a proxy may be asked in the place of the server.
+async fn send_plain(pool: Pool, proxies: Arc<Proxies>, mut request: Request<Body>) -> HttpResult {
+    let url = Url::parse(&request.uri().to_string()).map_err(|source| {
+        Error::new(ErrorKind::InvalidRequest, "the URL is not valid").with_source(source)
+    })?;
+    let proxy = proxies.for_url(&url)?;
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization()) {
+        let headers = request.headers_mut();
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
     }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let tcp = self.tcp.clone();
-        let tls = Arc::clone(&self.tls);
-        let limit = self.timeout;
-        let connect = async move {
-            if uri.scheme() == Some(&Scheme::HTTPS) {
-                let config = tls.config().await?;
-                HttpsConnector::from((tcp, config)).oneshot(uri).await
-            } else {
-                Ok(MaybeHttpsStream::Http(tcp.oneshot(uri).await?))
-            }
-        };
-        Box::pin(async move {
-            match tokio::time::timeout(limit, connect).await {
-                Ok(result) => result,
-                Err(_) => Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("no connection within {} seconds", limit.as_secs_f64()),
-                )
-                .into()),
-            }
-        })
+    let response = send(pool.request(request)).await?;
+    match proxy {
+        Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Err(proxy.wants_credentials())
+        }
+        _ => Ok(response),
     }
 }
 

@@ -65,15 +65,28 @@ async fn an_operation_is_one_span_with_the_standard_names_and_no_secrets() {
         .operation("list_things")
         .without_body()
         .unwrap();
-    Client::from_service(service).send(request).await.unwrap();
+    let client = Client::from_service(service);
+    client.send(request).await.unwrap();
+    let fields = std::mem::take(&mut *collector.lock());
+    let request = Request::builder().method("PURGE").uri("http://mock/");
+    let request = request.without_body().unwrap();
+    client.send(request).await.unwrap();
     drop(guard);
 
-    let fields = collector.lock().clone();
+    let unknown = collector.lock().clone();
+    for (name, value) in [
+        ("otel.name", "HTTP"),
+        ("http.request.method", "_OTHER"),
+        ("http.request.method_original", "PURGE"),
+    ] {
+        assert_eq!(unknown.get(name).map(String::as_str), Some(value), "{name}");
+    }
     for (name, value) in [
         ("otel.kind", "client"),
         ("otel.name", "list_things"),
         ("http.request.method", "GET"),
         ("http.response.status_code", "503"),
+        ("network.protocol.version", "1.1"),
         ("server.address", "mock"),
         ("server.port", "81"),
         ("url.full", "http://mock:81/a?n=1&token=REDACTED"),

@@ -2,12 +2,12 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
+use http::header::{ACCEPT, ETAG, HeaderMap, HeaderValue, RANGE};
 use http::{Request, StatusCode};
+use peak_http::resume::{ContentRange, Patience};
 use peak_http::{Body, ErrorKind, Response};
 use tempfile::NamedTempFile;
 
@@ -15,16 +15,6 @@ use crate::error::Error;
 use crate::request::Endpoint;
 use crate::session::Session;
 
-/// Interruptions without progress before a download is given up.
-const PATIENCE: u32 = 5;
-/// Interruptions of one download at all: a server that drips a little each time does not keep us for
-/// ever.
-const MAX_INTERRUPTIONS: u32 = 1000;
-/// What counts as progress and refills the patience, in bytes.
-const PROGRESS: u64 = 64 * 1024;
-/// Longest wait before the second try without progress; doubled with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How much is kept in memory before it is written, in bytes and in pieces.
 const BATCH: usize = 256 * 1024;
 const BATCH_FRAMES: usize = 1024;
@@ -61,7 +51,7 @@ pub(crate) async fn save<D: Download>(
 ) -> Result<SavedFile, Error> {
     let path = target.to_owned();
     let mut partial = blocking(target, move || Partial::begin(path)).await?;
-    let mut budget = Budget::default();
+    let mut patience = Patience::new();
     let mut original = None;
     loop {
         let (next, ended) = attempt(session, download, partial, &mut original).await?;
@@ -71,7 +61,7 @@ pub(crate) async fn save<D: Download>(
             blocking(target, move || partial.publish()).await?;
             return Ok(SavedFile { path, size });
         };
-        let Some(wait) = budget.spend(partial.received) else {
+        let Some(wait) = patience.interrupted(partial.received) else {
             return Err(Error::DownloadInterrupted {
                 received: partial.received,
                 source: interruption.map(Box::new),
@@ -107,16 +97,9 @@ impl Original {
 
     /// Whether a partial answer gives exactly the rest of this file from `start`.
     fn goes_on(&self, start: u64, headers: &HeaderMap) -> bool {
-        let range = headers
-            .get(CONTENT_RANGE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(ContentRange::parse);
-        let Some((range, total)) = range.zip(self.total) else {
-            return false;
-        };
-        range.start == start
-            && range.total == total
-            && range.end + 1 == total
+        ContentRange::of(headers)
+            .zip(self.total)
+            .is_some_and(|(range, total)| range.is_rest_of(total, start))
             && headers.get(ETAG) == self.entity_tag.as_ref()
     }
 }
@@ -216,31 +199,6 @@ fn may_pass(error: &Error) -> bool {
         other => other
             .status()
             .is_some_and(|status| status.is_server_error()),
-    }
-}
-
-/// `Content-Range: bytes START-END/TOTAL`.
-#[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: u64,
-    end: u64,
-    total: u64,
-}
-
-impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
-        let (unit, rest) = text.trim().split_once(' ')?;
-        let (range, total) = rest.trim().split_once('/')?;
-        let (start, end) = range.split_once('-')?;
-        let range = Self {
-            start: start.parse().ok()?,
-            end: end.parse().ok()?,
-            total: total.parse().ok()?,
-        };
-        let is_sound = unit.eq_ignore_ascii_case("bytes")
-            && range.start <= range.end
-            && range.end < range.total;
-        is_sound.then_some(range)
     }
 }
 
@@ -369,43 +327,10 @@ where
     }
 }
 
-/// How much patience is left with interruptions.
-#[derive(Debug, Default)]
-struct Budget {
-    since_progress: u32,
-    altogether: u32,
-    /// How far the download had come when it last made progress.
-    reached: u64,
-}
-
-impl Budget {
-    /// How long to wait before asking again, with so much received; `None` when it is enough.
-    ///
-    /// Progress is only what goes beyond the furthest point so far: to get the same beginning again
-    /// and again is none. The first time after progress at once; then longer and longer, each wait
-    /// drawn from the whole range below its limit so that clients do not come back together.
-    fn spend(&mut self, received: u64) -> Option<Duration> {
-        if received >= self.reached.saturating_add(PROGRESS) {
-            self.reached = received;
-            self.since_progress = 0;
-        }
-        if self.since_progress >= PATIENCE || self.altogether >= MAX_INTERRUPTIONS {
-            return None;
-        }
-        let limit = match self.since_progress {
-            0 => Duration::ZERO,
-            before => FIRST_WAIT
-                .saturating_mul(1 << (before - 1))
-                .min(LONGEST_WAIT),
-        };
-        self.since_progress += 1;
-        self.altogether += 1;
-        Some(limit.mul_f64(rand::random::<f64>()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_RANGE;
+
     use super::*;
 
     fn headers(range: &str, entity_tag: Option<&'static str>) -> HeaderMap {
@@ -449,31 +374,5 @@ mod tests {
             entity_tag: None,
         };
         assert!(!unknown.goes_on(5, &headers("bytes 5-9/10", None)));
-    }
-
-    #[test]
-    fn patience_ends_without_progress_and_is_refilled_by_it() {
-        let mut budget = Budget::default();
-        assert_eq!(budget.spend(0), Some(Duration::ZERO));
-        for _ in 1..PATIENCE {
-            assert!(budget.spend(PROGRESS - 1).is_some());
-        }
-        assert_eq!(budget.spend(PROGRESS - 1), None);
-        assert_eq!(budget.spend(PROGRESS), Some(Duration::ZERO));
-        // The same again is no progress.
-        for _ in 1..PATIENCE {
-            assert!(budget.spend(PROGRESS).is_some());
-        }
-        assert_eq!(budget.spend(PROGRESS), None);
-    }
-
-    #[test]
-    fn a_dripping_server_is_left_in_the_end() {
-        let mut budget = Budget::default();
-        let mut spent = 0;
-        while budget.spend(PROGRESS * (1 + u64::from(spent))).is_some() {
-            spent += 1;
-        }
-        assert_eq!(spent, MAX_INTERRUPTIONS);
     }
 }

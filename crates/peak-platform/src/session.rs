@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use peak_http::{Body, Client, ClientBuilder, ErrorKind, Response, StaticToken};
+use peak_http::{Body, Client, ClientBuilder, ErrorKind, Proxies, Response, StaticToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -157,7 +157,7 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// A session as the environment says: `PEAK__STAGE` or `STAGE`, `PEAK_AUTH_TOKEN` or `API_KEY`,
-    /// `PEAK_ENDPOINT_URL`.
+    /// `PEAK_ENDPOINT_URL`, and the proxies of [`Proxies::from_variables`].
     ///
     /// # Errors
     /// As [`SessionBuilder::build`].
@@ -179,7 +179,7 @@ impl Session {
             stage: None,
             endpoint: None,
             token: Token::FromEnvironment,
-            client: Transport::Options(Client::builder()),
+            client: Transport::Options(Box::new(Client::builder())),
             environment: Box::new(process_environment),
         }
     }
@@ -335,7 +335,7 @@ enum Token {
 }
 
 enum Transport {
-    Options(ClientBuilder),
+    Options(Box<ClientBuilder>),
     Ready(Client),
 }
 
@@ -379,10 +379,11 @@ impl SessionBuilder {
         self
     }
 
-    /// How requests are sent: time limits, retries, TLS. The session adds the token.
+    /// How requests are sent: time limits, retries, TLS, proxies. The session adds the token, and the proxies that the
+    /// environment names unless the options have [some](ClientBuilder::proxies).
     #[must_use]
     pub fn client_options(mut self, options: ClientBuilder) -> Self {
-        self.client = Transport::Options(options);
+        self.client = Transport::Options(Box::new(options));
         self
     }
 
@@ -424,12 +425,13 @@ impl SessionBuilder {
             Some(token) => {
                 let token = StaticToken::new(endpoint.url(), token.clone())
                     .map_err(|source| SessionError::InvalidToken { source })?;
-                options = options.authenticator(Arc::new(token));
+                *options = options.authenticator(Arc::new(token));
             }
             None if endpoint.is_loopback() => {}
             None => return Err(SessionError::MissingToken),
         }
         let client = options
+            .proxies_unless_set(|| Proxies::from_variables(&self.environment))
             .build()
             .map_err(|source| SessionError::Client { source })?;
         Ok(Session::of(endpoint, token, client))
@@ -470,12 +472,9 @@ fn process_environment(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::convert::Infallible;
-    use std::sync::Mutex;
 
     use bytes::Bytes;
-    use http::Response as HttpResponse;
-    use http_body_util::Full;
+    use peak_http::test_util::{Answer, MockService};
     use serde_json::{Value, json};
 
     use super::*;
@@ -572,24 +571,35 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("s3cret"));
     }
 
-    type Seen = Arc<Mutex<Vec<Request<()>>>>;
+    /// Whether a request of a session with these options would go through the environment's proxy, which is one that
+    /// cannot be used.
+    async fn uses_the_proxy_of_the_environment(options: ClientBuilder) -> bool {
+        let variables = [TOKEN, ("https_proxy", "socks5://127.0.0.1:1")];
+        let session = with(&variables)
+            .endpoint(Url::parse("https://platform.invalid").unwrap())
+            .client_options(options.retry(peak_http::RetryPolicy::never()))
+            .build()
+            .unwrap();
+        let error = session.call(&Describe).await.unwrap_err();
+        format!("{error:?}").contains("https_proxy")
+    }
+
+    #[tokio::test]
+    async fn the_environment_names_the_proxies_unless_the_caller_does() {
+        assert!(uses_the_proxy_of_the_environment(Client::builder()).await);
+        let none = Client::builder().proxies(Proxies::none());
+        assert!(!uses_the_proxy_of_the_environment(none).await);
+    }
 
     /// A session with a platform that always answers so.
-    fn session(status: u16, body: impl Into<Bytes>) -> (Session, Seen) {
-        let seen = Seen::default();
-        let (kept, body) = (Arc::clone(&seen), body.into());
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (head, _) = request.into_parts();
-            kept.lock().unwrap().push(Request::from_parts(head, ()));
-            let mut response = HttpResponse::new(Full::new(body.clone()));
-            *response.status_mut() = status.try_into().unwrap();
-            async move { Ok::<_, Infallible>(response) }
-        });
+    fn session(status: u16, body: impl Into<Bytes>) -> (Session, MockService) {
+        let answer = Answer::status(status.try_into().unwrap()).body(body);
+        let mock = MockService::answering(move |_| answer.clone());
         let session = with(&[])
             .endpoint(Url::parse("http://platform.test").unwrap())
-            .client(Client::from_service(service))
+            .client(mock.client())
             .build();
-        (session.unwrap(), seen)
+        (session.unwrap(), mock)
     }
 
     struct Describe;
@@ -608,11 +618,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_operation_is_sent_and_its_answer_decoded() {
-        let (session, seen) = session(200, r#"{"a": 1}"#);
+        let (session, mock) = session(200, r#"{"a": 1}"#);
         assert_eq!(session.call(&Describe).await.unwrap(), json!({ "a": 1 }));
-        let seen = seen.lock().unwrap();
-        assert_eq!(seen[0].uri(), "http://platform.test/things/1?token=s3cret");
-        assert_eq!(seen[0].headers()["accept"], "application/json");
+        let seen = mock.requests();
+        assert_eq!(seen[0].uri, "http://platform.test/things/1?token=s3cret");
+        assert_eq!(seen[0].header("accept"), Some("application/json"));
+        assert_eq!(seen[0].operation, Some("describe_thing"));
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peak_http::Origin;
 use peak_http::address::is_loopback;
+use peak_http::{Origin, Proxies, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, RegistryAuthenticator};
@@ -35,6 +35,8 @@ impl Registry {
             insecure: BTreeSet::new(),
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
+            tls: TlsOptions::default(),
+            proxies: Proxies::none(),
         }
     }
 
@@ -68,6 +70,8 @@ pub struct RegistryBuilder {
     insecure: BTreeSet<String>,
     user_agent: String,
     idle_timeout: Duration,
+    tls: TlsOptions,
+    proxies: Proxies,
 }
 
 impl RegistryBuilder {
@@ -99,6 +103,19 @@ impl RegistryBuilder {
         self
     }
 
+    /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.tls = options;
+        self
+    }
+
+    /// Which registries and token servers are reached through which proxy. By default none is, whatever the environment
+    /// says; give [`Proxies::from_environment`] to follow it.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
     /// Makes the client. Nothing is sent.
     ///
     /// # Errors
@@ -109,6 +126,8 @@ impl RegistryBuilder {
             peak_http::Client::builder()
                 .user_agent(&self.user_agent)
                 .idle_timeout(self.idle_timeout)
+                .tls(self.tls.clone())
+                .proxies(self.proxies.clone())
         };
         let token_client = http().build().map_err(RegistryError::Setup)?;
         let mut credentials = BTreeMap::new();

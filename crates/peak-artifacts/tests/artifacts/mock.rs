@@ -1,24 +1,24 @@
 //! A platform that answers as a test says, and remembers what it was asked.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::StatusCode;
 use peak_artifacts::Artifacts;
-use peak_http::{Body, Client};
+use peak_http::test_util::{Answer, MockService, RecordedRequest};
 use peak_platform::Session;
 use serde_json::Value;
 
 /// What a test's platform was asked, in order: method, path and query.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(MockService);
 
 impl Log {
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        self.0.take_requests().iter().map(line).collect()
     }
+}
+
+fn line(request: &RecordedRequest) -> String {
+    let path = request.path_and_query();
+    let path = path.strip_prefix("/artifacts/api/v1/artifacts").unwrap();
+    format!("{} {path}", request.method)
 }
 
 /// A client of a platform that answers so.
@@ -26,26 +26,13 @@ pub(crate) fn platform<F>(answer: F) -> (Artifacts, Log)
 where
     F: Fn(&str) -> (u16, Value) + Send + Sync + 'static,
 {
-    let log = Log::default();
-    let (answer, kept) = (Arc::new(answer), log.clone());
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (answer, kept) = (Arc::clone(&answer), kept.clone());
-        async move {
-            let (head, body) = request.into_parts();
-            body.collect().await.unwrap();
-            let path = head.uri.path_and_query().unwrap().as_str();
-            let path = path.strip_prefix("/artifacts/api/v1/artifacts").unwrap();
-            let line = format!("{} {path}", head.method);
-            let (status, body) = answer(&line);
-            kept.0.lock().unwrap().push(line);
-            let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-            *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            Ok::<_, Infallible>(response)
-        }
+    let mock = MockService::answering(move |request| {
+        let (status, body) = answer(&line(request));
+        Answer::status(StatusCode::from_u16(status).unwrap()).with_json(&body)
     });
     let session = Session::builder()
         .endpoint("http://platform.test/".parse().unwrap())
-        .client(Client::from_service(service))
+        .client(mock.client())
         .build();
-    (Artifacts::new(session.unwrap()), log)
+    (Artifacts::new(session.unwrap()), Log(mock))
 }

@@ -1,11 +1,22 @@
 //! The headers every request has.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Request};
 use tower::ServiceExt as _;
 
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
+
+/// Headers about the connection rather than the request, which is ours to manage: HTTP/2 forbids them (RFC 9113, section
+/// 8.2.2), and in HTTP/1.1 they would promise what we do not do. `Transfer-Encoding` says how a body is framed.
+static OF_THE_CONNECTION: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 #[derive(Clone)]
 pub(crate) struct Headers<S> {
@@ -31,8 +42,10 @@ impl<S: HttpService> Headers<S> {
             .or_insert_with(|| self.user_agent.clone());
         // How long a body is and how it is framed is for the body to say, never for a header put on by hand: two
         // answers to that question are how requests get smuggled.
-        headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
+        for name in &OF_THE_CONNECTION {
+            headers.remove(name);
+        }
         match length {
             // A POST without a body says so, since some servers insist (411).
             Some(0) if !expects_content => {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Request;
+use http::request::Parts;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 use tracing::debug;
@@ -12,6 +13,7 @@ use super::deadline::ExpiresAt;
 use super::redirect::SawOther;
 use super::span::SpanOfOperation;
 use super::{HttpResult, HttpService, layer_service};
+use crate::attempt::{Observed, Observer};
 use crate::body::Body;
 use crate::origin::Origin;
 use crate::request::{self, Idempotency};
@@ -23,65 +25,41 @@ pub(crate) struct Retry<S> {
     inner: S,
     policy: Arc<RetryPolicy>,
     budget: Arc<RetryBudget>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl<S: HttpService> Retry<S> {
-    pub(crate) fn new(inner: S, policy: RetryPolicy) -> Self {
+    pub(crate) fn new(inner: S, policy: RetryPolicy, observer: Option<Arc<Observer>>) -> Self {
         Self {
             inner,
             policy: Arc::new(policy),
             budget: Arc::default(),
+            observer,
         }
     }
 
     async fn run(self, request: Request<Body>) -> HttpResult {
-        let origin = Origin::of(&*request::target(request.extensions())?);
+        let url = request::target(request.extensions())?;
         let (parts, mut body) = request.into_parts();
-        let idempotency = parts
-            .extensions
-            .get::<Idempotency>()
-            .copied()
-            .unwrap_or_else(|| Idempotency::of_method(&parts.method));
-        let started = Instant::now();
-        let expires = parts.extensions.get::<ExpiresAt>().map(|expires| expires.0);
+        let rules = Rules::of(&parts, Origin::of(&url));
         let mut retry = 0;
         loop {
             let spare = body.try_clone();
+            let observed = self.observer.as_ref().map(|observer| {
+                let about = (&parts.method, &*url, &parts.extensions);
+                Observed::begin(Arc::clone(observer), about, retry + 1)
+            });
             let attempt = Request::from_parts(parts.clone(), body);
             let result = self.inner.clone().oneshot(attempt).await;
 
-            let (outcome, told) = judge(&result);
-            if outcome == Outcome::Final && result.is_ok() {
-                if let Some(origin) = &origin {
-                    self.budget.earn(origin);
-                }
-                return result;
+            let again = self.again(&rules, retry, spare.is_some(), &result);
+            let again = spare.zip(again);
+            if let Some(observed) = observed {
+                observed.end(&result, again.as_ref().map(|(_, again)| again.wait));
             }
-            let Some(spare) = spare.filter(|_| retry < self.policy.most_retries()) else {
+            let Some((spare, again)) = again else {
                 return result;
             };
-            if decide(outcome, idempotency, true) == Decision::Stop {
-                return result;
-            }
-            let wait = self.policy.wait(retry, told, rand::random());
-            let Some(next) = Instant::now().checked_add(wait) else {
-                return result;
-            };
-            // What there is says more than a deadline that passed while waiting.
-            let in_vain = expires.is_some_and(|expires| next >= expires);
-            if in_vain || next.duration_since(started) > self.policy.budget() {
-                return result;
-            }
-            // A server that says when to come back is not stormed by doing so.
-            let free = told.is_some();
-            if !free
-                && !origin
-                    .as_ref()
-                    .is_none_or(|origin| self.budget.spend(origin))
-            {
-                debug!("the request is not sent again, since too many to this server failed");
-                return result;
-            }
             drop(result);
             retry += 1;
             if let Some(SpanOfOperation(span)) = parts.extensions.get() {
@@ -89,14 +67,85 @@ impl<S: HttpService> Retry<S> {
             }
             debug!(
                 retry,
-                ?outcome,
-                ?wait,
+                outcome = ?again.outcome,
+                wait = ?again.wait,
                 "the request is sent again after a wait"
             );
-            tokio::time::sleep_until(next).await;
+            tokio::time::sleep_until(again.at).await;
             body = spare;
         }
     }
+
+    /// Whether and when to send the request again.
+    fn again(
+        &self,
+        rules: &Rules,
+        retry: u32,
+        replayable: bool,
+        result: &HttpResult,
+    ) -> Option<Again> {
+        let (outcome, told) = judge(result);
+        if outcome == Outcome::Final && result.is_ok() {
+            if let Some(origin) = &rules.origin {
+                self.budget.earn(origin);
+            }
+            return None;
+        }
+        if retry >= self.policy.most_retries()
+            || decide(outcome, rules.idempotency, replayable) == Decision::Stop
+        {
+            return None;
+        }
+        let wait = self.policy.wait(retry, told, rand::random());
+        let at = Instant::now().checked_add(wait)?;
+        // What there is says more than a deadline that passed while waiting.
+        let in_vain = rules.expires.is_some_and(|expires| at >= expires);
+        if in_vain || at.duration_since(rules.started) > self.policy.budget() {
+            return None;
+        }
+        // A server that says when to come back is not stormed by doing so.
+        let free = told.is_some();
+        if !free
+            && !rules
+                .origin
+                .as_ref()
+                .is_none_or(|origin| self.budget.spend(origin))
+        {
+            debug!("the request is not sent again, since too many to this server failed");
+            return None;
+        }
+        Some(Again { outcome, wait, at })
+    }
+}
+
+/// What bounds the repetitions of one request.
+struct Rules {
+    idempotency: Idempotency,
+    origin: Option<Origin>,
+    started: Instant,
+    expires: Option<Instant>,
+}
+
+impl Rules {
+    fn of(parts: &Parts, origin: Option<Origin>) -> Self {
+        Self {
+            idempotency: parts
+                .extensions
+                .get::<Idempotency>()
+                .copied()
+                .unwrap_or_else(|| Idempotency::of_method(&parts.method)),
+            origin,
+            started: Instant::now(),
+            expires: parts.extensions.get::<ExpiresAt>().map(|expires| expires.0),
+        }
+    }
+}
+
+/// That a request is sent again, and when.
+struct Again {
+    outcome: Outcome,
+    wait: Duration,
+    at: Instant,
 }
 
 layer_service!(Retry);

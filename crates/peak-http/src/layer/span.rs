@@ -1,6 +1,6 @@
 //! One span per operation, with the names of OpenTelemetry's conventions for HTTP clients.
 
-use http::Request;
+use http::{Method, Request, Version};
 use tower::ServiceExt as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
@@ -34,6 +34,7 @@ impl<S: HttpService> OperationSpan<S> {
         match &result {
             Ok(response) => {
                 let status = response.status();
+                span.record("network.protocol.version", version(response.version()));
                 span.record("http.response.status_code", status.as_u16());
                 if status.is_client_error() || status.is_server_error() {
                     span.record("error.type", status.as_str());
@@ -54,9 +55,11 @@ fn open(request: &Request<Body>) -> Span {
         "http_request",
         otel.kind = "client",
         otel.name = Empty,
-        http.request.method = request.method().as_str(),
+        http.request.method = known(request.method()).unwrap_or("_OTHER"),
+        http.request.method_original = Empty,
         http.request.resend_count = Empty,
         http.response.status_code = Empty,
+        network.protocol.version = Empty,
         server.address = Empty,
         server.port = Empty,
         url.full = Empty,
@@ -65,8 +68,11 @@ fn open(request: &Request<Body>) -> Span {
     if !span.is_disabled() {
         let name = match request.extensions().get::<Operation>() {
             Some(Operation(name)) => name,
-            None => request.method().as_str(),
+            None => known(request.method()).unwrap_or("HTTP"),
         };
+        if known(request.method()).is_none() {
+            span.record("http.request.method_original", request.method().as_str());
+        }
         span.record("otel.name", name);
         if let Ok(url) = request::target(request.extensions()) {
             span.record("url.full", redact::url(&url));
@@ -75,4 +81,28 @@ fn open(request: &Request<Body>) -> Span {
         }
     }
     span
+}
+
+/// The methods that the conventions know; the name of any other is nothing to count by.
+fn known(method: &Method) -> Option<&str> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::CONNECT => Some(method.as_str()),
+        _ => None,
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
 }

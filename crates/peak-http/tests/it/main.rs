@@ -8,9 +8,17 @@ mod bodies;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod redirects;
 #[cfg(test)]
 mod retries;
+#[cfg(test)]
+mod retry_table;
+#[cfg(test)]
+mod secure;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

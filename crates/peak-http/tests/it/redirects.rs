@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, StatusCode};
+use peak_http::test_util::{Answer, MockService};
 use peak_http::{Body, BoxError, Client, Error, ErrorKind, RequestBuilderExt as _, Response};
 
 use crate::server::{Server, Step, quick};
@@ -60,6 +61,45 @@ async fn credentials_stay_at_their_origin_for_good() {
         assert_eq!(request.header("accept"), Some("text/plain"));
     }
     assert_eq!(at_second[0].header("host"), there.split('/').nth(2));
+}
+
+/// Scheme, host and port are what an origin is made of; each of them alone makes another.
+#[tokio::test]
+async fn credentials_are_dropped_where_scheme_host_or_port_change() {
+    for (from, to, keeps) in [
+        ("http://a.test/x", "http://a.test/y", true),
+        ("http://a.test/x", "http://A.test:80/y", true),
+        ("https://a.test/x", "https://a.test:443/y", true),
+        ("http://a.test/x", "https://a.test/y", false),
+        ("http://a.test/x", "http://a.test:81/y", false),
+        ("http://a.test/x", "http://b.test/y", false),
+        ("http://a.test/x", "http://a.test.b.test/y", false),
+        ("https://a.test/x", "https://a.test:444/y", false),
+        ("https://a.test/x", "https://sub.a.test/y", false),
+    ] {
+        let redirect = Answer::status(StatusCode::FOUND).header("location", to);
+        let mock = MockService::playing([redirect, Answer::ok()]);
+        let request = Request::get(from)
+            .header("authorization", "Bearer secret")
+            .without_body()
+            .unwrap();
+        mock.client().send(request).await.unwrap();
+        let requests = mock.requests();
+        assert!(requests[0].headers.contains_key("authorization"));
+        let kept = requests[1].headers.contains_key("authorization");
+        assert_eq!(kept, keeps, "{from} {to}");
+        mock.finish().unwrap();
+    }
+    for (from, to) in [
+        ("https://a.test/x", "http://a.test/y"),
+        ("https://a.test/x", "http://a.test:443/y"),
+    ] {
+        let redirect = Answer::status(StatusCode::FOUND).header("location", to);
+        let mock = MockService::playing([redirect]);
+        let error = get(&mock.client(), from.to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Redirect, "{from} {to}");
+        mock.finish().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,138 +1,109 @@
 //! The retry loop over mocks, with a paused clock.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Method, Request};
-use http_body_util::BodyExt as _;
+use http::{Method, Request, StatusCode};
+use peak_http::test_util::{Answer, MockService};
 use peak_http::{
-    Body, BoxError, Client, Error, ErrorKind, Idempotency, RequestBuilderExt as _, RequestExt as _,
-    Response, RetryPolicy,
+    Attempt, AttemptOutcome, Body, BoxError, Client, Error, ErrorKind, Idempotency,
+    RequestBuilderExt as _, RequestExt as _, Response, RetryPolicy,
 };
 use tokio::time::Instant;
-use tower::service_fn;
 
-/// One answer of the mock.
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    Status(u16),
-    /// A status with a `Retry-After`.
-    Told(u16, &'static str),
-    Fails(ErrorKind),
+fn status(code: u16) -> Answer {
+    Answer::status(StatusCode::from_u16(code).unwrap())
 }
 
-#[derive(Clone)]
-struct Mock {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    bodies: Arc<Mutex<Vec<Bytes>>>,
+/// A status with a `Retry-After`.
+fn told(code: u16, text: &str) -> Answer {
+    status(code).header("retry-after", text)
 }
 
-impl Mock {
-    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self {
-            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
-            bodies: Arc::default(),
-        }
-    }
-
-    async fn answer(self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
-        let body = request.into_body().collect().await?.to_bytes();
-        self.bodies.lock().unwrap().push(body);
-        let answer = self.answers.lock().unwrap().pop_front();
-        let response = match answer.expect("no more requests than answers") {
-            Answer::Status(status) => http::Response::builder().status(status),
-            Answer::Told(status, text) => http::Response::builder()
-                .status(status)
-                .header("retry-after", text),
-            Answer::Fails(kind) => return Err(Error::new(kind, "as scripted")),
-        };
-        Ok(response.body(Body::empty()).unwrap())
-    }
-
-    fn client(&self, policy: RetryPolicy) -> Client {
-        let mock = self.clone();
-        Client::builder()
-            .retry(policy)
-            .build_with_service(service_fn(move |request| mock.clone().answer(request)))
-            .unwrap()
-    }
-
-    async fn send(&self, method: Method, body: &'static str) -> Result<Response, Error> {
-        let request = Request::builder()
-            .method(method)
-            .uri("http://mock/")
-            .with_body(body)
-            .unwrap();
-        self.client(RetryPolicy::default()).send(request).await
-    }
-
-    fn sent(&self) -> usize {
-        self.bodies.lock().unwrap().len()
-    }
+fn fails(kind: ErrorKind) -> Answer {
+    Answer::error(Error::new(kind, "as scripted"))
 }
 
-const OK: Answer = Answer::Status(200);
+fn client(mock: &MockService, policy: RetryPolicy) -> Client {
+    Client::builder()
+        .retry(policy)
+        .build_with_service(mock.clone())
+        .unwrap()
+}
+
+async fn send(mock: &MockService, method: Method, body: &'static str) -> Result<Response, Error> {
+    let request = Request::builder()
+        .method(method)
+        .uri("http://mock/")
+        .with_body(body)
+        .unwrap();
+    mock.client().send(request).await
+}
+
+/// How often it was asked.
+fn sent(mock: &MockService) -> usize {
+    mock.requests().len()
+}
+
+fn bodies(mock: &MockService) -> Vec<Bytes> {
+    let requests = mock.requests();
+    requests.into_iter().map(|request| request.body).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn each_retryable_status_is_retried_with_the_whole_body() {
     for code in [408, 429, 500, 502, 503, 504] {
-        let mock = Mock::new([
-            Answer::Status(code),
-            Answer::Status(code),
-            Answer::Status(code),
-            OK,
-        ]);
-        let response = mock.send(Method::PUT, "content").await.unwrap();
+        let mock = MockService::playing([status(code), status(code), status(code), Answer::ok()]);
+        let response = send(&mock, Method::PUT, "content").await.unwrap();
         assert_eq!(response.status(), 200, "{code}");
-        assert_eq!(*mock.bodies.lock().unwrap(), ["content"; 4]);
+        assert_eq!(bodies(&mock), ["content"; 4]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_answer_is_handed_over_when_retries_are_used_up() {
-    let mock = Mock::new([
-        Answer::Status(500),
-        Answer::Status(502),
-        Answer::Status(504),
-        Answer::Status(503),
-        OK,
+    let mock = MockService::playing([
+        status(500),
+        status(502),
+        status(504),
+        status(503),
+        Answer::ok(),
     ]);
-    let response = mock.send(Method::GET, "").await.unwrap();
+    let response = send(&mock, Method::GET, "").await.unwrap();
     assert_eq!(response.status(), 503);
-    assert_eq!(mock.sent(), 4);
+    assert_eq!(sent(&mock), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_statuses_and_lasting_errors_are_not_retried() {
     for code in [200, 400, 401, 403, 404, 409, 413, 422, 501, 505] {
-        let mock = Mock::new([Answer::Status(code)]);
-        assert_eq!(mock.send(Method::GET, "").await.unwrap().status(), code);
+        let mock = MockService::playing([status(code)]);
+        assert_eq!(send(&mock, Method::GET, "").await.unwrap().status(), code);
     }
     for kind in [ErrorKind::Tls, ErrorKind::Body, ErrorKind::Authentication] {
-        let mock = Mock::new([Answer::Fails(kind)]);
-        assert_eq!(mock.send(Method::GET, "").await.unwrap_err().kind(), kind);
+        let mock = MockService::playing([fails(kind)]);
+        assert_eq!(send(&mock, Method::GET, "").await.unwrap_err().kind(), kind);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_post_is_repeated_only_where_it_cannot_have_been_acted_upon() {
     for (first, repeated) in [
-        (Answer::Fails(ErrorKind::Connect), true),
-        (Answer::Status(429), true),
-        (Answer::Status(503), true),
-        (Answer::Fails(ErrorKind::Transport), false),
-        (Answer::Fails(ErrorKind::Timeout), false),
-        (Answer::Status(408), false),
-        (Answer::Status(500), false),
-        (Answer::Status(502), false),
-        (Answer::Status(504), false),
+        (fails(ErrorKind::Connect), true),
+        (status(429), true),
+        (status(503), true),
+        (fails(ErrorKind::Transport), false),
+        (fails(ErrorKind::Timeout), false),
+        (status(408), false),
+        (status(500), false),
+        (status(502), false),
+        (status(504), false),
     ] {
-        let mock = Mock::new([first, OK]);
-        let outcome = mock.send(Method::POST, "content").await;
-        assert_eq!(mock.sent(), if repeated { 2 } else { 1 }, "{first:?}");
+        let mock = MockService::playing([first.clone(), Answer::ok()]);
+        let outcome = send(&mock, Method::POST, "content").await;
+        assert_eq!(sent(&mock), if repeated { 2 } else { 1 }, "{first:?}");
         assert_eq!(
             outcome.is_ok_and(|response| response.status() == 200),
             repeated
@@ -142,44 +113,37 @@ async fn a_post_is_repeated_only_where_it_cannot_have_been_acted_upon() {
 
 #[tokio::test(start_paused = true)]
 async fn the_caller_can_say_otherwise_than_the_method() {
-    for (method, idempotency, sent) in [
+    for (method, idempotency, times) in [
         (Method::POST, Idempotency::Idempotent, 2),
         (Method::PUT, Idempotency::NotIdempotent, 1),
     ] {
-        let mock = Mock::new([Answer::Status(500), OK]);
+        let mock = MockService::playing([status(500), Answer::ok()]);
         let request = Request::builder()
             .method(method)
             .uri("http://mock/")
             .idempotency(idempotency)
             .with_body("x")
             .unwrap();
-        mock.client(RetryPolicy::default())
-            .send(request)
-            .await
-            .unwrap();
-        assert_eq!(mock.sent(), sent, "{idempotency:?}");
+        mock.client().send(request).await.unwrap();
+        assert_eq!(sent(&mock), times, "{idempotency:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_cannot_be_produced_again_is_sent_once() {
-    let mock = Mock::new([Answer::Status(503), OK]);
+    let mock = MockService::playing([status(503), Answer::ok()]);
     let once = stream::iter([Ok::<_, BoxError>(Bytes::from("x"))]);
     let request = Request::put("http://mock/")
         .with_body(Body::stream(once))
         .unwrap();
-    let response = mock
-        .client(RetryPolicy::default())
-        .send(request)
-        .await
-        .unwrap();
+    let response = mock.client().send(request).await.unwrap();
     assert_eq!(response.status(), 503);
-    assert_eq!(*mock.bodies.lock().unwrap(), ["x"]);
+    assert_eq!(bodies(&mock), ["x"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_server_asks_for_is_waited_up_to_the_cap() {
-    for (told, seconds) in [
+    for (text, seconds) in [
         ("0", 0),
         ("7", 7),
         ("100000", 60),
@@ -187,11 +151,11 @@ async fn what_the_server_asks_for_is_waited_up_to_the_cap() {
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
     ] {
         for code in [429, 503, 500] {
-            let mock = Mock::new([Answer::Told(code, told), OK]);
+            let mock = MockService::playing([told(code, text), Answer::ok()]);
             let started = Instant::now();
-            let response = mock.send(Method::GET, "").await.unwrap();
+            let response = send(&mock, Method::GET, "").await.unwrap();
             assert_eq!(response.status(), 200);
-            assert_eq!(started.elapsed().as_secs(), seconds, "{told}");
+            assert_eq!(started.elapsed().as_secs(), seconds, "{text}");
         }
     }
 }
@@ -199,14 +163,14 @@ async fn what_the_server_asks_for_is_waited_up_to_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn computed_waits_stay_below_their_doubling_limits() {
     for _ in 0..20 {
-        let mock = Mock::new((0..5).map(|_| Answer::Status(500)).chain([OK]));
+        let mock = MockService::playing((0..5).map(|_| status(500)).chain([Answer::ok()]));
         let policy = RetryPolicy::new()
             .retries(5)
             .waits(Duration::from_secs(1), Duration::from_secs(4));
         let request = Request::get("http://mock/").without_body().unwrap();
         let started = Instant::now();
-        mock.client(policy).send(request).await.unwrap();
-        assert_eq!(mock.sent(), 6);
+        client(&mock, policy).send(request).await.unwrap();
+        assert_eq!(sent(&mock), 6);
         assert!(
             started.elapsed() <= Duration::from_secs(1 + 2 + 4 + 4 + 4) + Duration::from_millis(5)
         );
@@ -216,25 +180,21 @@ async fn computed_waits_stay_below_their_doubling_limits() {
 #[tokio::test(start_paused = true)]
 async fn no_attempt_starts_behind_the_time_budget_or_the_deadline() {
     let policy = RetryPolicy::new().time_budget(Duration::from_secs(30));
-    let mock = Mock::new([Answer::Told(503, "20"), Answer::Told(503, "20"), OK]);
+    let mock = MockService::playing([told(503, "20"), told(503, "20"), Answer::ok()]);
     let request = Request::get("http://mock/").without_body().unwrap();
     let started = Instant::now();
-    let response = mock.client(policy).send(request).await.unwrap();
-    assert_eq!((response.status().as_u16(), mock.sent()), (503, 2));
+    let response = client(&mock, policy).send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), sent(&mock)), (503, 2));
     assert_eq!(started.elapsed().as_secs(), 20);
 
-    let mock = Mock::new([Answer::Told(503, "20"), OK]);
+    let mock = MockService::playing([told(503, "20"), Answer::ok()]);
     let request = Request::get("http://mock/")
         .deadline(Duration::from_secs(10))
         .without_body()
         .unwrap();
     let started = Instant::now();
-    let response = mock
-        .client(RetryPolicy::default())
-        .send(request)
-        .await
-        .unwrap();
-    assert_eq!((response.status().as_u16(), mock.sent()), (503, 1));
+    let response = mock.client().send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), sent(&mock)), (503, 1));
     assert_eq!(started.elapsed().as_secs(), 0);
 }
 
@@ -243,20 +203,77 @@ async fn a_wait_longer_than_the_clock_can_tell_is_no_wait() {
     let policy = RetryPolicy::new()
         .longest_told_wait(Duration::MAX)
         .time_budget(Duration::MAX);
-    let mock = Mock::new([Answer::Told(503, "18446744073709551615"), OK]);
+    let mock = MockService::playing([told(503, "18446744073709551615"), Answer::ok()]);
     let request = Request::get("http://mock/").without_body().unwrap();
-    let response = mock.client(policy).send(request).await.unwrap();
-    assert_eq!((response.status().as_u16(), mock.sent()), (503, 1));
+    let response = client(&mock, policy).send(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), sent(&mock)), (503, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_stop_when_very_many_requests_fail() {
-    let mock = Mock::new((0..2000).map(|_| Answer::Fails(ErrorKind::Connect)));
-    let client = mock.client(RetryPolicy::default());
+    let mock = MockService::playing((0..2000).map(|_| fails(ErrorKind::Connect)));
+    let client = mock.client();
     for _ in 0..200 {
         let request = Request::get("http://mock/").without_body().unwrap();
         assert!(client.send(request).await.is_err());
     }
     // Each once, and a hundred retries in all instead of six hundred.
-    assert_eq!(mock.sent(), 300);
+    assert_eq!(sent(&mock), 300);
+}
+
+type Attempts = Arc<Mutex<Vec<Attempt>>>;
+
+/// What an observer is told of a request that gets these answers.
+async fn observed(answers: Vec<Answer>, deadline: Duration) -> Vec<Attempt> {
+    let attempts = Attempts::default();
+    let kept = Arc::clone(&attempts);
+    let answers = answers.into_iter();
+    let mock = MockService::playing(answers.map(|answer| answer.after(Duration::from_secs(3))));
+    let client = Client::builder()
+        .on_attempt(move |attempt| kept.lock().unwrap().push(attempt.clone()))
+        .build_with_service(mock);
+    let request = Request::get("http://mock:81/things?n=1&token=s3cret")
+        .header("authorization", "s3cret")
+        .operation("list_things")
+        .deadline(deadline)
+        .without_body()
+        .unwrap();
+    // What comes of it is not what is asked here.
+    let _ = client.unwrap().send(request).await;
+    let attempts = attempts.lock().unwrap().clone();
+    assert!(!format!("{attempts:?}").contains("s3cret"));
+    attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_each_attempt_and_sees_no_secrets() {
+    let told = observed(
+        vec![told(503, "7"), fails(ErrorKind::Connect), Answer::ok()],
+        Duration::from_secs(3600),
+    )
+    .await;
+    assert_eq!(told.len(), 3);
+    for (attempt, number) in told.iter().zip(1..) {
+        assert_eq!(attempt.operation, Some("list_things"));
+        assert_eq!(attempt.method, Method::GET);
+        assert_eq!(attempt.url, "http://mock:81/things?n=1&token=REDACTED");
+        assert_eq!(attempt.server.as_ref().unwrap().host(), "mock");
+        assert_eq!(attempt.number, number);
+        assert_eq!(attempt.elapsed.as_secs(), 3);
+    }
+    let answered = |code: u16| AttemptOutcome::Answered(code.try_into().unwrap());
+    assert_eq!(told[0].outcome, answered(503));
+    assert_eq!(told[0].retry_in, Some(Duration::from_secs(7)));
+    assert_eq!(told[1].outcome, AttemptOutcome::Failed(ErrorKind::Connect));
+    assert!(told[1].retry_in.is_some());
+    assert_eq!(told[2].outcome, answered(200));
+    assert_eq!(told[2].retry_in, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_an_attempt_that_nobody_waits_for_any_longer() {
+    let told = observed(vec![Answer::ok()], Duration::from_secs(2)).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].outcome, AttemptOutcome::Abandoned);
+    assert_eq!((told[0].elapsed.as_secs(), told[0].retry_in), (2, None));
 }

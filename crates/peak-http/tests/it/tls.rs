@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use http::Request;
-use peak_http::{Client, Error, ErrorKind, RequestBuilderExt as _, Response, TlsOptions};
+use peak_http::{
+    Client, Error, ErrorKind, HttpVersions, RequestBuilderExt as _, Response, TlsOptions,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::secure::{CLIENT_CERTIFICATE, CLIENT_KEY, Secure, Speaks, trust};
 use crate::server::quick;
 
 const AUTHORITY: &[u8] = include_bytes!("certificates/ca.pem");
@@ -112,4 +115,57 @@ async fn a_server_without_tls_is_a_tls_error_and_is_not_tried_again() {
     assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
     assert!(!error.is_transient() && !error.may_have_been_sent());
     assert!(server.join().unwrap());
+}
+
+fn mutual() -> Speaks {
+    Speaks {
+        asks_for_certificate: true,
+        ..Speaks::both()
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = (
+        directory.path().join("c.pem"),
+        directory.path().join("k.pem"),
+    );
+    std::fs::write(&chain, CLIENT_CERTIFICATE).unwrap();
+    std::fs::write(&key, CLIENT_KEY).unwrap();
+    let from_files = trust().with_client_certificate_files(chain, key).unwrap();
+    let from_memory = trust()
+        .with_client_certificate_pem(CLIENT_CERTIFICATE, CLIENT_KEY)
+        .unwrap();
+    for versions in [HttpVersions::Http1, HttpVersions::Any] {
+        for tls in [&from_files, &from_memory] {
+            let server = Secure::start(mutual()).await;
+            let client = quick().tls(tls.clone()).http_versions(versions);
+            get(&client.build().unwrap(), server.url()).await.unwrap();
+            assert!(server.seen()[0].has_client_certificate);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_client_certificate_a_server_that_wants_one_is_a_tls_error() {
+    let server = Secure::start(mutual()).await;
+    let client = quick().tls(trust()).build().unwrap();
+    let error = get(&client, server.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn only_the_roots_that_were_added_are_trusted_where_that_was_asked_for() {
+    let server = Secure::start(Speaks::both()).await;
+    let client = quick().tls(trust().without_platform_roots());
+    assert!(get(&client.build().unwrap(), server.url()).await.is_ok());
+
+    let client = quick().tls(TlsOptions::new().without_platform_roots());
+    let error = get(&client.build().unwrap(), server.url())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("nobody is trusted"), "{error}");
 }

@@ -1,25 +1,14 @@
 //! Downloads of blobs that go on where they were cut off. The one loop that does so.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE};
 use http::{Method, StatusCode};
 use peak_http::ResponseBody;
+use peak_http::resume::{ContentRange, Patience};
 use peak_oci::{BlobRead, ContentError, Descriptor};
 
 use crate::{RegistryError, Repository};
-
-/// Interruptions without progress before a download is given up.
-const PATIENCE: u32 = 5;
-/// Interruptions of one blob at all: a server that drips a little each time does not keep us for ever.
-const MAX_INTERRUPTIONS: u32 = 1000;
-/// What counts as progress and refills the patience, in bytes.
-const PROGRESS: u64 = 64 * 1024;
-/// Longest wait before the second try; doubled with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Opens `descriptor`'s blob at `offset`, as a stream that goes on by itself when it is cut off.
 pub(crate) async fn open(
@@ -46,7 +35,7 @@ pub(crate) async fn open(
         position: start,
         skip: 0,
         body: part.body,
-        budget: Budget::default(),
+        patience: Patience::new(),
     };
     let frames = stream::try_unfold(download, |mut download| async move {
         let frame = download.next().await.map_err(ContentError::from)?;
@@ -84,16 +73,12 @@ async fn request(
     let (start, total) = match response.status() {
         StatusCode::OK => (0, content_length(response.headers())),
         StatusCode::PARTIAL_CONTENT if offset > 0 => {
-            let range = response
-                .headers()
-                .get(CONTENT_RANGE)
-                .and_then(|value| value.to_str().ok())
-                .and_then(ContentRange::parse)
+            let range = ContentRange::of(response.headers())
                 .ok_or_else(|| repository.unusable("a partial answer without a usable range"))?;
-            if range.start != offset {
+            if range.start() != offset {
                 return Err(repository.unusable("a partial answer that starts elsewhere"));
             }
-            (offset, range.total)
+            (offset, range.total())
         }
         StatusCode::PARTIAL_CONTENT => {
             return Err(repository.unusable("a partial answer where the whole was asked for"));
@@ -129,30 +114,6 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// `Content-Range: bytes START-END/TOTAL`.
-#[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: u64,
-    total: Option<u64>,
-}
-
-impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
-        let (unit, rest) = text.trim().split_once(' ')?;
-        let (range, total) = rest.trim().split_once('/')?;
-        let (start, end) = range.split_once('-')?;
-        let (start, end) = (start.parse().ok()?, end.parse::<u64>().ok()?);
-        let total = match total {
-            "*" => None,
-            number => Some(number.parse().ok()?),
-        };
-        let sound = unit.eq_ignore_ascii_case("bytes")
-            && start <= end
-            && total.is_none_or(|total| end < total);
-        sound.then_some(Self { start, total })
-    }
-}
-
 /// One blob on its way, over as many requests as it takes.
 struct Download {
     repository: Repository,
@@ -162,7 +123,7 @@ struct Download {
     /// How much of the present body has been given on before, by an earlier one.
     skip: u64,
     body: ResponseBody,
-    budget: Budget,
+    patience: Patience,
 }
 
 impl Download {
@@ -181,7 +142,6 @@ impl Download {
                         continue;
                     }
                     self.position += frame.len() as u64;
-                    self.budget.progressed(frame.len() as u64);
                     return Ok(Some(frame));
                 }
                 // All of it is here, however the connection ends: there is nothing left to ask for.
@@ -200,7 +160,7 @@ impl Download {
         mut interruption: Option<RegistryError>,
     ) -> Result<(), RegistryError> {
         loop {
-            let Some(wait) = self.budget.spend() else {
+            let Some(wait) = self.patience.interrupted(self.position) else {
                 return Err(RegistryError::Interrupted {
                     repository: self.repository.to_string(),
                     digest: self.descriptor.digest.clone(),
@@ -235,118 +195,5 @@ fn may_pass(error: &RegistryError) -> bool {
         RegistryError::Transport { source, .. } => source.is_transient() || source.is_timeout(),
         RegistryError::Status { status, .. } => status.is_server_error(),
         _ => false,
-    }
-}
-
-/// How much patience is left with interruptions.
-#[derive(Debug, Default)]
-struct Budget {
-    since_progress: u32,
-    altogether: u32,
-    received: u64,
-}
-
-impl Budget {
-    fn progressed(&mut self, count: u64) {
-        if self.since_progress == 0 {
-            return;
-        }
-        self.received += count;
-        if self.received >= PROGRESS {
-            self.since_progress = 0;
-        }
-    }
-
-    /// How long to wait before asking again; `None` when it is enough.
-    ///
-    /// The first time after progress at once; then longer and longer, each wait drawn from the whole range below its
-    /// limit so that clients of one server do not come back together.
-    fn spend(&mut self) -> Option<Duration> {
-        if self.since_progress >= PATIENCE || self.altogether >= MAX_INTERRUPTIONS {
-            return None;
-        }
-        let limit = match self.since_progress {
-            0 => Duration::ZERO,
-            before => FIRST_WAIT
-                .saturating_mul(1 << (before - 1))
-                .min(LONGEST_WAIT),
-        };
-        self.since_progress += 1;
-        self.altogether += 1;
-        self.received = 0;
-        Some(limit.mul_f64(rand::random::<f64>()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn content_ranges_are_read_strictly() {
-        assert_eq!(
-            ContentRange::parse("bytes 5-9/10"),
-            Some(ContentRange {
-                start: 5,
-                total: Some(10)
-            })
-        );
-        assert_eq!(
-            ContentRange::parse("Bytes 0-0/*"),
-            Some(ContentRange {
-                start: 0,
-                total: None
-            })
-        );
-        for text in [
-            "",
-            "bytes",
-            "bytes */10",
-            "bytes 9-5/10",
-            "bytes 5-10/10",
-            "items 5-9/10",
-            "5-9/10",
-            "bytes 5-/10",
-            "bytes -5-9/10",
-            "bytes 5-9/x",
-        ] {
-            assert_eq!(ContentRange::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn patience_ends_without_progress_and_is_refilled_by_it() {
-        let mut budget = Budget::default();
-        assert_eq!(budget.spend(), Some(Duration::ZERO));
-        for _ in 1..PATIENCE {
-            assert!(budget.spend().is_some());
-        }
-        assert_eq!(budget.spend(), None);
-        budget.progressed(PROGRESS - 1);
-        assert_eq!(budget.spend(), None);
-        budget.progressed(1);
-        assert_eq!(budget.spend(), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_dripping_server_is_left_in_the_end() {
-        let mut budget = Budget::default();
-        let mut spent = 0;
-        while budget.spend().is_some() {
-            budget.progressed(PROGRESS);
-            spent += 1;
-        }
-        assert_eq!(spent, MAX_INTERRUPTIONS);
-    }
-
-    proptest! {
-        #[test]
-        fn any_range_text_is_read_without_a_panic(text in "(bytes )?[0-9*/ -]{0,30}") {
-            if let Some(range) = ContentRange::parse(&text) {
-                prop_assert!(range.total.is_none_or(|total| range.start < total));
-            }
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! Manifests from registries that are not quite right.
 
 use bytes::Bytes;
-use peak_oci::{Descriptor, Digest, ImageManifest, MediaType, Selector};
-use peak_registry::RegistryError;
+use peak_http::{Proxies, Proxy};
+use peak_oci::{Descriptor, Digest, ImageManifest, MediaType, Reference, Selector};
+use peak_registry::{Registry, RegistryError};
 
 use crate::script::{Script, answer, tag};
 
@@ -199,4 +200,22 @@ async fn what_is_no_manifest_is_refused() {
         .await
         .unwrap_err();
     assert!(matches!(error, RegistryError::Transport { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_through_the_proxy_that_was_given() {
+    let proxy = Script::start(|_, _| answer("404 Not Found", &[], b"")).await;
+    let address = format!("http://{}", proxy.address);
+    let registry = Registry::builder()
+        .insecure("registry.test:5000")
+        .proxies(Proxies::all(Proxy::new(&address).unwrap()))
+        .build()
+        .unwrap();
+    let reference: Reference = "registry.test:5000/team/app:v1".parse().unwrap();
+    let repository = registry.repository(&reference);
+    assert!(repository.get_manifest(&tag("v1")).await.is_err());
+    assert_eq!(
+        proxy.requests()[0].line(),
+        "GET http://registry.test:5000/v2/team/app/manifests/v1"
+    );
 }
