@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 
 use super::Application;
 use super::answers::{Done, Image, ListBuilds, ListImages, ListVersions, Logs, Made, Version};
 use super::error::ApiError;
-use super::form::Build;
+use super::form::{Build, IMAGE_FIELDS};
 use super::query::Parameters;
 use super::upload::{Form, receive};
 use crate::artifacts::{Artifact, Spooled};
@@ -19,13 +19,12 @@ use crate::shared::Shared;
 use crate::state::{Changed, NewImage, NewVersion, VersionChange};
 
 type Answer<T> = Result<Json<T>, ApiError>;
-type Pairs = Query<Vec<(String, String)>>;
 
 pub(super) async fn create_image(
     State(application): State<Application>,
     request: Request,
 ) -> Result<(StatusCode, Json<Made>), ApiError> {
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     let name = form.image_name()?;
     let kind = form.image_type()?;
     let (first, notes, spooled) = new_version(form)?;
@@ -55,7 +54,7 @@ pub(super) async fn create_version(
         .shared
         .blocking(move |shared| shared.state.image(image))
         .await??;
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     let (mut new, notes, spooled) = new_version(form)?;
     let place = place(&application)?;
     let changed = application
@@ -82,12 +81,12 @@ pub(super) async fn update_version(
         .shared
         .blocking(move |shared| shared.state.version(image, version))
         .await??;
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     if form
         .version()?
         .is_some_and(|name| name != view.record.version)
     {
-        return Err(ApiError::invalid(format!(
+        return Err(ApiError::impossible(format!(
             "the embedded platform does not rename versions, and this one is {}; create a version instead",
             view.record.version
         )));
@@ -126,7 +125,9 @@ pub(super) async fn update_version(
 pub(super) async fn describe_image(
     State(application): State<Application>,
     Path(image): Path<String>,
+    parameters: Parameters,
 ) -> Answer<Image> {
+    parameters.none()?;
     let image = image_id(&image)?;
     let view = application
         .shared
@@ -138,7 +139,9 @@ pub(super) async fn describe_image(
 pub(super) async fn describe_version(
     State(application): State<Application>,
     Path((image, version)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Answer<Version> {
+    parameters.none()?;
     let (image, version) = (image_id(&image)?, version_id(&version)?);
     let view = application
         .shared
@@ -149,10 +152,9 @@ pub(super) async fn describe_version(
 
 pub(super) async fn list_images(
     State(application): State<Application>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListImages> {
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.image_filter()?, parameters.page()?);
+    let (filter, page) = parameters.images()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_images(&filter, page))
@@ -163,11 +165,10 @@ pub(super) async fn list_images(
 pub(super) async fn list_versions(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListVersions> {
     let image = image_id(&image)?;
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.version_filter()?, parameters.page()?);
+    let (filter, page) = parameters.versions()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_versions(image, &filter, page))
@@ -178,11 +179,10 @@ pub(super) async fn list_versions(
 pub(super) async fn list_builds(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListBuilds> {
     let image = image_id(&image)?;
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.build_filter()?, parameters.page()?);
+    let (filter, page) = parameters.builds()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_builds(image, &filter, page))
@@ -193,7 +193,9 @@ pub(super) async fn list_builds(
 pub(super) async fn delete_image(
     State(application): State<Application>,
     Path(image): Path<String>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let image = image_id(&image)?;
     application
         .shared
@@ -205,7 +207,9 @@ pub(super) async fn delete_image(
 pub(super) async fn delete_version(
     State(application): State<Application>,
     Path((image, version)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let (image, version) = (image_id(&image)?, version_id(&version)?);
     remove_versions(&application, image, BTreeSet::from([version])).await
 }
@@ -213,10 +217,10 @@ pub(super) async fn delete_version(
 pub(super) async fn delete_versions(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<Done> {
     let image = image_id(&image)?;
-    let versions = Parameters::new(pairs).version_ids()?;
+    let versions = parameters.version_ids()?;
     remove_versions(&application, image, versions).await
 }
 
@@ -239,11 +243,11 @@ async fn remove_versions(
 pub(super) async fn build_logs(
     State(application): State<Application>,
     Path((image, build)): Path<(String, String)>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<Logs> {
     let image = image_id(&image)?;
     let build = build_id(image, &build)?;
-    let from = Parameters::new(pairs).log_position()?;
+    let from = parameters.log_position()?;
     let page = application
         .shared
         .blocking(move |shared| shared.state.log_page(image, build, from))

@@ -7,6 +7,7 @@ mod authorization;
 mod error;
 mod form;
 mod handlers;
+mod json;
 mod linger;
 mod log_download;
 mod origin;
