@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use peak_registry_server::Store;
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) directory: StateDirectory,
     /// Where the platform listens.
     pub(crate) address: SocketAddr,
+    /// Told when a deletion has been written down.
+    pub(crate) deletions: Notify,
     /// Everything that runs on a blocking thread, so that the end of the platform can wait for it.
     blocking: TaskTracker,
     /// The last field: once it is gone the state directory is free.
@@ -79,6 +82,7 @@ impl Shared {
             artifacts,
             directory,
             address,
+            deletions: Notify::new(),
             blocking: TaskTracker::new(),
             _open: open.token(),
         })

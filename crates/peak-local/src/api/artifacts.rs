@@ -22,8 +22,7 @@ use super::json::Object;
 use super::query::Parameters;
 use super::range::{Part, part};
 use super::upload::{IDLE, receive};
-use crate::artifacts::Spooled;
-use crate::shared::Shared;
+use crate::artifacts::{Hold, Spooled};
 use crate::state::{ArtifactChange, Page, StoredArchive};
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -46,7 +45,8 @@ pub(super) async fn create(
     let id = application
         .shared
         .blocking(move |shared| {
-            let archive = keep(shared, spooled)?;
+            let hold = shared.artifacts.hold();
+            let archive = keep(&hold, spooled)?;
             Ok::<_, ApiError>(shared.state.create_artifact(name, description, &archive)?)
         })
         .await??;
@@ -71,7 +71,8 @@ pub(super) async fn create_version(
     let version = application
         .shared
         .blocking(move |shared| {
-            let archive = keep(shared, spooled)?;
+            let hold = shared.artifacts.hold();
+            let archive = keep(&hold, spooled)?;
             Ok::<_, ApiError>(shared.state.create_artifact_version(id, &archive)?)
         })
         .await??;
@@ -176,6 +177,7 @@ pub(super) async fn delete(
         .shared
         .blocking(move |shared| shared.state.delete_artifact(id))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
@@ -190,6 +192,7 @@ pub(super) async fn delete_version(
         .shared
         .blocking(move |shared| shared.state.delete_artifact_version(id, version))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
@@ -224,8 +227,9 @@ async fn send(
     let (archive, file) = application
         .shared
         .blocking(move |shared| {
+            let hold = shared.artifacts.hold();
             let archive = shared.state.artifact_archive(id, version)?;
-            let file = shared.artifacts.open(&archive.digest)?;
+            let file = hold.open(&archive.digest)?;
             Ok::<_, ApiError>((archive, file))
         })
         .await??;
@@ -278,9 +282,9 @@ fn version_number(text: &str) -> Result<u64, ApiError> {
         .map_err(|_| ApiError::not_found(format!("the artifact has no version {text}")))
 }
 
-fn keep(shared: &Shared, spooled: Spooled) -> Result<StoredArchive, ApiError> {
+fn keep(hold: &Hold<'_>, spooled: Spooled) -> Result<StoredArchive, ApiError> {
     let size = spooled.size();
-    let kept = shared.artifacts.keep(spooled)?;
+    let kept = hold.keep(spooled)?;
     Ok(StoredArchive {
         digest: kept.digest,
         size,

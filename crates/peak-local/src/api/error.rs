@@ -94,12 +94,13 @@ impl From<StateError> for ApiError {
             | StateError::ArtifactUnknown(_)
             | StateError::ArtifactVersionUnknown { .. }
             | StateError::ArtifactEmpty(_) => StatusCode::NOT_FOUND,
-            StateError::NameTaken { .. }
-            | StateError::VersionTaken { .. }
-            | StateError::VersionBusy { .. } => StatusCode::CONFLICT,
-            StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            StateError::NameTaken { .. } | StateError::VersionTaken { .. } => StatusCode::CONFLICT,
+            StateError::VersionBusy { .. }
+            | StateError::BeingDeleted(_)
+            | StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
             StateError::Damaged { .. }
             | StateError::LaterFormat { .. }
+            | StateError::Archive(_)
             | StateError::Tag(_)
             | StateError::Database(_) => {
                 return Self::internal(&error);

@@ -12,10 +12,9 @@ use super::error::ApiError;
 use super::form::{Build, IMAGE_FIELDS};
 use super::query::Parameters;
 use super::upload::{Form, receive};
-use crate::artifacts::{Artifact, Spooled};
+use crate::artifacts::{Artifact, Hold, Spooled};
 use crate::model::BuildDetails;
 use crate::runner::{BuildJob, Place};
-use crate::shared::Shared;
 use crate::state::{Changed, NewImage, NewVersion, VersionChange};
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -34,7 +33,8 @@ pub(super) async fn create_image(
         .shared
         .blocking(move |shared| {
             let mut new = new;
-            let artifact = keep(shared, spooled)?;
+            let hold = shared.artifacts.hold();
+            let artifact = keep(&hold, spooled)?;
             new.first.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
             let changed = shared.state.create_image(&new)?;
             enqueue(place, &changed, &new.first.details, artifact, notes);
@@ -60,7 +60,8 @@ pub(super) async fn create_version(
     let changed = application
         .shared
         .blocking(move |shared| {
-            let artifact = keep(shared, spooled)?;
+            let hold = shared.artifacts.hold();
+            let artifact = keep(&hold, spooled)?;
             new.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
             let changed = shared.state.create_version(image, &new)?;
             enqueue(place, &changed, &new.details, artifact, notes);
@@ -108,7 +109,8 @@ pub(super) async fn update_version(
     let changed = application
         .shared
         .blocking(move |shared| {
-            let artifact = keep(shared, form.artifact)?;
+            let hold = shared.artifacts.hold();
+            let artifact = keep(&hold, form.artifact)?;
             let digest = artifact.as_ref().map(|artifact| artifact.digest.clone());
             let change = VersionChange {
                 description,
@@ -199,8 +201,9 @@ pub(super) async fn delete_image(
     let image = image_id(&image)?;
     application
         .shared
-        .blocking(move |shared| shared.state.delete_image(image, &shared.registry))
+        .blocking(move |shared| shared.state.delete_image(image))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
@@ -231,12 +234,9 @@ async fn remove_versions(
 ) -> Answer<Done> {
     application
         .shared
-        .blocking(move |shared| {
-            shared
-                .state
-                .delete_versions(image, &versions, &shared.registry)
-        })
+        .blocking(move |shared| shared.state.delete_versions(image, &versions))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
@@ -291,10 +291,8 @@ fn place(application: &Application) -> Result<Place, ApiError> {
     })
 }
 
-fn keep(shared: &Shared, spooled: Option<Spooled>) -> Result<Option<Artifact>, ApiError> {
-    Ok(spooled
-        .map(|spooled| shared.artifacts.keep(spooled))
-        .transpose()?)
+fn keep(hold: &Hold<'_>, spooled: Option<Spooled>) -> Result<Option<Artifact>, ApiError> {
+    Ok(spooled.map(|spooled| hold.keep(spooled)).transpose()?)
 }
 
 /// Puts the build of a change into the queue. This belongs to the same uninterrupted step as the change:

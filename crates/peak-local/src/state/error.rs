@@ -40,6 +40,9 @@ pub(crate) enum StateError {
     #[error("version {version} is being built (build {build}); wait until that build has ended")]
     VersionBusy { version: Tag, build: u64 },
 
+    #[error("{0} is being deleted")]
+    BeingDeleted(String),
+
     #[error("there is no next patch version of {0}; give the version")]
     NoNextVersion(Tag),
 
@@ -54,6 +57,9 @@ pub(crate) enum StateError {
         "the state was written by a later version of this program (format {found}, this one reads {known})"
     )]
     LaterFormat { found: u64, known: u64 },
+
+    #[error("an archive could not be removed")]
+    Archive(#[from] std::io::Error),
 
     #[error("a tag could not be removed from the registry")]
     Tag(#[source] Box<StoreError>),
