@@ -181,6 +181,7 @@ struct Script {
     faults: Mutex<Vec<Fault>>,
     chooser: Mutex<Option<Chooser>>,
     deletions_held: watch::Sender<bool>,
+    builds_held: watch::Sender<bool>,
 }
 
 impl Default for Faults {
@@ -205,6 +206,7 @@ impl Faults {
             faults: Mutex::default(),
             chooser: Mutex::default(),
             deletions_held: watch::Sender::new(false),
+            builds_held: watch::Sender::new(false),
         }))
     }
 
@@ -242,15 +244,24 @@ impl Faults {
         self.0.deletions_held.send_replace(false);
     }
 
+    /// What is built from now on stays `building`.
+    pub fn hold_builds(&self) {
+        self.0.builds_held.send_replace(true);
+    }
+
+    /// Runs the builds that [were held](Self::hold_builds).
+    pub fn release_builds(&self) {
+        self.0.builds_held.send_replace(false);
+    }
+
     /// Waits until deletions may be carried out.
     pub(crate) async fn deletions_go_on(&self) {
-        // The sender is here, so this ends only when it has the value.
-        let _ = self
-            .0
-            .deletions_held
-            .subscribe()
-            .wait_for(|held| !held)
-            .await;
+        released(&self.0.deletions_held).await;
+    }
+
+    /// Waits until builds may run.
+    pub(crate) async fn builds_go_on(&self) {
+        released(&self.0.builds_held).await;
     }
 
     /// What happens to a request.
@@ -273,6 +284,11 @@ impl Faults {
         }
         Some(action)
     }
+}
+
+async fn released(held: &watch::Sender<bool>) {
+    // The sender is here, so this ends only when it has the value.
+    let _ = held.subscribe().wait_for(|held| !held).await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -253,6 +253,8 @@ impl PlatformBuilder {
             stop.clone(),
             Arc::clone(&stopping),
         );
+        #[cfg(feature = "faults")]
+        let runner = runner.with_faults(self.faults.clone());
         let remover = Remover::new(
             Arc::clone(&shared),
             stop.clone(),

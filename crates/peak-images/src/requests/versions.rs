@@ -1,7 +1,7 @@
 //! Listing, describing, creating and updating versions of an image.
 
 use http::Request;
-use peak_http::Body;
+use peak_http::{Body, Idempotency, RequestExt as _};
 use peak_models::{
     AutodeployResource, BuildStatus, CreateVersionBody, CreateVersionResponse, Id, ImageStatus,
     ImageVersion, ListImageVersionsResponse, UpdateVersionBody, UpdateVersionResponse,
@@ -283,9 +283,14 @@ impl Operation for UpdateVersionOf<'_> {
         body.build_details = self.update.build.as_ref().map(Build::details);
         body.autodeploy_resources = given(&self.update.autodeploy);
         let (image, version) = (self.image.as_str(), self.version.as_str());
-        endpoint
+        let request = endpoint
             .patch(&path(&[image, "versions", version]))?
             .form(form(&body, self.update.build.as_ref())?)
-            .build()
+            .build()?;
+        Ok(match self.update.build {
+            // Whatever the method promises, each such request asks for one more build.
+            Some(_) => request.option(Idempotency::NotIdempotent),
+            None => request,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! What each operation sends.
 
 use http_body_util::BodyExt;
+use peak_http::Idempotency;
 use peak_images::models::{
     AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope, Timestamp,
 };
@@ -277,6 +278,27 @@ async fn updating_a_version_sends_only_what_changes() {
             r#"{"branch":"main","repository":"https://github.com/example/hello","source":"github","token":"s3cret"}"#
         )]
     );
+}
+
+#[test]
+fn only_an_update_that_builds_is_not_to_be_repeated() {
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    let (image, version) = (Id::from(17), Id::from(101));
+    for (update, expected) in [
+        (UpdateVersion::new().description("new"), None),
+        (
+            UpdateVersion::new().build(Dockerfile::new("FROM scratch")),
+            Some(&Idempotency::NotIdempotent),
+        ),
+    ] {
+        let operation = UpdateVersionOf {
+            image: &image,
+            version: &version,
+            update: &update,
+        };
+        let request = operation.request(&endpoint).unwrap();
+        assert_eq!(request.extensions().get(), expected);
+    }
 }
 
 #[tokio::test]

@@ -211,7 +211,9 @@ fn read_details(mut object: Object) -> Result<BuildDetails, ApiError> {
         build_arguments: object.objects("buildArguments", |argument| {
             Ok(BuildArgument {
                 name: argument.required_text("name")?,
-                value: argument.text("value")?.unwrap_or_default(),
+                value: argument.text("value")?.ok_or_else(|| {
+                    ApiError::malformed("each of `buildArguments` needs a `value`")
+                })?,
             })
         })?,
         secrets: object.texts("secrets")?,
