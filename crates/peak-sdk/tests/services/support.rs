@@ -106,29 +106,19 @@ pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Bytes that look like nothing.
+/// Bytes that look like nothing, the same in each run (xorshift).
 pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut random = Random(7);
-    std::iter::repeat_with(|| random.next().to_le_bytes())
+    let mut state = 7_u64;
+    let word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(word)
         .flatten()
         .take(length)
         .collect()
-}
-
-/// Numbers that are the same in each run (xorshift).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }
 
 /// Waits for something that happens soon after, in a test that hangs where it never does.
