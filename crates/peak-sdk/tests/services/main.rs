@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "helpers of tests may fail the test; the exemption in clippy.toml sees only test functions"
 )]
 

@@ -360,7 +360,9 @@ impl<'a> Scripted<'a> {
             Some(fault.clone())
         });
         let outcome = run(self.bench, operation, &self.zip).await;
-        let error = outcome.expect_err(operation.name);
+        let Err(error) = outcome else {
+            panic!("{} succeeded: {outcome:?}", operation.name);
+        };
         let mut shown = format!("{error} {error:?}");
         let mut cause = error.source();
         while let Some(error) = cause {
