@@ -796,6 +796,53 @@ async fn a_deleted_image_is_gone_and_its_name_free() {
     platform.shutdown().await;
 }
 
+/// The file of this name somewhere below a directory.
+fn find(directory: &Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(directory).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        if entry.file_name() == name {
+            return Some(entry.path());
+        }
+        let is_directory = entry.file_type().unwrap().is_dir();
+        is_directory.then(|| find(&entry.path(), name)).flatten()
+    })
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_is_seen_and_can_be_asked_for_again() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    let image = format!("/images/{}", made["imageId"]);
+    let version = format!("{image}/versions/{}", made["versionId"]);
+    // Something in the place of the tag that cannot be removed as a file.
+    let tag = find(&state.path().join("registry"), "0.0.1").unwrap();
+    let content = std::fs::read(&tag).unwrap();
+    std::fs::remove_file(&tag).unwrap();
+    std::fs::create_dir(&tag).unwrap();
+    assert_eq!(delete(&platform, &image).await.json(), json!({}));
+    eventually(async || {
+        let answer = get(&platform, &version).await.json();
+        (answer["status"] == "delete-failed").then_some(())
+    })
+    .await;
+    assert_eq!(
+        get(&platform, &image).await.json()["status"],
+        "delete-failed"
+    );
+    let form = from_text("web", "FROM scratch\n");
+    let refused = submit(&platform, "POST", &format!("{image}/versions"), form).await;
+    assert!(refused.refused(422).contains("delete it again"));
+    let list = get(&platform, "/images/?status=delete-failed").await.json();
+    assert_eq!(list["imageCount"], 1);
+
+    std::fs::remove_dir(&tag).unwrap();
+    std::fs::write(&tag, content).unwrap();
+    assert_eq!(delete(&platform, &image).await.json(), json!({}));
+    gone(&platform, &image).await;
+    assert_eq!(manifest_status(&platform, "web", "0.0.1").await, 404);
+    platform.shutdown().await;
+}
+
 #[tokio::test]
 async fn questions_that_make_no_sense_are_refused() {
     let state = tempfile::tempdir().unwrap();

@@ -227,6 +227,35 @@ async fn creating_an_image_from_an_upload() {
 }
 
 #[tokio::test]
+async fn creating_an_image_from_github_or_a_dockerfile_sends_no_archive() {
+    let github = Github::new("https://github.com/example/hello", "main")
+        .token("s3cret")
+        .dockerfile_path("web/Dockerfile")
+        .context("web");
+    for (build, details) in [
+        (
+            Build::new(github).use_cache(true),
+            r#"{"branch":"main","context":"web","dockerfilePath":"web/Dockerfile","repository":"https://github.com/example/hello","source":"github","token":"s3cret","useCache":true}"#,
+        ),
+        (
+            Build::new(Dockerfile::new("FROM nginx")),
+            r#"{"dockerfile":"FROM nginx","source":"dockerfile"}"#,
+        ),
+    ] {
+        let asked = asked(&CreateImage::new("web", ImageType::WorkspaceR, build)).await;
+        assert_eq!(asked.line(), "POST /image-management/api/v2/images/?");
+        assert_eq!(
+            parts(&asked.parts()),
+            [
+                ("name=\"buildDetails\"", details),
+                ("name=\"name\"", "web"),
+                ("name=\"type\"", "workspace-r"),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
 async fn creating_a_version_sends_neither_name_nor_type() {
     let version = CreateVersion::new(Dockerfile::new("FROM scratch\n")).version("2");
     let operation = CreateVersionOf {

@@ -97,6 +97,7 @@ impl From<StateError> for ApiError {
             StateError::NameTaken { .. } | StateError::VersionTaken { .. } => StatusCode::CONFLICT,
             StateError::VersionBusy { .. }
             | StateError::BeingDeleted(_)
+            | StateError::DeletionFailed(_)
             | StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
             StateError::Damaged { .. }
             | StateError::LaterFormat { .. }

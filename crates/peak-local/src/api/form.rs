@@ -423,7 +423,7 @@ mod tests {
             (r#"{"useCache": "yes"}"#, 400, "`useCache`"),
             (r#"{"colour": "red"}"#, 400, "`colour`"),
             (
-                r#"{"buildArguments": [{"name": "A", "colour": "red"}]}"#,
+                r#"{"buildArguments": [{"name": "A", "value": "", "colour": "red"}]}"#,
                 400,
                 "`colour`",
             ),

@@ -148,9 +148,9 @@ impl State {
                         version,
                     },
                 )?;
-                if record.deletion.is_some() {
+                if let Some(deletion) = record.deletion {
                     let what = format!("version {version} of artifact {id}");
-                    return Err(StateError::BeingDeleted(what));
+                    return Err(StateError::deleted(what, deletion));
                 }
                 return Ok(StoredArchive::of(record));
             }
@@ -179,10 +179,13 @@ impl StoredArchive {
 }
 
 fn refuse_deleted(record: &ArtifactRecord) -> Result<(), StateError> {
-    if record.deletion.is_some() {
-        return Err(StateError::BeingDeleted(format!("artifact {}", record.id)));
+    match record.deletion {
+        Some(deletion) => Err(StateError::deleted(
+            format!("artifact {}", record.id),
+            deletion,
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn add_version(

@@ -102,8 +102,8 @@ impl State {
     ) -> Result<Changed, StateError> {
         self.write(|transaction| {
             let record = tables::image(&transaction.open_table(IMAGES)?, image)?;
-            if record.deletion.is_some() {
-                return Err(StateError::BeingDeleted(format!("image {image}")));
+            if let Some(deletion) = record.deletion {
+                return Err(StateError::deleted(format!("image {image}"), deletion));
             }
             let version = match &new.version {
                 Some(version) => version.clone(),
@@ -124,9 +124,9 @@ impl State {
             let now = Timestamp::now();
             let mut image_record = tables::image(&transaction.open_table(IMAGES)?, image)?;
             let mut record = tables::version(&transaction.open_table(VERSIONS)?, image, version)?;
-            if record.deletion.is_some() {
+            if let Some(deletion) = record.deletion {
                 let what = format!("version {} of image {image}", record.version);
-                return Err(StateError::BeingDeleted(what));
+                return Err(StateError::deleted(what, deletion));
             }
             let build = match &change.build {
                 None => None,

@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderName, HeaderValue, Method};
@@ -11,14 +12,14 @@ use peak_sdk::artifacts::operations::DescribeArtifact;
 use peak_sdk::artifacts::{
     Artifacts, CreateArtifact, CreateArtifactVersion, ListArtifacts, UpdateArtifact,
 };
-use peak_sdk::http::ErrorKind;
+use peak_sdk::http::{Client, ErrorKind, RetryPolicy};
 use peak_sdk::images::{
     Artifact, CreateImage, CreateVersion, Dockerfile, Error as ImagesError, FollowOptions, Github,
     Images, ListImageBuilds, ListImageVersions, ListImages, UpdateVersion, Upload,
 };
 use peak_sdk::local::faults::Fault;
 use peak_sdk::models::{Id, ImageType};
-use peak_sdk::platform::Error;
+use peak_sdk::platform::{Error, Session};
 
 use crate::support::{Bench, RETRIES, TOKEN, session};
 
@@ -549,6 +550,31 @@ async fn a_connection_that_breaks_says_whether_the_platform_may_have_acted() {
         }
     }
     bench.platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_platform_that_does_not_answer_in_time_is_given_up() {
+    let bench = Bench::start().await;
+    bench
+        .faults
+        .add(Fault::slow(Duration::from_secs(3600)).always());
+    let options = Client::builder()
+        .attempt_timeout(Duration::from_millis(20))
+        .retry(RetryPolicy::never());
+    let session = Session::builder()
+        .endpoint(bench.platform.url())
+        .token(TOKEN.to_owned().into())
+        .client_options(options)
+        .build()
+        .unwrap();
+    let error = Artifacts::new(session)
+        .delete_artifact(&Id::from(ARTIFACT))
+        .await
+        .unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(matches!(&error, Error::Http { source, .. } if source.may_have_been_sent()));
+    // Not shut down in good order: its request would be waited for.
+    drop(bench);
 }
 
 #[tokio::test]
