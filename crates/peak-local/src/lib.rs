@@ -44,7 +44,7 @@
 //!   in the form of a version, which clients send that create or update as needed.
 //! - A delete answers at once and is carried out right after, a restart in between or not. Until then what goes has
 //!   the status `deleting` (artifacts and images say so in a `status` that they do not have otherwise), its name is
-//!   taken, it cannot be changed (422), and deleting it again is no error. What could not be deleted is
+//!   taken, it can be read but not changed (422), and deleting it again is no error. What could not be deleted is
 //!   `delete-failed` until it is deleted again. What is being built is not deleted (422): wait for the build.
 //!   The tag goes from the registry with its version, the layers behind it stay. An image whose versions are all
 //!   deleted stays, without a `latestVersion`.

@@ -131,7 +131,7 @@ impl State {
         })
     }
 
-    /// The archive of a version of an artifact; of the latest where none is named.
+    /// The archive of a version of an artifact; of the latest that is not being deleted where none is named.
     pub(crate) fn artifact_archive(
         &self,
         id: Uuid,
@@ -139,7 +139,6 @@ impl State {
     ) -> Result<StoredArchive, StateError> {
         self.read(|transaction| {
             let key = tables::artifact_key(&transaction.open_table(ARTIFACT_IDS)?, id)?;
-            refuse_deleted(&tables::artifact(&transaction.open_table(ARTIFACTS)?, key)?)?;
             let versions = transaction.open_table(ARTIFACT_VERSIONS)?;
             if let Some(version) = number {
                 let record = tables::artifact_version(&versions, key, version)?.ok_or(
@@ -148,10 +147,6 @@ impl State {
                         version,
                     },
                 )?;
-                if let Some(deletion) = record.deletion {
-                    let what = format!("version {version} of artifact {id}");
-                    return Err(StateError::deleted(what, deletion));
-                }
                 return Ok(StoredArchive::of(record));
             }
             for entry in versions.range(under(key))?.rev() {
