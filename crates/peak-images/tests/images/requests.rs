@@ -313,20 +313,21 @@ async fn updating_a_version_sends_only_what_changes() {
 fn only_an_update_that_builds_is_not_to_be_repeated() {
     let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
     let (image, version) = (Id::from(17), Id::from(101));
-    for (update, expected) in [
-        (UpdateVersion::new().description("new"), None),
-        (
-            UpdateVersion::new().build(Dockerfile::new("FROM scratch")),
-            Some(&Idempotency::NotIdempotent),
-        ),
-    ] {
+    let only_text = UpdateVersion::new().description("new");
+    let build = UpdateVersion::new().build(Dockerfile::new("FROM scratch"));
+    for (update, sent_once) in [(only_text, false), (build, true)] {
         let operation = UpdateVersionOf {
             image: &image,
             version: &version,
             update: &update,
         };
         let request = operation.request(&endpoint).unwrap();
-        assert_eq!(request.extensions().get(), expected);
+        let idempotency = request.extensions().get();
+        assert_eq!(
+            idempotency == Some(&Idempotency::NotIdempotent),
+            sent_once,
+            "{idempotency:?}"
+        );
     }
 }
 
