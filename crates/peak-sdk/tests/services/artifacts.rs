@@ -1,11 +1,11 @@
 //! The life of artifacts.
 
 use futures_util::{StreamExt, TryStreamExt};
+use peak_local::faults::Fault;
 use peak_sdk::artifacts::operations::{ArtifactsPage, DescribeArtifact};
 use peak_sdk::artifacts::{
     Artifacts, CreateArtifact, CreateArtifactVersion, Error, ListArtifacts, UpdateArtifact,
 };
-use peak_sdk::local::faults::Fault;
 use peak_sdk::models::Id;
 use peak_sdk::platform::{Operation, Session};
 use serde_json::Value;

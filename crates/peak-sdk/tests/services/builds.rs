@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
+use peak_local::faults::Fault;
 use peak_sdk::images::{
     BuildLogEvent, CreateImage, CreateVersion, Dockerfile, FollowOptions, ListImageBuilds,
     UpdateVersion,
 };
-use peak_sdk::local::faults::Fault;
 use peak_sdk::models::{BuildStatus, Id, ImageType, Timestamp};
 
 use crate::support::Bench;

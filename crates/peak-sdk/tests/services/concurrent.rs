@@ -7,10 +7,10 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use http::HeaderValue;
 use http::header::RETRY_AFTER;
+use peak_local::faults::Fault;
 use peak_sdk::artifacts::operations::DescribeArtifact;
 use peak_sdk::artifacts::{Artifacts, CreateArtifact, CreateArtifactVersion, Error, ListArtifacts};
 use peak_sdk::http::ErrorKind;
-use peak_sdk::local::faults::Fault;
 use peak_sdk::models::Id;
 
 use crate::support::{Bench, TOKEN, session};

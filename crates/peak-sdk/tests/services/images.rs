@@ -1,11 +1,11 @@
 //! The life of images and their versions.
 
 use futures_util::TryStreamExt;
+use peak_local::faults::Fault;
 use peak_sdk::images::{
     Build, CreateImage, CreateVersion, Dockerfile, Error, Github, ListImageVersions, ListImages,
     UpdateVersion, Upload,
 };
-use peak_sdk::local::faults::Fault;
 use peak_sdk::models::{
     AutodeployResource, BuildSourceKind, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope,
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderName, HeaderValue, Method};
+use peak_local::faults::Fault;
 use peak_sdk::artifacts::operations::DescribeArtifact;
 use peak_sdk::artifacts::{
     Artifacts, CreateArtifact, CreateArtifactVersion, ListArtifacts, UpdateArtifact,
@@ -17,7 +18,6 @@ use peak_sdk::images::{
     Artifact, CreateImage, CreateVersion, Dockerfile, Error as ImagesError, FollowOptions, Github,
     Images, ListImageBuilds, ListImageVersions, ListImages, UpdateVersion, Upload,
 };
-use peak_sdk::local::faults::Fault;
 use peak_sdk::models::{Id, ImageType};
 use peak_sdk::platform::{Error, Session};
 

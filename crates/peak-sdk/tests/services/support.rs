@@ -4,11 +4,11 @@ use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use peak_local::Platform;
+use peak_local::faults::Faults;
 use peak_sdk::artifacts::{Artifact, Artifacts};
 use peak_sdk::http::{Client, RetryPolicy};
 use peak_sdk::images::{FollowOptions, Images};
-use peak_sdk::local::Platform;
-use peak_sdk::local::faults::Faults;
 use peak_sdk::models::{BuildStatus, Id};
 use peak_sdk::platform::Session;
 
