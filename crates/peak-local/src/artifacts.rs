@@ -58,6 +58,8 @@ pub(crate) struct Spooled {
 #[derive(Debug, Clone)]
 pub(crate) struct Artifact {
     pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
     pub(crate) path: PathBuf,
 }
 
@@ -144,6 +146,7 @@ impl Hold<'_> {
         sync_entries(&self.artifacts.directory)?;
         Ok(Artifact {
             digest: spooled.digest,
+            size: spooled.size,
             path,
         })
     }

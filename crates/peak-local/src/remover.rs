@@ -67,15 +67,7 @@ fn remove_next(shared: &Shared) -> Result<bool, StateError> {
         return Ok(false);
     };
     match shared.state.carry_out(number, &doomed, &shared.registry) {
-        Ok(archives) => {
-            let removed = shared
-                .artifacts
-                .remove_unused(&archives, || shared.state.artifacts_in_use());
-            if let Err(error) = removed {
-                // They are not used any more, so they go at the next start.
-                tracing::warn!(error = %chain(&error), "archives could not be removed");
-            }
-        }
+        Ok(archives) => shared.remove_unused(&archives),
         Err(error) => {
             tracing::error!(error = %chain(&error), ?doomed, "a deletion could not be carried out");
             shared.state.give_up(number, &doomed)?;

@@ -459,6 +459,14 @@ async fn names_and_versions_are_taken_once() {
             .refused(409)
             .contains("0.0.1")
     );
+    // Known only once the archive is kept.
+    let upload = Form::default()
+        .text("name", "web")
+        .text("type", "api")
+        .artifact(&archive([("Dockerfile", b"FROM scratch\n".as_slice())]));
+    submit(&platform, "POST", "/images/", upload)
+        .await
+        .refused(409);
     assert_nothing_left(platform, state.path()).await;
 }
 

@@ -22,7 +22,6 @@ use super::json::Object;
 use super::query::Parameters;
 use super::range::{Part, part};
 use super::upload::{IDLE, receive};
-use crate::artifacts::{Hold, Spooled};
 use crate::state::{ArtifactChange, Page, StoredArchive};
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -45,9 +44,11 @@ pub(super) async fn create(
     let id = application
         .shared
         .blocking(move |shared| {
-            let hold = shared.artifacts.hold();
-            let archive = keep(&hold, spooled)?;
-            Ok::<_, ApiError>(shared.state.create_artifact(name, description, &archive)?)
+            shared.keep(spooled, |artifact| {
+                shared
+                    .state
+                    .create_artifact(name, description, &stored(artifact))
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(NewArtifact::new(id))))
@@ -71,9 +72,9 @@ pub(super) async fn create_version(
     let version = application
         .shared
         .blocking(move |shared| {
-            let hold = shared.artifacts.hold();
-            let archive = keep(&hold, spooled)?;
-            Ok::<_, ApiError>(shared.state.create_artifact_version(id, &archive)?)
+            shared.keep(spooled, |artifact| {
+                shared.state.create_artifact_version(id, &stored(artifact))
+            })
         })
         .await??;
     Ok(Json(NewArtifactVersion::new(version)))
@@ -282,11 +283,9 @@ fn version_number(text: &str) -> Result<u64, ApiError> {
         .map_err(|_| ApiError::not_found(format!("the artifact has no version {text}")))
 }
 
-fn keep(hold: &Hold<'_>, spooled: Spooled) -> Result<StoredArchive, ApiError> {
-    let size = spooled.size();
-    let kept = hold.keep(spooled)?;
-    Ok(StoredArchive {
-        digest: kept.digest,
-        size,
-    })
+fn stored(artifact: &crate::artifacts::Artifact) -> StoredArchive {
+    StoredArchive {
+        digest: artifact.digest.clone(),
+        size: artifact.size,
+    }
 }

@@ -12,10 +12,11 @@ use super::error::ApiError;
 use super::form::{Build, IMAGE_FIELDS};
 use super::query::Parameters;
 use super::upload::{Form, receive};
-use crate::artifacts::{Artifact, Hold, Spooled};
+use crate::artifacts::{Artifact, Spooled};
 use crate::model::BuildDetails;
 use crate::runner::{BuildJob, Place};
-use crate::state::{Changed, NewImage, NewVersion, VersionChange};
+use crate::shared::Shared;
+use crate::state::{Changed, NewImage, NewVersion, StateError, VersionChange};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -27,18 +28,17 @@ pub(super) async fn create_image(
     let name = form.image_name()?;
     let kind = form.image_type()?;
     let (first, notes, spooled) = new_version(form)?;
-    let new = NewImage { name, kind, first };
+    let mut new = NewImage { name, kind, first };
     let place = place(&application)?;
     let changed = application
         .shared
         .blocking(move |shared| {
-            let mut new = new;
-            let hold = shared.artifacts.hold();
-            let artifact = keep(&hold, spooled)?;
-            new.first.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let changed = shared.state.create_image(&new)?;
-            enqueue(place, &changed, &new.first.details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, spooled, |artifact| {
+                new.first.artifact = artifact.map(|artifact| artifact.digest.clone());
+                let changed = shared.state.create_image(&new)?;
+                enqueue(place, &changed, &new.first.details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(Made::new(&changed))))
@@ -60,12 +60,12 @@ pub(super) async fn create_version(
     let changed = application
         .shared
         .blocking(move |shared| {
-            let hold = shared.artifacts.hold();
-            let artifact = keep(&hold, spooled)?;
-            new.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let changed = shared.state.create_version(image, &new)?;
-            enqueue(place, &changed, &new.details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, spooled, |artifact| {
+                new.artifact = artifact.map(|artifact| artifact.digest.clone());
+                let changed = shared.state.create_version(image, &new)?;
+                enqueue(place, &changed, &new.details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(Made::new(&changed))))
@@ -109,16 +109,16 @@ pub(super) async fn update_version(
     let changed = application
         .shared
         .blocking(move |shared| {
-            let hold = shared.artifacts.hold();
-            let artifact = keep(&hold, form.artifact)?;
-            let digest = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let change = VersionChange {
-                description,
-                build: Some((details.clone(), digest)),
-            };
-            let changed = shared.state.update_version(image, version, &change)?;
-            enqueue(place, &changed, &details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, form.artifact, |artifact| {
+                let digest = artifact.map(|artifact| artifact.digest.clone());
+                let change = VersionChange {
+                    description,
+                    build: Some((details.clone(), digest)),
+                };
+                let changed = shared.state.update_version(image, version, &change)?;
+                enqueue(place, &changed, &details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok(Json(Made::new(&changed)))
@@ -291,8 +291,16 @@ fn place(application: &Application) -> Result<Place, ApiError> {
     })
 }
 
-fn keep(hold: &Hold<'_>, spooled: Option<Spooled>) -> Result<Option<Artifact>, ApiError> {
-    Ok(spooled.map(|spooled| hold.keep(spooled)).transpose()?)
+/// Writes a change down, with the archive that it came with, if it did.
+fn keep<T>(
+    shared: &Shared,
+    spooled: Option<Spooled>,
+    write: impl FnOnce(Option<&Artifact>) -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    match spooled {
+        Some(spooled) => shared.keep(spooled, |artifact| write(Some(artifact))),
+        None => write(None),
+    }
 }
 
 /// Puts the build of a change into the queue. This belongs to the same uninterrupted step as the change:
@@ -301,7 +309,7 @@ fn enqueue(
     place: Place,
     changed: &Changed,
     details: &BuildDetails,
-    artifact: Option<Artifact>,
+    artifact: Option<&Artifact>,
     notes: Vec<String>,
 ) {
     if let Some(build) = changed.build {
@@ -309,7 +317,7 @@ fn enqueue(
             changed,
             build,
             details,
-            artifact.map(|artifact| artifact.path),
+            artifact.map(|artifact| artifact.path.clone()),
             notes,
         ));
     }

@@ -63,7 +63,7 @@ pub(crate) enum StateError {
     )]
     LaterFormat { found: u64, known: u64 },
 
-    #[error("an archive could not be removed")]
+    #[error("an archive could not be kept or removed")]
     Archive(#[from] std::io::Error),
 
     #[error("a tag could not be removed from the registry")]
