@@ -67,7 +67,8 @@ impl Images {
         self.call(&CreateVersionOf { image, version }).await
     }
 
-    /// Changes a version, and builds it again if a build is given.
+    /// Changes a version, and builds it again if a build is given; then it is repeated only where the platform cannot
+    /// have acted on it, since a second request would make a second build.
     ///
     /// # Errors
     /// [`Error::Platform`]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use peak_oci::{Algorithm, Digest, Hasher};
 use tempfile::TempPath;
@@ -20,9 +21,19 @@ const SPOOL_PREFIX: &str = ".upload-";
 /// The directory of the archives.
 ///
 /// An archive stays as long as a version of an artifact has it, or the latest build of some version of
-/// an image was made from it; the others are removed when the platform starts.
+/// an image was made from it. It goes when that is deleted; what else is not used any more goes when the platform
+/// starts.
 pub(crate) struct Artifacts {
     directory: PathBuf,
+    /// Held to read by whoever keeps or opens an archive until the state says so, and to write while some are removed.
+    removing: RwLock<()>,
+}
+
+/// The archives, none of which is removed while this is there. An archive is kept, and what has it is written down,
+/// under the same hold: in between nobody else knows that it is used.
+pub(crate) struct Hold<'a> {
+    artifacts: &'a Artifacts,
+    _removing: RwLockReadGuard<'a, ()>,
 }
 
 /// An archive that is still arriving. Dropping it removes what has arrived.
@@ -47,12 +58,50 @@ pub(crate) struct Spooled {
 #[derive(Debug, Clone)]
 pub(crate) struct Artifact {
     pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
     pub(crate) path: PathBuf,
 }
 
 impl Artifacts {
     pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        Self {
+            directory,
+            removing: RwLock::new(()),
+        }
+    }
+
+    /// Keeps archives from being removed. Blocks while some are.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        Hold {
+            artifacts: self,
+            // It guards no data that a panic could have left half changed.
+            _removing: self.removing.read().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Removes those of `archives` that are not among what `used` then says. Blocks.
+    pub(crate) fn remove_unused<E: From<io::Error>>(
+        &self,
+        archives: &[Digest],
+        used: impl FnOnce() -> Result<Vec<Digest>, E>,
+    ) -> Result<(), E> {
+        let _removing = self
+            .removing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let used: HashSet<PathBuf> = used()?.iter().map(|digest| self.path(digest)).collect();
+        for path in archives.iter().map(|digest| self.path(digest)) {
+            if used.contains(&path) {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                // Two versions may have had the same one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Begins to receive an archive. Blocks for the creation of one file.
@@ -71,22 +120,6 @@ impl Artifacts {
         })
     }
 
-    /// Keeps an archive under its digest. Blocks.
-    pub(crate) fn keep(&self, spooled: Spooled) -> io::Result<Artifact> {
-        let path = self.path(&spooled.digest);
-        spooled.path.persist(&path)?;
-        sync_entries(&self.directory)?;
-        Ok(Artifact {
-            digest: spooled.digest,
-            path,
-        })
-    }
-
-    /// Opens an archive that is kept. Blocks.
-    pub(crate) fn open(&self, digest: &Digest) -> io::Result<fs::File> {
-        fs::File::open(self.path(digest))
-    }
-
     /// Removes every archive but these, and what uploads left that never ended. Blocks.
     pub(crate) fn sweep(&self, used: &[Digest]) -> io::Result<()> {
         let used: HashSet<PathBuf> = used.iter().map(|digest| self.path(digest)).collect();
@@ -102,6 +135,25 @@ impl Artifacts {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.directory
             .join(format!("{}-{}{SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+}
+
+impl Hold<'_> {
+    /// Keeps an archive under its digest. Blocks.
+    pub(crate) fn keep(&self, spooled: Spooled) -> io::Result<Artifact> {
+        let path = self.artifacts.path(&spooled.digest);
+        spooled.path.persist(&path)?;
+        sync_entries(&self.artifacts.directory)?;
+        Ok(Artifact {
+            digest: spooled.digest,
+            size: spooled.size,
+            path,
+        })
+    }
+
+    /// Opens an archive that is kept. Blocks.
+    pub(crate) fn open(&self, digest: &Digest) -> io::Result<fs::File> {
+        fs::File::open(self.artifacts.path(digest))
     }
 }
 
@@ -170,6 +222,11 @@ mod tests {
         spool.finish().await.unwrap()
     }
 
+    async fn keep(artifacts: &Artifacts, content: &[u8]) -> Artifact {
+        let spooled = upload(artifacts, content).await;
+        artifacts.hold().keep(spooled).unwrap()
+    }
+
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(directory)
             .unwrap()
@@ -184,12 +241,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::new(directory.path().to_owned());
         drop(upload(&artifacts, b"dropped").await);
-        let first = artifacts
-            .keep(upload(&artifacts, b"content").await)
-            .unwrap();
-        let second = artifacts
-            .keep(upload(&artifacts, b"content").await)
-            .unwrap();
+        let first = keep(&artifacts, b"content").await;
+        let second = keep(&artifacts, b"content").await;
         assert_eq!(first.path, second.path);
         assert_eq!(first.digest, Digest::sha256_of(b"content"));
         assert_eq!(fs::read(&first.path).unwrap(), b"content");
@@ -200,8 +253,8 @@ mod tests {
     async fn the_sweep_takes_only_what_is_ours_and_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::new(directory.path().to_owned());
-        let used = artifacts.keep(upload(&artifacts, b"used").await).unwrap();
-        artifacts.keep(upload(&artifacts, b"unused").await).unwrap();
+        let used = keep(&artifacts, b"used").await;
+        keep(&artifacts, b"unused").await;
         fs::write(directory.path().join(".upload-left"), "half").unwrap();
         fs::write(directory.path().join("letter-to-mother.zip"), "not ours").unwrap();
         artifacts.sweep(&[used.digest]).unwrap();
@@ -213,5 +266,22 @@ mod tests {
                 used.path.file_name().unwrap().to_str().unwrap()
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn only_what_nothing_has_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::new(directory.path().to_owned());
+        let (used, unused) = (
+            keep(&artifacts, b"used").await,
+            keep(&artifacts, b"unused").await,
+        );
+        keep(&artifacts, b"not asked about").await;
+        let asked = [used.digest.clone(), unused.digest.clone(), unused.digest];
+        artifacts
+            .remove_unused(&asked, || Ok::<_, io::Error>(vec![used.digest]))
+            .unwrap();
+        assert!(used.path.exists() && !unused.path.exists());
+        assert_eq!(names(directory.path()).len(), 2);
     }
 }

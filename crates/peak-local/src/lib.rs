@@ -23,8 +23,8 @@
 //!
 //! One state directory, used by one process at a time: `registry/` (a [`peak_registry_server::Store`]),
 //! `state.redb` (artifacts, images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
-//! uploaded archives by digest; one that no version of an artifact has, and no version of an image was last built
-//! from, goes at the next start). A build
+//! uploaded archives by digest; one goes with the last version of an artifact or of an image that has it, or, where
+//! a version was only built again from another one, at the next start). A build
 //! that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
 //! of its log says so; nothing is built again by itself.
 //!
@@ -35,16 +35,23 @@
 //! - An image's name is also its repository and must be lower-case letters and digits, in parts that
 //!   `.`, `_`, `__`, dashes or `/` separate; a version is also a tag: at most 128 letters, digits, `.`,
 //!   `_` and `-`.
-//! - A version that is being built is not built a second time at once (409). A version that was built once
+//! - A version that is being built is not built a second time at once (422). A version that was built once
 //!   stays `ready` while, and although, a later build of it runs or fails.
 //! - The source `github` is refused (422): there is no way out to the network. Secrets and
 //!   `autodeployResources` are accepted, do nothing, and the build's log says so.
-//! - Deleting is done when it is answered, so nothing is ever seen `deleting`; what is being built is not
-//!   deleted (409). The tag goes from the registry with its version, the layers behind it stay. An image
-//!   whose versions are all deleted stays, without a `latestVersion`.
+//! - It is strict: parameters and fields that an operation does not know, that have another kind or come twice
+//!   are 400 and named; what is well-formed but cannot be done is 422. Two things are not looked at: `name` and `type`
+//!   in the form of a version, which clients send that create or update as needed.
+//! - A delete answers at once and is carried out right after, a restart in between or not. Until then what goes has
+//!   the status `deleting` (artifacts and images say so in a `status` that they do not have otherwise), its name is
+//!   taken, it can be read but not changed (422), and deleting it again is no error. What could not be deleted is
+//!   `delete-failed` until it is deleted again. What is being built is not deleted (422): wait for the build.
+//!   The tag goes from the registry with its version, the layers behind it stay. An image whose versions are all
+//!   deleted stays, without a `latestVersion`.
 //! - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
 //!   until the platform ends. It gives the lines there are at that time.
-//! - Artifacts may share a name. Their archives are neither scanned nor validated, beyond that each must
+//! - Artifacts may share a name, since nothing says that the real platform refuses that; images and the versions of an
+//!   image may not (409). The archives of artifacts are neither scanned nor validated, beyond that each must
 //!   begin as a zip does (422); a download comes from the same address, with ranges. Version numbers of
 //!   deleted versions are not given out again.
 //! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
@@ -57,15 +64,20 @@
 //! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
 //! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has
 //! the artifacts and the images parts, no other. `RUN` needs a Docker Engine and is not done.
+//!
+//! The feature `faults` adds misbehaviour by script, for tests of clients; without it there is nothing of that.
 
 mod api;
 mod artifacts;
 mod builder;
 mod directory;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod listener;
 mod model;
 mod platform;
+mod remover;
 mod runner;
 mod shared;
 mod state;

@@ -50,9 +50,12 @@ impl Listener for GuardedListener {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         // Answers are small and wanted at once; where the option cannot be set they are only later.
         let _ = stream.set_nodelay(true);
+        let end = self.abort.child_token();
         let stream = GuardedStream {
             stream,
-            abort: Box::pin(self.abort.clone().cancelled_owned()),
+            #[cfg(feature = "faults")]
+            end: end.clone(),
+            abort: Box::pin(end.cancelled_owned()),
             idle: Box::pin(tokio::time::sleep(IDLE)),
             _permit: permit,
         };
@@ -68,11 +71,19 @@ impl Listener for GuardedListener {
 pub(crate) struct GuardedStream {
     stream: TcpStream,
     abort: Pin<Box<WaitForCancellationFutureOwned>>,
+    #[cfg(feature = "faults")]
+    end: CancellationToken,
     idle: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl GuardedStream {
+    /// Cancelling this ends the connection.
+    #[cfg(feature = "faults")]
+    pub(crate) fn end(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
     /// Runs one step on the stream unless the connection has to end.
     fn guarded<T>(
         &mut self,

@@ -82,17 +82,18 @@ enumeration! {
     }
 }
 
-/// Where the files of a build come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BuildSource {
-    /// An uploaded archive.
-    #[default]
-    Upload,
-    /// A repository on GitHub; understood in order to be refused with a reason.
-    Github,
-    /// The text of a Dockerfile.
-    Dockerfile,
+enumeration! {
+    /// Where the files of a build come from.
+    #[derive(Default)]
+    BuildSource {
+        /// An uploaded archive.
+        #[default]
+        Upload = "upload",
+        /// A repository on GitHub; understood in order to be refused with a reason.
+        Github = "github",
+        /// The text of a Dockerfile.
+        Dockerfile = "dockerfile",
+    }
 }
 
 /// One `ARG` of the Dockerfile and its value. Values may be secret, so `Debug` shows the name alone.

@@ -18,6 +18,7 @@ use url::Url;
 use crate::api::{self, AccessToken, Application};
 use crate::error::LocalError;
 use crate::listener::GuardedListener;
+use crate::remover::Remover;
 use crate::runner::Runner;
 use crate::shared::{Shared, join_failed};
 
@@ -39,6 +40,7 @@ pub struct Platform {
     drain: Duration,
     server: JoinHandle<io::Result<()>>,
     runner: JoinHandle<()>,
+    remover: JoinHandle<()>,
 }
 
 /// What tells the parts of the platform to end. Dropping it ends them at once.
@@ -93,10 +95,12 @@ impl Platform {
             drain,
             mut server,
             runner,
+            remover,
             ..
         } = self;
         end.begin();
         log_panic("runner of builds", runner.await);
+        log_panic("remover of what is deleted", remover.await);
         let result = if let Ok(result) = tokio::time::timeout(drain, &mut server).await {
             result
         } else {
@@ -143,6 +147,8 @@ pub struct PlatformBuilder {
     artifact_limit: u64,
     builds_at_once: usize,
     drain: Duration,
+    #[cfg(feature = "faults")]
+    faults: crate::faults::Faults,
 }
 
 impl PlatformBuilder {
@@ -154,6 +160,8 @@ impl PlatformBuilder {
             artifact_limit: DEFAULT_ARTIFACT_LIMIT,
             builds_at_once: 2,
             drain: Duration::from_secs(10),
+            #[cfg(feature = "faults")]
+            faults: crate::faults::Faults::new(),
         }
     }
 
@@ -201,6 +209,14 @@ impl PlatformBuilder {
         self
     }
 
+    /// What goes wrong with requests. Default: nothing.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn faults(mut self, faults: crate::faults::Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
     /// Starts the platform on the current tokio runtime.
     ///
     /// Builds that an earlier process left unfinished are `failed` from now on, with a line in their
@@ -237,8 +253,24 @@ impl PlatformBuilder {
             stop.clone(),
             Arc::clone(&stopping),
         );
+        #[cfg(feature = "faults")]
+        let runner = runner.with_faults(self.faults.clone());
+        let remover = Remover::new(
+            Arc::clone(&shared),
+            stop.clone(),
+            #[cfg(feature = "faults")]
+            self.faults.clone(),
+        );
         let application = Application::new(Arc::clone(&shared), queue, self.artifact_limit);
-        let router = api::router(application, token, abort.clone());
+        let router = api::router(
+            application,
+            token,
+            abort.clone(),
+            #[cfg(feature = "faults")]
+            self.faults,
+        );
+        #[cfg(feature = "faults")]
+        let router = router.into_make_service_with_connect_info::<crate::faults::Connection>();
         let server = axum::serve(GuardedListener::new(listener, abort.clone()), router)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         Ok(Platform {
@@ -254,6 +286,7 @@ impl PlatformBuilder {
             drain: self.drain,
             server: tokio::spawn(async move { server.await }),
             runner: tokio::spawn(runner.run()),
+            remover: tokio::spawn(remover.run()),
         })
     }
 }

@@ -124,6 +124,8 @@ pub(crate) struct Runner {
     stop: CancellationToken,
     /// Seen by the builder, which runs on a thread that cannot be cancelled otherwise.
     stopping: Arc<AtomicBool>,
+    #[cfg(feature = "faults")]
+    faults: crate::faults::Faults,
 }
 
 impl Runner {
@@ -155,8 +157,17 @@ impl Runner {
                 at_once,
                 stop,
                 stopping,
+                #[cfg(feature = "faults")]
+                faults: crate::faults::Faults::new(),
             },
         )
+    }
+
+    /// Lets builds wait while the script holds them.
+    #[cfg(feature = "faults")]
+    pub(crate) fn with_faults(mut self, faults: crate::faults::Faults) -> Self {
+        self.faults = faults;
+        self
     }
 
     /// Runs builds until `stop` is cancelled, then waits for those that run.
@@ -170,13 +181,30 @@ impl Runner {
                 job = self.waiting.recv(), if running.len() < self.at_once => match job {
                     Some(job) => {
                         let build = Arc::clone(&self.build);
-                        running.spawn(run_build(build, Arc::clone(&self.shared), job, Arc::clone(&self.stopping)));
+                        let run = run_build(build, Arc::clone(&self.shared), job, Arc::clone(&self.stopping));
+                        #[cfg(feature = "faults")]
+                        let run = held(self.faults.clone(), self.stop.clone(), run);
+                        running.spawn(run);
                     }
                     None => break,
                 },
             }
         }
         while running.join_next().await.is_some() {}
+    }
+}
+
+/// Runs a build once the script lets it, unless the platform ends first.
+#[cfg(feature = "faults")]
+async fn held(
+    faults: crate::faults::Faults,
+    stop: CancellationToken,
+    run: impl Future<Output = ()>,
+) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = faults.builds_go_on() => run.await,
     }
 }
 

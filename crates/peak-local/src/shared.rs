@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use peak_oci::Digest;
 use peak_registry_server::Store;
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifact, Artifacts, Spooled};
 use crate::directory::StateDirectory;
 use crate::error::LocalError;
-use crate::state::State;
+use crate::state::{State, StateError};
 
 /// The last line of the log of a build that the end of the process cut off.
 const CUT_OFF: &str =
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) directory: StateDirectory,
     /// Where the platform listens.
     pub(crate) address: SocketAddr,
+    /// Told when a deletion has been written down.
+    pub(crate) deletions: Notify,
     /// Everything that runs on a blocking thread, so that the end of the platform can wait for it.
     blocking: TaskTracker,
     /// The last field: once it is gone the state directory is free.
@@ -46,7 +50,7 @@ impl Shared {
     ) -> Result<Self, LocalError> {
         let directory = StateDirectory::open(path)?;
         let database = directory.database();
-        let state_failed = |source: crate::state::StateError| LocalError::State {
+        let state_failed = |source: StateError| LocalError::State {
             path: database.clone(),
             source: Box::new(source),
         };
@@ -79,6 +83,7 @@ impl Shared {
             artifacts,
             directory,
             address,
+            deletions: Notify::new(),
             blocking: TaskTracker::new(),
             _open: open.token(),
         })
@@ -91,6 +96,34 @@ impl Shared {
     ) -> Result<T, JoinError> {
         let shared = Arc::clone(self);
         self.blocking.spawn_blocking(move || work(&shared)).await
+    }
+
+    /// Keeps an archive for what `write` writes down; where that is refused, the archive goes again unless something
+    /// else has it. Blocks.
+    pub(crate) fn keep<T>(
+        &self,
+        spooled: Spooled,
+        write: impl FnOnce(&Artifact) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let hold = self.artifacts.hold();
+        let artifact = hold.keep(spooled)?;
+        let result = write(&artifact);
+        drop(hold);
+        if result.is_err() {
+            self.remove_unused(&[artifact.digest]);
+        }
+        result
+    }
+
+    /// Removes archives that nothing has any more. Blocks.
+    pub(crate) fn remove_unused(&self, archives: &[Digest]) {
+        let removed = self
+            .artifacts
+            .remove_unused(archives, || self.state.artifacts_in_use());
+        if let Err(error) = removed {
+            // They are not used, so they go at the next start.
+            tracing::warn!(error = %crate::error::chain(&error), "archives could not be removed");
+        }
     }
 
     /// Waits for everything on blocking threads, then ends the builds that were not run to their end.

@@ -206,14 +206,16 @@ async fn an_image_is_created_built_and_described() {
         ),
         ("web/page.html", b"hello"),
     ]);
-    // The artifact first, and fields that nobody knows.
+    // The artifact first: the order of the parts means nothing.
     let form = Form::default()
         .artifact(&zip)
-        .text("colour", "red")
-        .json("buildDetails", &json!({
-            "dockerfilePath": "web/Dockerfile.web", "context": "web", "useCache": false, "novelty": [1, 2],
-            "buildArguments": [{"name": "WHO", "value": "s3cret-value"}],
-        }))
+        .json(
+            "buildDetails",
+            &json!({
+                "dockerfilePath": "web/Dockerfile.web", "context": "web", "useCache": false,
+                "buildArguments": [{"name": "WHO", "value": "s3cret-value"}],
+            }),
+        )
         .text("description", "The greeting page")
         .text("type", "webapp")
         .text("name", "hello-web");
@@ -457,6 +459,14 @@ async fn names_and_versions_are_taken_once() {
             .refused(409)
             .contains("0.0.1")
     );
+    // Known only once the archive is kept.
+    let upload = Form::default()
+        .text("name", "web")
+        .text("type", "api")
+        .artifact(&archive([("Dockerfile", b"FROM scratch\n".as_slice())]));
+    submit(&platform, "POST", "/images/", upload)
+        .await
+        .refused(409);
     assert_nothing_left(platform, state.path()).await;
 }
 
@@ -465,33 +475,51 @@ async fn bad_bodies_are_refused_with_what_is_wrong() {
     let state = tempfile::tempdir().unwrap();
     let (platform, _) = with_one_image(state.path()).await;
     let fine = || Form::default().text("name", "fine").text("type", "api");
-    for (form, words) in [
-        (Form::default().text("type", "api"), "`name`"),
-        (Form::default().text("name", "fine"), "`type`"),
+    let github = json!({"source": "github", "repository": "r", "branch": "main"});
+    for (form, status, words) in [
+        (Form::default().text("type", "api"), 400, "`name`"),
+        (Form::default().text("name", "fine"), 400, "`type`"),
         (
             Form::default().text("name", "fine").text("type", "moon"),
+            400,
             "workspace-r",
         ),
-        (from_text("Bad Name", "FROM scratch\n"), "lower-case"),
+        (from_text("Bad Name", "FROM scratch\n"), 422, "lower-case"),
         (
             from_text("fine", "FROM scratch\n").text("version", "no spaces"),
+            422,
             "`version`",
         ),
         (
             from_text("fine", "FROM scratch\n").text("name", "twice"),
+            400,
             "twice",
         ),
-        (fine().text("buildDetails", "{oops"), "buildDetails"),
-        (fine(), "artifact"),
-        (fine().artifact(b""), "empty"),
         (
-            fine().json("buildDetails", &json!({"source": "github"})),
-            "GitHub",
+            from_text("fine", "FROM scratch\n").text("colour", "red"),
+            400,
+            "`colour`",
         ),
+        (fine().text("buildDetails", "{oops"), 400, "buildDetails"),
+        (
+            fine().json("buildDetails", &json!({"useCache": "yes"})),
+            400,
+            "`useCache`",
+        ),
+        (
+            fine().json("buildDetails", &json!({"novelty": [1, 2]})),
+            400,
+            "`novelty`",
+        ),
+        (fine(), 400, "artifact"),
+        (fine().text("artifact", "zip"), 400, "application/zip"),
+        (fine().artifact(b"one").artifact(b"two"), 400, "twice"),
+        (fine().artifact(b""), 422, "empty"),
+        (fine().json("buildDetails", &github), 422, "GitHub"),
     ] {
         let detail = submit(&platform, "POST", "/images/", form)
             .await
-            .refused(422);
+            .refused(status);
         assert!(detail.contains(words), "{detail}");
     }
     let images = format!("{API}/images/");
@@ -503,7 +531,7 @@ async fn bad_bodies_are_refused_with_what_is_wrong() {
         b"{}",
     )
     .await;
-    assert!(plain.refused(422).contains("multipart"));
+    assert!(plain.refused(400).contains("multipart"));
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
     let malformed = [("Content-Type", kind.as_str()), ("Content-Length", "20")];
     send(
@@ -514,7 +542,22 @@ async fn bad_bodies_are_refused_with_what_is_wrong() {
         b"--not the boundary--",
     )
     .await
-    .refused(422);
+    .refused(400);
+    let no_boundary = [
+        ("Content-Type", "multipart/form-data"),
+        ("Content-Length", "2"),
+    ];
+    send(platform.address(), "POST", &images, &no_boundary, b"{}")
+        .await
+        .refused(400);
+    submit(
+        &platform,
+        "POST",
+        "/images/?dryRun=true",
+        from_text("fine", "FROM scratch\n"),
+    )
+    .await
+    .refused(400);
     assert_nothing_left(platform, state.path()).await;
 }
 
@@ -610,6 +653,21 @@ async fn delete(platform: &Platform, path: &str) -> Answer {
     .await
 }
 
+/// Waits until what is being deleted is gone; until then it must say that it goes.
+async fn gone(platform: &Platform, path: &str) {
+    eventually(async || {
+        let answer = get(platform, path).await;
+        if answer.status == 200 {
+            let answer = answer.json();
+            assert_eq!(answer["status"], "deleting", "{answer}");
+            return None;
+        }
+        answer.refused(404);
+        Some(())
+    })
+    .await;
+}
+
 /// The status of a manifest in the registry.
 async fn manifest_status(platform: &Platform, name: &str, reference: &str) -> u16 {
     let target = format!("/v2/{name}/manifests/{reference}");
@@ -656,8 +714,8 @@ async fn deleted_versions_take_their_tag_and_their_builds_with_them() {
     let path = format!("/images/{image}/versions/{third}");
     let deleted = delete(&platform, &path).await;
     assert_eq!((deleted.status, deleted.json()), (200, json!({})));
+    gone(&platform, &path).await;
     delete(&platform, &path).await.refused(404);
-    get(&platform, &path).await.refused(404);
     assert_eq!(manifest_status(&platform, "web", "0.0.3").await, 404);
     assert_eq!(manifest_status(&platform, "web", &digest).await, 200);
     assert_eq!(manifest_status(&platform, "web", "0.0.2").await, 200);
@@ -677,16 +735,19 @@ async fn deleted_versions_take_their_tag_and_their_builds_with_them() {
     )
     .await
     .refused(404);
-    delete(&platform, &versions).await.refused(422);
-    delete(&platform, &format!("{versions}?versionIds=one"))
-        .await
-        .refused(422);
+    for wrong in ["", "?versionIds=one", "?versionIds=1&force=true"] {
+        delete(&platform, &format!("{versions}{wrong}"))
+            .await
+            .refused(400);
+    }
     assert_eq!(get(&platform, &versions).await.json()["versionCount"], 2);
     let both = format!("{versions}?versionIds={first}&versionIds={second}&versionIds={first}");
     assert_eq!(delete(&platform, &both).await.json(), json!({}));
     platform.shutdown().await;
 
+    // What was not carried out before the end is now.
     let platform = start(state.path()).await;
+    gone(&platform, &format!("{versions}/{first}")).await;
     assert_eq!(get(&platform, &versions).await.json()["versionCount"], 0);
     assert_eq!(manifest_status(&platform, "web", "0.0.1").await, 404);
     let list = get(&platform, "/images/").await.json();
@@ -717,8 +778,8 @@ async fn a_deleted_image_is_gone_and_its_name_free() {
     }
     let path = format!("/images/{image}");
     assert_eq!(delete(&platform, &path).await.json(), json!({}));
+    gone(&platform, &path).await;
     delete(&platform, &path).await.refused(404);
-    get(&platform, &path).await.refused(404);
     get(
         &platform,
         &format!("{path}/builds/{}/logs", made["buildId"]),
@@ -743,6 +804,53 @@ async fn a_deleted_image_is_gone_and_its_name_free() {
     platform.shutdown().await;
 }
 
+/// The file of this name somewhere below a directory.
+fn find(directory: &Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(directory).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        if entry.file_name() == name {
+            return Some(entry.path());
+        }
+        let is_directory = entry.file_type().unwrap().is_dir();
+        is_directory.then(|| find(&entry.path(), name)).flatten()
+    })
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_is_seen_and_can_be_asked_for_again() {
+    let state = tempfile::tempdir().unwrap();
+    let (platform, made) = with_one_image(state.path()).await;
+    let image = format!("/images/{}", made["imageId"]);
+    let version = format!("{image}/versions/{}", made["versionId"]);
+    // Something in the place of the tag that cannot be removed as a file.
+    let tag = find(&state.path().join("registry"), "0.0.1").unwrap();
+    let content = std::fs::read(&tag).unwrap();
+    std::fs::remove_file(&tag).unwrap();
+    std::fs::create_dir(&tag).unwrap();
+    assert_eq!(delete(&platform, &image).await.json(), json!({}));
+    eventually(async || {
+        let answer = get(&platform, &version).await.json();
+        (answer["status"] == "delete-failed").then_some(())
+    })
+    .await;
+    assert_eq!(
+        get(&platform, &image).await.json()["status"],
+        "delete-failed"
+    );
+    let form = from_text("web", "FROM scratch\n");
+    let refused = submit(&platform, "POST", &format!("{image}/versions"), form).await;
+    assert!(refused.refused(422).contains("delete it again"));
+    let list = get(&platform, "/images/?status=delete-failed").await.json();
+    assert_eq!(list["imageCount"], 1);
+
+    std::fs::remove_dir(&tag).unwrap();
+    std::fs::write(&tag, content).unwrap();
+    assert_eq!(delete(&platform, &image).await.json(), json!({}));
+    gone(&platform, &image).await;
+    assert_eq!(manifest_status(&platform, "web", "0.0.1").await, 404);
+    platform.shutdown().await;
+}
+
 #[tokio::test]
 async fn questions_that_make_no_sense_are_refused() {
     let state = tempfile::tempdir().unwrap();
@@ -750,16 +858,33 @@ async fn questions_that_make_no_sense_are_refused() {
     assert!(
         get(&platform, "/images/?status=purple")
             .await
-            .refused(422)
+            .refused(400)
             .contains("in-use")
     );
-    get(&platform, "/images/?pageNumber=0").await.refused(422);
+    for question in [
+        "pageNumber=0",
+        "colour=red",
+        "searchTerm=a&searchTerm=b",
+        "pageSize=many",
+    ] {
+        get(&platform, &format!("/images/?{question}"))
+            .await
+            .refused(400);
+    }
+    let image = &made["imageId"];
+    for path in [
+        format!("/images/{image}?verbose=true"),
+        format!("/images/{image}/builds?dateFrom=2026-02-01&dateTo=2026-01-01"),
+        format!("/images/{image}/builds?count=-7"),
+    ] {
+        get(&platform, &path).await.refused(400);
+    }
     get(
         &platform,
         &format!("/images/{}/builds/1/logs?nextToken=abc", made["imageId"]),
     )
     .await
-    .refused(422);
+    .refused(400);
     let foreign = [("Host", "evil.example")];
     send(
         platform.address(),
@@ -1079,7 +1204,7 @@ async fn an_artifact_lives_from_its_creation_to_its_end() {
     let added = submit_to(&platform, "PUT", &path, form).await;
     assert_eq!((added.status, added.json()), (200, json!({"version": 2})));
 
-    let update = br#"{"name": "Greeting", "colour": "red"}"#;
+    let update = br#"{"name": "Greeting", "description": null}"#;
     let updated = ask_artifacts(&platform, "PATCH", &id, update).await;
     assert_eq!((updated.status, updated.json()), (200, json!({})));
     let described = ask_artifacts(&platform, "GET", &format!("{id}?pageSize=1"), b"")
@@ -1120,9 +1245,11 @@ async fn an_artifact_lives_from_its_creation_to_its_end() {
             ask_artifacts(&platform, "DELETE", &path, b"").await.status,
             200
         );
-        ask_artifacts(&platform, "DELETE", &path, b"")
-            .await
-            .refused(404);
+        eventually(async || {
+            let again = ask_artifacts(&platform, "DELETE", &path, b"").await;
+            (again.status == 404).then_some(())
+        })
+        .await;
     }
     ask_artifacts(&platform, "GET", &format!("{id}/download"), b"")
         .await
@@ -1138,6 +1265,16 @@ async fn an_artifact_lives_from_its_creation_to_its_end() {
     assert_eq!(list["artifacts"][0]["id"], id, "the newest comes first");
     let deleted = ask_artifacts(&platform, "DELETE", &id, b"").await;
     assert_eq!((deleted.status, deleted.json()), (200, json!({})));
+    eventually(async || {
+        let answer = ask_artifacts(&platform, "GET", &id, b"").await;
+        (answer.status == 404).then_some(())
+    })
+    .await;
+    assert_eq!(
+        files_in(&state.path().join("artifacts")),
+        1,
+        "the archive that is still pointed to stays, the other is gone"
+    );
     for (method, path) in [("GET", id.clone()), ("DELETE", id.clone()), ("PATCH", id)] {
         ask_artifacts(&platform, method, &path, b"{}")
             .await
@@ -1205,21 +1342,27 @@ async fn what_is_no_artifact_is_refused_and_leaves_nothing() {
     let (platform, _) = with_one_image(state.path()).await;
     let zip = archive([("a.txt", b"one".as_slice())]);
     let named = || Form::default().text("name", "fine");
-    for (form, words) in [
-        (Form::default().artifact(&zip), "`name`"),
-        (named().text("description", "x"), "`artifact`"),
-        (named().artifact(b"no zip at all"), "zip"),
-        (named().text("scan", "perhaps").artifact(&zip), "`scan`"),
+    for (form, status, words) in [
+        (Form::default().artifact(&zip), 400, "`name`"),
+        (named().text("description", "x"), 400, "`artifact`"),
+        (named().artifact(b"no zip at all"), 422, "zip"),
+        (
+            named().text("scan", "perhaps").artifact(&zip),
+            400,
+            "`scan`",
+        ),
+        (named().text("type", "api").artifact(&zip), 400, "`type`"),
         (
             Form::default()
                 .text("name", &"x".repeat(5000))
                 .artifact(&zip),
+            400,
             "`name`",
         ),
     ] {
         let detail = submit_to(&platform, "POST", ARTIFACTS, form)
             .await
-            .refused(422);
+            .refused(status);
         assert!(detail.contains(words), "{detail}");
     }
     let large = named().artifact(&vec![7; 64 * 1024 + 1]);
@@ -1243,10 +1386,27 @@ async fn what_is_no_artifact_is_refused_and_leaves_nothing() {
                 .refused(404);
         }
     }
-    for body in [b"".as_slice(), b"[]", br#"{"name": 7}"#, br#"{"name": ""}"#] {
+    for body in [
+        b"".as_slice(),
+        b"[]",
+        br#"{"name": 7}"#,
+        br#"{"name": ""}"#,
+        br#"{"colour": "red"}"#,
+        br#"{"name": "a", "name": "b"}"#,
+    ] {
         ask_artifacts(&platform, "PATCH", unknown, body)
             .await
-            .refused(422);
+            .refused(400);
+    }
+    let target = format!("{ARTIFACTS}{unknown}");
+    let no_json = [("Content-Type", "text/plain"), ("Content-Length", "2")];
+    send(platform.address(), "PATCH", &target, &no_json, b"{}")
+        .await
+        .refused(400);
+    for question in ["pageSize=0", "searchTerm=a"] {
+        ask_artifacts(&platform, "GET", &format!("?{question}"), b"")
+            .await
+            .refused(400);
     }
     let long = vec![b' '; 300 * 1024];
     ask_artifacts(&platform, "PATCH", unknown, &long)

@@ -1,7 +1,7 @@
 //! Listing, describing, creating and updating versions of an image.
 
 use http::Request;
-use peak_http::Body;
+use peak_http::{Body, Idempotency, RequestExt as _};
 use peak_models::{
     AutodeployResource, BuildStatus, CreateVersionBody, CreateVersionResponse, Id, ImageStatus,
     ImageVersion, ListImageVersionsResponse, UpdateVersionBody, UpdateVersionResponse,
@@ -315,7 +315,12 @@ impl Operation for UpdateVersionOf<'_> {
             body: &body,
             artifact: self.update.build.as_ref().and_then(Build::artifact),
         };
-        update.request(endpoint)
+        let request = update.request(endpoint)?;
+        Ok(match self.update.build {
+            Some(_) => request,
+            // Without a build it only says what the version is about.
+            None => request.option(Idempotency::Idempotent),
+        })
     }
 }
 
@@ -339,9 +344,11 @@ impl<B: Serialize + ?Sized> Operation for UpdateVersionFrom<'_, B> {
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         let (image, version) = (self.image.as_str(), self.version.as_str());
-        endpoint
+        let request = endpoint
             .patch(&path(&[image, "versions", version]))?
             .form(form(self.body, self.artifact)?)
-            .build()
+            .build()?;
+        // Whatever the method promises, each such request may ask for one more build.
+        Ok(request.option(Idempotency::NotIdempotent))
     }
 }

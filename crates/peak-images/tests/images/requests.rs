@@ -1,6 +1,7 @@
 //! What each operation sends.
 
 use http_body_util::BodyExt;
+use peak_http::Idempotency;
 use peak_images::models::{
     AutodeployResource, BuildStatus, EntityType, Id, ImageStatus, ImageType, Scope, Timestamp,
 };
@@ -226,6 +227,35 @@ async fn creating_an_image_from_an_upload() {
 }
 
 #[tokio::test]
+async fn creating_an_image_from_github_or_a_dockerfile_sends_no_archive() {
+    let github = Github::new("https://github.com/example/hello", "main")
+        .token("s3cret")
+        .dockerfile_path("web/Dockerfile")
+        .context("web");
+    for (build, details) in [
+        (
+            Build::new(github).use_cache(true),
+            r#"{"branch":"main","context":"web","dockerfilePath":"web/Dockerfile","repository":"https://github.com/example/hello","source":"github","token":"s3cret","useCache":true}"#,
+        ),
+        (
+            Build::new(Dockerfile::new("FROM nginx")),
+            r#"{"dockerfile":"FROM nginx","source":"dockerfile"}"#,
+        ),
+    ] {
+        let asked = asked(&CreateImage::new("web", ImageType::WorkspaceR, build)).await;
+        assert_eq!(asked.line(), "POST /image-management/api/v2/images/?");
+        assert_eq!(
+            parts(&asked.parts()),
+            [
+                ("name=\"buildDetails\"", details),
+                ("name=\"name\"", "web"),
+                ("name=\"type\"", "workspace-r"),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
 async fn creating_a_version_sends_neither_name_nor_type() {
     let version = CreateVersion::new(Dockerfile::new("FROM scratch\n")).version("2");
     let operation = CreateVersionOf {
@@ -277,6 +307,28 @@ async fn updating_a_version_sends_only_what_changes() {
             r#"{"branch":"main","repository":"https://github.com/example/hello","source":"github","token":"s3cret"}"#
         )]
     );
+}
+
+#[test]
+fn only_an_update_that_builds_is_not_to_be_repeated() {
+    let endpoint = Endpoint::parse("https://service.peak.ai").unwrap();
+    let (image, version) = (Id::from(17), Id::from(101));
+    let only_text = UpdateVersion::new().description("new");
+    let build = UpdateVersion::new().build(Dockerfile::new("FROM scratch"));
+    for (update, sent_once) in [(only_text, false), (build, true)] {
+        let operation = UpdateVersionOf {
+            image: &image,
+            version: &version,
+            update: &update,
+        };
+        let request = operation.request(&endpoint).unwrap();
+        let idempotency = request.extensions().get();
+        assert_eq!(
+            idempotency == Some(&Idempotency::NotIdempotent),
+            sent_once,
+            "{idempotency:?}"
+        );
+    }
 }
 
 #[tokio::test]

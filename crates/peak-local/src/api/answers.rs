@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::model::{BuildDetails, BuildStatus, ImageType, Scope, VersionStatus};
 use crate::state::{
-    ArtifactRecord, ArtifactVersionView, BuildView, Changed, ImageView, Listing, LogPage,
+    ArtifactRecord, ArtifactVersionView, BuildView, Changed, Deletion, ImageView, Listing, LogPage,
     VersionView,
 };
 use crate::timestamp::Timestamp;
@@ -24,6 +24,9 @@ pub(super) struct Image {
     #[serde(rename = "type")]
     kind: ImageType,
     scope: Scope,
+    /// How its versions stand is said of each; the image itself has a status only while it is being deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<VersionStatus>,
     created_at: Timestamp,
     created_by: &'static str,
     updated_at: Timestamp,
@@ -39,6 +42,7 @@ impl Image {
             name: view.record.name.to_string(),
             kind: view.record.kind,
             scope: Scope::Custom,
+            status: view.record.deletion.map(Deletion::status),
             created_at: view.record.created_at,
             created_by: USER,
             updated_at: view.record.updated_at,
@@ -152,6 +156,8 @@ pub(super) struct Artifact {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<VersionStatus>,
     created_at: Timestamp,
     created_by: &'static str,
     updated_at: Timestamp,
@@ -166,6 +172,7 @@ impl Artifact {
             id: record.id,
             name: record.name,
             description: record.description,
+            status: record.deletion.map(Deletion::status),
             created_at: record.created_at,
             created_by: USER,
             updated_at: record.updated_at,
@@ -200,6 +207,8 @@ struct ArtifactVersions {
 #[serde(rename_all = "camelCase")]
 struct ArtifactVersion {
     version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<VersionStatus>,
     created_at: Timestamp,
     created_by: &'static str,
 }
@@ -208,6 +217,7 @@ impl ArtifactVersion {
     fn new(view: &ArtifactVersionView) -> Self {
         Self {
             version: view.number,
+            status: view.record.deletion.map(Deletion::status),
             created_at: view.record.created_at,
             created_by: USER,
         }
@@ -369,7 +379,7 @@ impl Made {
     }
 }
 
-/// What deleting answers: that it is done.
+/// What answers that have nothing to say consist of.
 #[derive(Serialize)]
 pub(super) struct Done {}
 

@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
@@ -16,16 +15,16 @@ use uuid::Uuid;
 use super::Application;
 use super::answers::{Artifact, Done, ListArtifacts, NewArtifact, NewArtifactVersion};
 use super::error::ApiError;
-use super::form::{check_artifact_name, check_description};
+use super::form::{
+    ARTIFACT_FIELDS, ARTIFACT_VERSION_FIELDS, check_artifact_name, check_description,
+};
+use super::json::Object;
 use super::query::Parameters;
 use super::range::{Part, part};
 use super::upload::{IDLE, receive};
-use crate::artifacts::Spooled;
-use crate::shared::Shared;
-use crate::state::{ArtifactChange, StoredArchive};
+use crate::state::{ArtifactChange, Page, StoredArchive};
 
 type Answer<T> = Result<Json<T>, ApiError>;
-type Pairs = Query<Vec<(String, String)>>;
 
 /// The longest JSON body, bytes.
 const JSON_LIMIT: usize = 256 * 1024;
@@ -37,7 +36,7 @@ pub(super) async fn create(
     State(application): State<Application>,
     request: Request,
 ) -> Result<(StatusCode, Json<NewArtifact>), ApiError> {
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, ARTIFACT_FIELDS).await?;
     let name = form.artifact_name()?;
     let description = form.description()?;
     form.check_flags()?;
@@ -45,8 +44,11 @@ pub(super) async fn create(
     let id = application
         .shared
         .blocking(move |shared| {
-            let archive = keep(shared, spooled)?;
-            Ok::<_, ApiError>(shared.state.create_artifact(name, description, &archive)?)
+            shared.keep(spooled, |artifact| {
+                shared
+                    .state
+                    .create_artifact(name, description, &stored(artifact))
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(NewArtifact::new(id))))
@@ -59,19 +61,20 @@ pub(super) async fn create_version(
 ) -> Answer<NewArtifactVersion> {
     let id = artifact_id(&artifact)?;
     // An unknown artifact is known before the archive is received.
-    let first = Parameters::new(Vec::new()).page()?;
+    let first = Page { number: 1, size: 1 };
     application
         .shared
         .blocking(move |shared| shared.state.artifact(id, first))
         .await??;
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, ARTIFACT_VERSION_FIELDS).await?;
     form.check_flags()?;
     let spooled = form.zip()?;
     let version = application
         .shared
         .blocking(move |shared| {
-            let archive = keep(shared, spooled)?;
-            Ok::<_, ApiError>(shared.state.create_artifact_version(id, &archive)?)
+            shared.keep(spooled, |artifact| {
+                shared.state.create_artifact_version(id, &stored(artifact))
+            })
         })
         .await??;
     Ok(Json(NewArtifactVersion::new(version)))
@@ -79,9 +82,9 @@ pub(super) async fn create_version(
 
 pub(super) async fn list(
     State(application): State<Application>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListArtifacts> {
-    let page = Parameters::new(pairs).page()?;
+    let page = parameters.page()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_artifacts(page))
@@ -92,24 +95,15 @@ pub(super) async fn list(
 pub(super) async fn describe(
     State(application): State<Application>,
     Path(artifact): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<Artifact> {
     let id = artifact_id(&artifact)?;
-    let page = Parameters::new(pairs).page()?;
+    let page = parameters.page()?;
     let (record, versions) = application
         .shared
         .blocking(move |shared| shared.state.artifact(id, page))
         .await??;
     Ok(Json(Artifact::described(record, &versions)))
-}
-
-/// What an update may say.
-#[derive(Deserialize)]
-struct Update {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
 }
 
 pub(super) async fn update(
@@ -118,14 +112,8 @@ pub(super) async fn update(
     request: Request,
 ) -> Answer<Done> {
     let id = artifact_id(&artifact)?;
-    let Update { name, description } = receive_update(request).await?;
-    if let Some(name) = &name {
-        check_artifact_name(name)?;
-    }
-    if let Some(description) = &description {
-        check_description(description)?;
-    }
-    let change = ArtifactChange { name, description };
+    Parameters::of(request.uri()).none()?;
+    let change = receive_update(request).await?;
     application
         .shared
         .blocking(move |shared| shared.state.update_artifact(id, change))
@@ -133,7 +121,8 @@ pub(super) async fn update(
     Ok(Json(Done {}))
 }
 
-async fn receive_update(request: Request) -> Result<Update, ApiError> {
+async fn receive_update(request: Request) -> Result<ArtifactChange, ApiError> {
+    check_json(request.headers())?;
     let body = tokio::time::timeout(IDLE, to_bytes(request.into_body(), JSON_LIMIT)).await;
     let body = body
         .map_err(|_| {
@@ -147,53 +136,84 @@ async fn receive_update(request: Request) -> Result<Update, ApiError> {
                 "the body is longer than {JSON_LIMIT} bytes, or ended early"
             ))
         })?;
-    // A derived struct would take an array too.
-    let object = serde_json::from_slice::<serde_json::Map<_, _>>(&body);
-    let update = object.and_then(|object| Update::deserialize(serde_json::Value::Object(object)));
-    update.map_err(|error| {
-        ApiError::invalid(format!(
-            "the body must be a JSON object with the texts `name` and `description`, or one of them: {error}"
+    let mut object = Object::parse("the body", &body)?;
+    let change = ArtifactChange {
+        name: object.text("name")?,
+        description: object.text("description")?,
+    };
+    object.finish()?;
+    if let Some(name) = &change.name {
+        check_artifact_name(name)?;
+    }
+    if let Some(description) = &change.description {
+        check_description(description)?;
+    }
+    Ok(change)
+}
+
+fn check_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let kind = kind
+        .and_then(|kind| kind.split(';').next())
+        .unwrap_or_default();
+    if kind.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(ApiError::malformed(
+            "the body must be JSON, with the `Content-Type` application/json",
         ))
-    })
+    }
 }
 
 pub(super) async fn delete(
     State(application): State<Application>,
     Path(artifact): Path<String>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let id = artifact_id(&artifact)?;
     application
         .shared
         .blocking(move |shared| shared.state.delete_artifact(id))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
 pub(super) async fn delete_version(
     State(application): State<Application>,
     Path((artifact, version)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let (id, version) = (artifact_id(&artifact)?, version_number(&version)?);
     application
         .shared
         .blocking(move |shared| shared.state.delete_artifact_version(id, version))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
 pub(super) async fn download_latest(
     State(application): State<Application>,
     Path(artifact): Path<String>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    parameters.none()?;
     send(&application, artifact_id(&artifact)?, None, &headers).await
 }
 
 pub(super) async fn download(
     State(application): State<Application>,
     Path((artifact, version)): Path<(String, String)>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    parameters.none()?;
     let (id, version) = (artifact_id(&artifact)?, version_number(&version)?);
     send(&application, id, Some(version), &headers).await
 }
@@ -208,8 +228,9 @@ async fn send(
     let (archive, file) = application
         .shared
         .blocking(move |shared| {
+            let hold = shared.artifacts.hold();
             let archive = shared.state.artifact_archive(id, version)?;
-            let file = shared.artifacts.open(&archive.digest)?;
+            let file = hold.open(&archive.digest)?;
             Ok::<_, ApiError>((archive, file))
         })
         .await??;
@@ -262,11 +283,9 @@ fn version_number(text: &str) -> Result<u64, ApiError> {
         .map_err(|_| ApiError::not_found(format!("the artifact has no version {text}")))
 }
 
-fn keep(shared: &Shared, spooled: Spooled) -> Result<StoredArchive, ApiError> {
-    let size = spooled.size();
-    let kept = shared.artifacts.keep(spooled)?;
-    Ok(StoredArchive {
-        digest: kept.digest,
-        size,
-    })
+fn stored(artifact: &crate::artifacts::Artifact) -> StoredArchive {
+    StoredArchive {
+        digest: artifact.digest.clone(),
+        size: artifact.size,
+    }
 }

@@ -29,8 +29,13 @@ impl ApiError {
         }
     }
 
-    /// The request cannot mean what it says.
-    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+    /// The request has not the form that the operation takes: something is missing, unknown or of the wrong kind.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// The request has the right form, but what it asks for cannot be done.
+    pub(super) fn impossible(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
@@ -89,12 +94,14 @@ impl From<StateError> for ApiError {
             | StateError::ArtifactUnknown(_)
             | StateError::ArtifactVersionUnknown { .. }
             | StateError::ArtifactEmpty(_) => StatusCode::NOT_FOUND,
-            StateError::NameTaken { .. }
-            | StateError::VersionTaken { .. }
-            | StateError::VersionBusy { .. } => StatusCode::CONFLICT,
-            StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            StateError::NameTaken { .. } | StateError::VersionTaken { .. } => StatusCode::CONFLICT,
+            StateError::VersionBusy { .. }
+            | StateError::BeingDeleted(_)
+            | StateError::DeletionFailed(_)
+            | StateError::NoNextVersion(_) => StatusCode::UNPROCESSABLE_ENTITY,
             StateError::Damaged { .. }
             | StateError::LaterFormat { .. }
+            | StateError::Archive(_)
             | StateError::Tag(_)
             | StateError::Database(_) => {
                 return Self::internal(&error);

@@ -1,13 +1,29 @@
 //! What the fields of a form mean. Pure: no input or output, no state.
 
 use peak_oci::{RepositoryName, Tag};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::json::{Object, list_of};
 use super::upload::Form;
 use crate::artifacts::Spooled;
-use crate::model::{BuildDetails, BuildSource, EntityType, ImageType};
+use crate::model::{BuildArgument, BuildDetails, BuildSource, EntityType, ImageType};
+
+/// The fields of a new image, and of a new or changed version of one. For versions `name` and `type` mean nothing;
+/// clients that create or update as needed send the same form for all three.
+pub(super) const IMAGE_FIELDS: &[&str] = &[
+    "name",
+    "type",
+    "version",
+    "description",
+    "buildDetails",
+    "autodeployResources",
+];
+
+/// The fields of a new artifact.
+pub(super) const ARTIFACT_FIELDS: &[&str] = &["name", "description", "source", "scan", "validate"];
+
+/// The fields of a new version of an artifact.
+pub(super) const ARTIFACT_VERSION_FIELDS: &[&str] = &["scan", "validate"];
 
 /// The most build arguments and secrets of one build.
 const ENTRIES: usize = 256;
@@ -17,14 +33,6 @@ const NAME_LIMIT: usize = 4096;
 
 /// The longest description, bytes.
 const DESCRIPTION_LIMIT: usize = 64 * 1024;
-
-/// What may be deployed again after a build; understood so that mistakes show, and noted in the log.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AutodeployResource {
-    entity_id: serde_json::Value,
-    entity_type: String,
-}
 
 /// What a form asks to be built.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ impl Form {
     pub(super) fn image_name(&self) -> Result<RepositoryName, ApiError> {
         let name = self.required("name")?;
         name.parse().map_err(|error| {
-            ApiError::invalid(format!(
+            ApiError::impossible(format!(
                 "`name` must be lower-case letters and digits, in parts that `.`, `_`, `__`, dashes or `/` separate: \
                  {error}"
             ))
@@ -50,7 +58,7 @@ impl Form {
     pub(super) fn image_type(&self) -> Result<ImageType, ApiError> {
         let text = self.required("type")?;
         ImageType::from_text(text).ok_or_else(|| {
-            ApiError::invalid(format!(
+            ApiError::malformed(format!(
                 "`type` must be one of {}",
                 ImageType::VALUES.join(", ")
             ))
@@ -63,7 +71,7 @@ impl Form {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|error| {
-            ApiError::invalid(format!(
+            ApiError::impossible(format!(
                 "`version` must be at most 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`: \
                  {error}"
             ))
@@ -86,20 +94,26 @@ impl Form {
 
     /// `scan` and `validate`, which ask for nothing that is done here, so that mistakes in them show.
     pub(super) fn check_flags(&self) -> Result<(), ApiError> {
-        self.json::<bool>("scan")?;
-        self.json::<bool>("validate")?;
+        for name in ["scan", "validate"] {
+            let text = self.texts.get(name).map_or("false", String::as_str);
+            if !["true", "false", "null"].contains(&text) {
+                return Err(ApiError::malformed(format!(
+                    "`{name}` must be true or false"
+                )));
+            }
+        }
         Ok(())
     }
 
     /// The archive, which must be there and be a zip.
     pub(super) fn zip(self) -> Result<Spooled, ApiError> {
         let archive = self.artifact.ok_or_else(|| {
-            ApiError::invalid("the part `artifact` with a zip archive is required")
+            ApiError::malformed("the part `artifact` with a zip archive is required")
         })?;
         if archive.is_zip() {
             Ok(archive)
         } else {
-            Err(ApiError::invalid("the artifact is not a zip archive"))
+            Err(ApiError::impossible("the artifact is not a zip archive"))
         }
     }
 
@@ -110,36 +124,16 @@ impl Form {
 
     /// `buildDetails` and what they need, with the defaults filled in.
     pub(super) fn build(&self) -> Result<Build, ApiError> {
-        let mut details: BuildDetails = self.json("buildDetails")?.unwrap_or_default();
-        let source = details.source.unwrap_or_default();
-        match source {
-            BuildSource::Upload if self.artifact.is_none() => {
-                return Err(ApiError::invalid(
-                    "the source `upload` needs a part `artifact` with a zip archive",
-                ));
-            }
-            BuildSource::Github => {
-                return Err(ApiError::invalid(
-                    "the embedded platform does not reach GitHub; upload the directory, or give the source `dockerfile`",
-                ));
-            }
-            BuildSource::Dockerfile
-                if details
-                    .dockerfile
-                    .as_deref()
-                    .is_none_or(|text| text.trim().is_empty()) =>
-            {
-                return Err(ApiError::invalid(
-                    "the source `dockerfile` needs the text of it in `dockerfile`",
-                ));
-            }
-            BuildSource::Upload | BuildSource::Dockerfile => {}
+        let details = match self.texts.get("buildDetails").map(String::as_str) {
+            None | Some("null") => Object::parse("`buildDetails`", b"{}"),
+            Some(text) => Object::parse("`buildDetails`", text.as_bytes()),
+        };
+        let details = read_details(details?)?;
+        if details.source == Some(BuildSource::Upload) && self.artifact.is_none() {
+            return Err(ApiError::malformed(
+                "the source `upload` needs a part `artifact` with a zip archive",
+            ));
         }
-        details.source = Some(source);
-        details.use_cache = Some(details.use_cache.unwrap_or(true));
-        // Empty stands for the default, so that both are answered alike.
-        details.dockerfile_path = details.dockerfile_path.filter(|path| !path.is_empty());
-        details.context = details.context.filter(|path| !path.is_empty());
         check_details(&details)?;
         Ok(Build {
             notes: self.notes(&details)?,
@@ -159,19 +153,7 @@ impl Form {
                     .to_owned(),
             );
         }
-        let resources: Vec<AutodeployResource> =
-            self.json("autodeployResources")?.unwrap_or_default();
-        for resource in &resources {
-            if EntityType::from_text(&resource.entity_type).is_none()
-                || !(resource.entity_id.is_string() || resource.entity_id.is_number())
-            {
-                return Err(ApiError::invalid(format!(
-                    "each of `autodeployResources` needs an `entityId` and an `entityType` of {}",
-                    EntityType::VALUES.join(", ")
-                )));
-            }
-        }
-        if !resources.is_empty() {
+        if self.autodeploy_resources()? > 0 {
             notes.push(
                 "note: the embedded platform deploys nothing; autodeployResources are ignored"
                     .to_owned(),
@@ -180,35 +162,100 @@ impl Form {
         Ok(notes)
     }
 
+    /// How many `autodeployResources` there are; they are read so that mistakes in them show.
+    fn autodeploy_resources(&self) -> Result<usize, ApiError> {
+        const NAME: &str = "autodeployResources";
+        let Some(text) = self.texts.get(NAME).filter(|text| *text != "null") else {
+            return Ok(0);
+        };
+        let Ok(resources) = serde_json::from_str(text) else {
+            return Err(ApiError::malformed(format!("`{NAME}` must be a list")));
+        };
+        let resources = list_of(&format!("`{NAME}`"), resources, |resource| {
+            resource.required_id("entityId")?;
+            let kind = resource.required_text("entityType")?;
+            EntityType::from_text(&kind).map(drop).ok_or_else(|| {
+                ApiError::malformed(format!(
+                    "`entityType` of `{NAME}` must be one of {}",
+                    EntityType::VALUES.join(", ")
+                ))
+            })
+        })?;
+        Ok(resources.len())
+    }
+
     fn required(&self, name: &'static str) -> Result<&str, ApiError> {
         let text = self
             .texts
             .get(name)
             .map(String::as_str)
             .filter(|text| !text.is_empty());
-        text.ok_or_else(|| ApiError::invalid(format!("the field `{name}` is required")))
+        text.ok_or_else(|| ApiError::malformed(format!("the field `{name}` is required")))
     }
+}
 
-    /// A field that holds JSON. `null` is the same as no field.
-    fn json<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, ApiError> {
-        let Some(text) = self.texts.get(name) else {
-            return Ok(None);
-        };
-        serde_json::from_str(text).map_err(|error| {
-            // The error's own text could repeat a value, and a value could be a secret.
-            ApiError::invalid(format!(
-                "`{name}` is not the JSON that is expected there, at line {} column {}",
-                error.line(),
-                error.column()
+/// The details of a build as they are kept. Each source has its own fields, and those of another are unknown to it.
+fn read_details(mut object: Object) -> Result<BuildDetails, ApiError> {
+    let source = match object.text("source")? {
+        None => BuildSource::default(),
+        Some(text) => BuildSource::from_text(&text).ok_or_else(|| {
+            ApiError::malformed(format!(
+                "`source` of `buildDetails` must be one of {}",
+                BuildSource::VALUES.join(", ")
             ))
-        })
+        })?,
+    };
+    let mut details = BuildDetails {
+        source: Some(source),
+        use_cache: Some(object.flag("useCache")?.unwrap_or(true)),
+        build_arguments: object.objects("buildArguments", |argument| {
+            Ok(BuildArgument {
+                name: argument.required_text("name")?,
+                value: argument.text("value")?.ok_or_else(|| {
+                    ApiError::malformed("each of `buildArguments` needs a `value`")
+                })?,
+            })
+        })?,
+        secrets: object.texts("secrets")?,
+        ..BuildDetails::default()
+    };
+    match source {
+        BuildSource::Upload => read_paths(&mut object, &mut details)?,
+        BuildSource::Github => {
+            read_paths(&mut object, &mut details)?;
+            object.required_text("repository")?;
+            object.required_text("branch")?;
+            object.text("token")?;
+        }
+        BuildSource::Dockerfile => {
+            let text = object.required_text("dockerfile")?;
+            if text.trim().is_empty() {
+                return Err(ApiError::impossible("the `dockerfile` says nothing"));
+            }
+            details.dockerfile = Some(text);
+        }
     }
+    object.finish()?;
+    if source == BuildSource::Github {
+        return Err(ApiError::impossible(
+            "the embedded platform does not reach GitHub; upload the directory, or give the source `dockerfile`",
+        ));
+    }
+    Ok(details)
+}
+
+/// Empty stands for the default, so that both are answered alike.
+fn read_paths(object: &mut Object, details: &mut BuildDetails) -> Result<(), ApiError> {
+    let given = |path: Option<String>| path.filter(|path| !path.is_empty());
+    details.dockerfile_path = given(object.text("dockerfilePath")?);
+    details.context = given(object.text("context")?);
+    Ok(())
 }
 
 /// Whether an artifact may have this name.
 pub(super) fn check_artifact_name(name: &str) -> Result<(), ApiError> {
     if name.is_empty() || name.len() > NAME_LIMIT {
-        return Err(ApiError::invalid(format!(
+        return Err(ApiError::malformed(format!(
             "`name` must have at least one byte and at most {NAME_LIMIT}"
         )));
     }
@@ -218,7 +265,7 @@ pub(super) fn check_artifact_name(name: &str) -> Result<(), ApiError> {
 /// Whether something may have this description.
 pub(super) fn check_description(description: &str) -> Result<(), ApiError> {
     if description.len() > DESCRIPTION_LIMIT {
-        return Err(ApiError::invalid(format!(
+        return Err(ApiError::malformed(format!(
             "`description` is longer than {DESCRIPTION_LIMIT} bytes"
         )));
     }
@@ -229,7 +276,7 @@ fn check_details(details: &BuildDetails) -> Result<(), ApiError> {
     let arguments = details.build_arguments.as_deref().unwrap_or_default();
     let secrets = details.secrets.as_deref().unwrap_or_default();
     if arguments.len() > ENTRIES || secrets.len() > ENTRIES {
-        return Err(ApiError::invalid(format!(
+        return Err(ApiError::malformed(format!(
             "a build has at most {ENTRIES} build arguments and {ENTRIES} secrets"
         )));
     }
@@ -241,7 +288,7 @@ fn check_details(details: &BuildDetails) -> Result<(), ApiError> {
             || !name.bytes().all(allowed)
             || starts_with_digit(name)
         {
-            return Err(ApiError::invalid(
+            return Err(ApiError::malformed(
                 "the name of a build argument must be letters, digits and `_`, and not begin with a digit",
             ));
         }
@@ -254,7 +301,7 @@ fn check_details(details: &BuildDetails) -> Result<(), ApiError> {
             .as_ref()
             .is_some_and(|path| path.len() > NAME_LIMIT || path.contains('\0'))
         {
-            return Err(ApiError::invalid(format!("`{name}` is not a path")));
+            return Err(ApiError::malformed(format!("`{name}` is not a path")));
         }
     }
     Ok(())
@@ -294,7 +341,8 @@ mod tests {
         }
         for name in ["", "Hello", "a b", "../escape", "a//b", "-a", "a:b"] {
             let error = form([("name", name)]).image_name().unwrap_err();
-            assert_eq!(error.status, 422, "{name}");
+            let expected = if name.is_empty() { 400 } else { 422 };
+            assert_eq!(error.status, expected, "{name}");
         }
     }
 
@@ -311,7 +359,7 @@ mod tests {
                 .detail
                 .contains("workspace-python")
         );
-        assert_eq!(form([]).image_type().unwrap_err().status, 422);
+        assert_eq!(form([]).image_type().unwrap_err().status, 400);
     }
 
     #[test]
@@ -337,7 +385,7 @@ mod tests {
     #[test]
     fn defaults_are_filled_in() {
         let build =
-            details(r#"{"source": "dockerfile", "dockerfile": "FROM scratch", "context": ""}"#)
+            details(r#"{"source": "dockerfile", "dockerfile": "FROM scratch", "secrets": null}"#)
                 .unwrap();
         assert_eq!(build.details.use_cache, Some(true));
         assert_eq!(build.details.context, None);
@@ -346,23 +394,59 @@ mod tests {
 
     #[test]
     fn each_source_needs_what_it_is_built_from() {
-        for (json, word) in [
-            ("{}", "artifact"),
-            ("null", "artifact"),
-            (r#"{"source": "upload"}"#, "artifact"),
-            (r#"{"source": "dockerfile"}"#, "dockerfile"),
+        for (json, status, word) in [
+            ("{}", 400, "artifact"),
+            ("null", 400, "artifact"),
+            (r#"{"source": "upload"}"#, 400, "artifact"),
+            (r#"{"source": "dockerfile"}"#, 400, "`dockerfile`"),
+            (
+                r#"{"source": "dockerfile", "dockerfile": " "}"#,
+                422,
+                "`dockerfile`",
+            ),
+            (
+                r#"{"source": "dockerfile", "dockerfile": "FROM scratch", "context": "web"}"#,
+                400,
+                "`context`",
+            ),
             (
                 r#"{"source": "github", "repository": "r", "token": "secret-t"}"#,
+                400,
+                "`branch`",
+            ),
+            (
+                r#"{"source": "github", "repository": "r", "branch": "main", "token": "secret-t"}"#,
+                422,
                 "GitHub",
             ),
-            (r#"{"source": "ftp"}"#, "JSON"),
-            (r#"{"useCache": "yes"}"#, "JSON"),
-            ("{", "JSON"),
+            (r#"{"source": "ftp"}"#, 400, "upload, github, dockerfile"),
+            (r#"{"useCache": "yes"}"#, 400, "`useCache`"),
+            (r#"{"colour": "red"}"#, 400, "`colour`"),
+            (
+                r#"{"buildArguments": [{"name": "A", "value": "", "colour": "red"}]}"#,
+                400,
+                "`colour`",
+            ),
+            (r#"{"secrets": [1]}"#, 400, "`secrets`"),
+            ("{", 400, "JSON"),
         ] {
             let error = details(json).unwrap_err();
-            assert_eq!(error.status, 422, "{json}");
+            assert_eq!(error.status, status, "{json}");
             assert!(error.detail.contains(word), "{json}: {}", error.detail);
+            assert!(!error.detail.contains("secret-t"));
         }
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        for (text, is_right) in [("true", true), ("false", true), ("1", false), ("", false)] {
+            assert_eq!(
+                form([("scan", text)]).check_flags().is_ok(),
+                is_right,
+                "{text}"
+            );
+        }
+        assert!(form([]).check_flags().is_ok());
     }
 
     #[test]
@@ -382,7 +466,7 @@ mod tests {
             "autodeployResources",
             r#"[{"entityId": 3, "entityType": "moon"}]"#.to_owned(),
         );
-        assert_eq!(form.build().unwrap_err().status, 422);
+        assert_eq!(form.build().unwrap_err().status, 400);
     }
 
     #[test]

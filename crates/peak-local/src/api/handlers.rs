@@ -3,43 +3,42 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 
 use super::Application;
 use super::answers::{Done, Image, ListBuilds, ListImages, ListVersions, Logs, Made, Version};
 use super::error::ApiError;
-use super::form::Build;
+use super::form::{Build, IMAGE_FIELDS};
 use super::query::Parameters;
 use super::upload::{Form, receive};
 use crate::artifacts::{Artifact, Spooled};
 use crate::model::BuildDetails;
 use crate::runner::{BuildJob, Place};
 use crate::shared::Shared;
-use crate::state::{Changed, NewImage, NewVersion, VersionChange};
+use crate::state::{Changed, NewImage, NewVersion, StateError, VersionChange};
 
 type Answer<T> = Result<Json<T>, ApiError>;
-type Pairs = Query<Vec<(String, String)>>;
 
 pub(super) async fn create_image(
     State(application): State<Application>,
     request: Request,
 ) -> Result<(StatusCode, Json<Made>), ApiError> {
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     let name = form.image_name()?;
     let kind = form.image_type()?;
     let (first, notes, spooled) = new_version(form)?;
-    let new = NewImage { name, kind, first };
+    let mut new = NewImage { name, kind, first };
     let place = place(&application)?;
     let changed = application
         .shared
         .blocking(move |shared| {
-            let mut new = new;
-            let artifact = keep(shared, spooled)?;
-            new.first.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let changed = shared.state.create_image(&new)?;
-            enqueue(place, &changed, &new.first.details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, spooled, |artifact| {
+                new.first.artifact = artifact.map(|artifact| artifact.digest.clone());
+                let changed = shared.state.create_image(&new)?;
+                enqueue(place, &changed, &new.first.details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(Made::new(&changed))))
@@ -55,17 +54,18 @@ pub(super) async fn create_version(
         .shared
         .blocking(move |shared| shared.state.image(image))
         .await??;
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     let (mut new, notes, spooled) = new_version(form)?;
     let place = place(&application)?;
     let changed = application
         .shared
         .blocking(move |shared| {
-            let artifact = keep(shared, spooled)?;
-            new.artifact = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let changed = shared.state.create_version(image, &new)?;
-            enqueue(place, &changed, &new.details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, spooled, |artifact| {
+                new.artifact = artifact.map(|artifact| artifact.digest.clone());
+                let changed = shared.state.create_version(image, &new)?;
+                enqueue(place, &changed, &new.details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok((StatusCode::CREATED, Json(Made::new(&changed))))
@@ -82,12 +82,12 @@ pub(super) async fn update_version(
         .shared
         .blocking(move |shared| shared.state.version(image, version))
         .await??;
-    let form = receive(&application, request).await?;
+    let form = receive(&application, request, IMAGE_FIELDS).await?;
     if form
         .version()?
         .is_some_and(|name| name != view.record.version)
     {
-        return Err(ApiError::invalid(format!(
+        return Err(ApiError::impossible(format!(
             "the embedded platform does not rename versions, and this one is {}; create a version instead",
             view.record.version
         )));
@@ -109,15 +109,16 @@ pub(super) async fn update_version(
     let changed = application
         .shared
         .blocking(move |shared| {
-            let artifact = keep(shared, form.artifact)?;
-            let digest = artifact.as_ref().map(|artifact| artifact.digest.clone());
-            let change = VersionChange {
-                description,
-                build: Some((details.clone(), digest)),
-            };
-            let changed = shared.state.update_version(image, version, &change)?;
-            enqueue(place, &changed, &details, artifact, notes);
-            Ok::<_, ApiError>(changed)
+            keep(shared, form.artifact, |artifact| {
+                let digest = artifact.map(|artifact| artifact.digest.clone());
+                let change = VersionChange {
+                    description,
+                    build: Some((details.clone(), digest)),
+                };
+                let changed = shared.state.update_version(image, version, &change)?;
+                enqueue(place, &changed, &details, artifact, notes);
+                Ok(changed)
+            })
         })
         .await??;
     Ok(Json(Made::new(&changed)))
@@ -126,7 +127,9 @@ pub(super) async fn update_version(
 pub(super) async fn describe_image(
     State(application): State<Application>,
     Path(image): Path<String>,
+    parameters: Parameters,
 ) -> Answer<Image> {
+    parameters.none()?;
     let image = image_id(&image)?;
     let view = application
         .shared
@@ -138,7 +141,9 @@ pub(super) async fn describe_image(
 pub(super) async fn describe_version(
     State(application): State<Application>,
     Path((image, version)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Answer<Version> {
+    parameters.none()?;
     let (image, version) = (image_id(&image)?, version_id(&version)?);
     let view = application
         .shared
@@ -149,10 +154,9 @@ pub(super) async fn describe_version(
 
 pub(super) async fn list_images(
     State(application): State<Application>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListImages> {
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.image_filter()?, parameters.page()?);
+    let (filter, page) = parameters.images()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_images(&filter, page))
@@ -163,11 +167,10 @@ pub(super) async fn list_images(
 pub(super) async fn list_versions(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListVersions> {
     let image = image_id(&image)?;
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.version_filter()?, parameters.page()?);
+    let (filter, page) = parameters.versions()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_versions(image, &filter, page))
@@ -178,11 +181,10 @@ pub(super) async fn list_versions(
 pub(super) async fn list_builds(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<ListBuilds> {
     let image = image_id(&image)?;
-    let parameters = Parameters::new(pairs);
-    let (filter, page) = (parameters.build_filter()?, parameters.page()?);
+    let (filter, page) = parameters.builds()?;
     let listing = application
         .shared
         .blocking(move |shared| shared.state.list_builds(image, &filter, page))
@@ -193,19 +195,24 @@ pub(super) async fn list_builds(
 pub(super) async fn delete_image(
     State(application): State<Application>,
     Path(image): Path<String>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let image = image_id(&image)?;
     application
         .shared
-        .blocking(move |shared| shared.state.delete_image(image, &shared.registry))
+        .blocking(move |shared| shared.state.delete_image(image))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
 pub(super) async fn delete_version(
     State(application): State<Application>,
     Path((image, version)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Answer<Done> {
+    parameters.none()?;
     let (image, version) = (image_id(&image)?, version_id(&version)?);
     remove_versions(&application, image, BTreeSet::from([version])).await
 }
@@ -213,10 +220,10 @@ pub(super) async fn delete_version(
 pub(super) async fn delete_versions(
     State(application): State<Application>,
     Path(image): Path<String>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<Done> {
     let image = image_id(&image)?;
-    let versions = Parameters::new(pairs).version_ids()?;
+    let versions = parameters.version_ids()?;
     remove_versions(&application, image, versions).await
 }
 
@@ -227,23 +234,20 @@ async fn remove_versions(
 ) -> Answer<Done> {
     application
         .shared
-        .blocking(move |shared| {
-            shared
-                .state
-                .delete_versions(image, &versions, &shared.registry)
-        })
+        .blocking(move |shared| shared.state.delete_versions(image, &versions))
         .await??;
+    application.shared.deletions.notify_one();
     Ok(Json(Done {}))
 }
 
 pub(super) async fn build_logs(
     State(application): State<Application>,
     Path((image, build)): Path<(String, String)>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Answer<Logs> {
     let image = image_id(&image)?;
     let build = build_id(image, &build)?;
-    let from = Parameters::new(pairs).log_position()?;
+    let from = parameters.log_position()?;
     let page = application
         .shared
         .blocking(move |shared| shared.state.log_page(image, build, from))
@@ -287,10 +291,16 @@ fn place(application: &Application) -> Result<Place, ApiError> {
     })
 }
 
-fn keep(shared: &Shared, spooled: Option<Spooled>) -> Result<Option<Artifact>, ApiError> {
-    Ok(spooled
-        .map(|spooled| shared.artifacts.keep(spooled))
-        .transpose()?)
+/// Writes a change down, with the archive that it came with, if it did.
+fn keep<T>(
+    shared: &Shared,
+    spooled: Option<Spooled>,
+    write: impl FnOnce(Option<&Artifact>) -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    match spooled {
+        Some(spooled) => shared.keep(spooled, |artifact| write(Some(artifact))),
+        None => write(None),
+    }
 }
 
 /// Puts the build of a change into the queue. This belongs to the same uninterrupted step as the change:
@@ -299,7 +309,7 @@ fn enqueue(
     place: Place,
     changed: &Changed,
     details: &BuildDetails,
-    artifact: Option<Artifact>,
+    artifact: Option<&Artifact>,
     notes: Vec<String>,
 ) {
     if let Some(build) = changed.build {
@@ -307,7 +317,7 @@ fn enqueue(
             changed,
             build,
             details,
-            artifact.map(|artifact| artifact.path),
+            artifact.map(|artifact| artifact.path.clone()),
             notes,
         ));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +29,9 @@ pub(super) const PATH: &str = "/signed/build-logs";
 pub(super) async fn sign(
     State(application): State<Application>,
     Path((image, build)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Result<Json<LogDownload>, ApiError> {
+    parameters.none()?;
     let image = image_id(&image)?;
     let build = build_id(image, &build)?;
     application
@@ -48,9 +50,8 @@ fn url(address: SocketAddr, signature: Uuid) -> String {
 /// Answers the URL: the lines that there are, each with a line break behind it.
 pub(super) async fn download(
     State(application): State<Application>,
-    Query(pairs): Query<Vec<(String, String)>>,
+    parameters: Parameters,
 ) -> Result<Response, ApiError> {
-    let parameters = Parameters::new(pairs);
     let SignedLog { image, build } = parameters
         .signature()
         .and_then(|signature| application.signatures.verify(signature))

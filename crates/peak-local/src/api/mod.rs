@@ -7,6 +7,7 @@ mod authorization;
 mod error;
 mod form;
 mod handlers;
+mod json;
 mod linger;
 mod log_download;
 mod origin;
@@ -62,6 +63,7 @@ pub(crate) fn router(
     application: Application,
     token: Option<AccessToken>,
     abort: CancellationToken,
+    #[cfg(feature = "faults")] faults: crate::faults::Faults,
 ) -> Router {
     let mut registry = peak_registry_server::router(application.shared.registry.clone());
     let signed = signed(application.clone());
@@ -78,13 +80,16 @@ pub(crate) fn router(
         ));
         images = images.layer(from_fn_with_state(token, authorization::require_verbatim));
     }
-    Router::new()
+    let router = Router::new()
         .nest(BASE, images)
         .nest(ARTIFACTS_BASE, artifacts)
         .merge(registry)
         .merge(signed)
         .fallback(handlers::unknown_path)
-        .layer(from_fn(origin::require_local))
+        .layer(from_fn(origin::require_local));
+    #[cfg(feature = "faults")]
+    let router = router.layer(from_fn_with_state(faults, crate::faults::misbehave));
+    router
         .layer(from_fn(linger::read_the_rest))
         .layer(from_fn_with_state(abort, end_when_aborted))
 }

@@ -1,9 +1,15 @@
-//! The parameters behind the `?`. Those that nobody knows are ignored.
+//! The parameters behind the `?`. One that the operation does not know is an error, so that a mistake shows.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::str::FromStr;
 
+use axum::extract::FromRequestParts;
+use axum::http::Uri;
+use axum::http::request::Parts;
+
 use super::error::ApiError;
+use super::json::shown;
 use crate::model::{BuildStatus, Scope, VersionStatus};
 use crate::state::{BuildFilter, ImageFilter, Page, VersionFilter};
 use crate::timestamp::Timestamp;
@@ -14,20 +20,163 @@ const DEFAULT_PAGE_SIZE: u64 = 25;
 /// The largest page; whoever asks for more gets this much, and reads so in the answer.
 const LARGEST_PAGE: u64 = 100;
 
+/// The parameters of a page.
+const PAGE: [&str; 2] = ["pageNumber", "pageSize"];
+
 /// The parameters of a request, in order; a name may come again.
+///
+/// Each operation reads them by the method that knows its parameters, and every other parameter is an error.
 pub(super) struct Parameters(Vec<(String, String)>);
 
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.uri))
+    }
+}
+
 impl Parameters {
-    pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
-        Self(pairs)
+    /// The parameters of a request to this URI.
+    pub(super) fn of(uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default();
+        Self(
+            url::form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
-    /// `pageNumber` and `pageSize`.
+    /// For operations that have none.
+    pub(super) fn none(&self) -> Result<(), ApiError> {
+        self.check(&[], &[])
+    }
+
+    /// `pageNumber` and `pageSize` alone.
     pub(super) fn page(&self) -> Result<Page, ApiError> {
+        self.check(&PAGE, &[])?;
+        self.read_page()
+    }
+
+    /// The parameters of the list of versions.
+    pub(super) fn versions(&self) -> Result<(VersionFilter, Page), ApiError> {
+        self.check(
+            &[&PAGE[..], &["searchTerm"]].concat(),
+            &["status", "lastBuildStatus", "tags"],
+        )?;
+        Ok((self.version_filter()?, self.read_page()?))
+    }
+
+    /// The parameters of the list of images.
+    pub(super) fn images(&self) -> Result<(ImageFilter, Page), ApiError> {
+        self.check(
+            &[&PAGE[..], &["searchTerm"]].concat(),
+            &["status", "scope", "lastBuildStatus", "tags"],
+        )?;
+        let filter = ImageFilter {
+            version: self.version_filter()?,
+            scopes: self.each("scope", Scope::VALUES, Scope::from_text)?,
+        };
+        Ok((filter, self.read_page()?))
+    }
+
+    /// The parameters of the list of builds.
+    pub(super) fn builds(&self) -> Result<(BuildFilter, Page), ApiError> {
+        self.check(
+            &[&PAGE[..], &["dateFrom", "dateTo", "count"]].concat(),
+            &["versions", "buildStatus"],
+        )?;
+        let versions = self
+            .all("versions")
+            .map(|text| parse("versions", text))
+            .collect::<Result<_, _>>()?;
+        let count = self
+            .first("count")
+            .map(|text| parse::<i64>("count", text))
+            .transpose()?
+            .unwrap_or(-1);
+        if count < -1 {
+            return Err(ApiError::malformed(
+                "`count` must be a number of builds, or -1 for all",
+            ));
+        }
+        let (from, to) = (self.date("dateFrom")?, self.date("dateTo")?);
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            return Err(ApiError::malformed("`dateFrom` lies after `dateTo`"));
+        }
+        let filter = BuildFilter {
+            from,
+            to,
+            versions,
+            statuses: self.each("buildStatus", BuildStatus::VALUES, BuildStatus::from_text)?,
+            count: u64::try_from(count).ok(),
+        };
+        Ok((filter, self.read_page()?))
+    }
+
+    /// `versionIds`, of which there must be one.
+    pub(super) fn version_ids(&self) -> Result<BTreeSet<u64>, ApiError> {
+        self.check(&[], &["versionIds"])?;
+        let ids: BTreeSet<u64> = self
+            .all("versionIds")
+            .map(|text| parse("versionIds", text))
+            .collect::<Result<_, _>>()?;
+        if ids.is_empty() {
+            return Err(ApiError::malformed(
+                "`versionIds` must name the versions to delete",
+            ));
+        }
+        Ok(ids)
+    }
+
+    /// `nextToken`: the number of the log line to go on with. The first where there is none.
+    pub(super) fn log_position(&self) -> Result<u64, ApiError> {
+        self.check(&["nextToken"], &[])?;
+        let Some(token) = self.first("nextToken") else {
+            return Ok(0);
+        };
+        token
+            .parse()
+            .map_err(|_| ApiError::malformed("`nextToken` must be one that an earlier answer gave"))
+    }
+
+    /// `signature`, as it came.
+    pub(super) fn signature(&self) -> Option<&str> {
+        self.first("signature")
+    }
+
+    /// Whether each parameter is among those that come once or those that may come again.
+    fn check(&self, single: &[&str], lists: &[&str]) -> Result<(), ApiError> {
+        for (position, (name, _)) in self.0.iter().enumerate() {
+            if lists.contains(&name.as_str()) {
+                continue;
+            }
+            if !single.contains(&name.as_str()) {
+                let known = [single, lists].concat();
+                let known = if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                return Err(ApiError::malformed(format!(
+                    "the parameter `{}` is not known here; there are: {known}",
+                    shown(name)
+                )));
+            }
+            if self.0.iter().take(position).any(|(other, _)| other == name) {
+                return Err(ApiError::malformed(format!(
+                    "the parameter `{name}` may be given once"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_page(&self) -> Result<Page, ApiError> {
         let number = self.number("pageNumber")?.unwrap_or(1);
         let size = self.number("pageSize")?.unwrap_or(DEFAULT_PAGE_SIZE);
         if number == 0 || size == 0 {
-            return Err(ApiError::invalid(
+            return Err(ApiError::malformed(
                 "`pageNumber` and `pageSize` count from 1",
             ));
         }
@@ -37,8 +186,7 @@ impl Parameters {
         })
     }
 
-    /// The filters of the list of versions.
-    pub(super) fn version_filter(&self) -> Result<VersionFilter, ApiError> {
+    fn version_filter(&self) -> Result<VersionFilter, ApiError> {
         Ok(VersionFilter {
             search_term: self.first("searchTerm").map(str::to_owned),
             statuses: self.each("status", VersionStatus::VALUES, VersionStatus::from_text)?,
@@ -49,64 +197,6 @@ impl Parameters {
             )?,
             tags: self.all("tags").map(str::to_owned).collect(),
         })
-    }
-
-    /// The filters of the list of images.
-    pub(super) fn image_filter(&self) -> Result<ImageFilter, ApiError> {
-        Ok(ImageFilter {
-            version: self.version_filter()?,
-            scopes: self.each("scope", Scope::VALUES, Scope::from_text)?,
-        })
-    }
-
-    /// The filters of the list of builds.
-    pub(super) fn build_filter(&self) -> Result<BuildFilter, ApiError> {
-        let versions = self
-            .all("versions")
-            .map(|text| parse("versions", text))
-            .collect::<Result<_, _>>()?;
-        let count = self
-            .first("count")
-            .map(|text| parse::<i64>("count", text))
-            .transpose()?
-            .unwrap_or(-1);
-        Ok(BuildFilter {
-            from: self.date("dateFrom")?,
-            to: self.date("dateTo")?,
-            versions,
-            statuses: self.each("buildStatus", BuildStatus::VALUES, BuildStatus::from_text)?,
-            // Any negative number means all.
-            count: u64::try_from(count).ok(),
-        })
-    }
-
-    /// `versionIds`, of which there must be one.
-    pub(super) fn version_ids(&self) -> Result<BTreeSet<u64>, ApiError> {
-        let ids: BTreeSet<u64> = self
-            .all("versionIds")
-            .map(|text| parse("versionIds", text))
-            .collect::<Result<_, _>>()?;
-        if ids.is_empty() {
-            return Err(ApiError::invalid(
-                "`versionIds` must name the versions to delete",
-            ));
-        }
-        Ok(ids)
-    }
-
-    /// `nextToken`: the number of the log line to go on with. The first where there is none.
-    pub(super) fn log_position(&self) -> Result<u64, ApiError> {
-        let Some(token) = self.first("nextToken") else {
-            return Ok(0);
-        };
-        token
-            .parse()
-            .map_err(|_| ApiError::invalid("`nextToken` must be one that an earlier answer gave"))
-    }
-
-    /// `signature`, as it came.
-    pub(super) fn signature(&self) -> Option<&str> {
-        self.first("signature")
     }
 
     /// A parameter that is there but empty counts as absent.
@@ -131,7 +221,7 @@ impl Parameters {
     fn date(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let date = |text| {
             Timestamp::parse(text)
-                .map_err(|_| ApiError::invalid(format!("`{name}` is not an ISO 8601 date")))
+                .map_err(|_| ApiError::malformed(format!("`{name}` is not an ISO 8601 date")))
         };
         self.first(name).map(date).transpose()
     }
@@ -143,7 +233,7 @@ impl Parameters {
         from_text: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let unknown =
-            || ApiError::invalid(format!("`{name}` must be one of {}", values.join(", ")));
+            || ApiError::malformed(format!("`{name}` must be one of {}", values.join(", ")));
         self.all(name)
             .map(|text| from_text(text).ok_or_else(unknown))
             .collect()
@@ -152,7 +242,7 @@ impl Parameters {
 
 fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, ApiError> {
     text.parse()
-        .map_err(|_| ApiError::invalid(format!("`{name}` is not a number that is allowed there")))
+        .map_err(|_| ApiError::malformed(format!("`{name}` is not a number that is allowed there")))
 }
 
 #[cfg(test)]
@@ -160,7 +250,7 @@ mod tests {
     use super::*;
 
     fn parameters<const N: usize>(pairs: [(&str, &str); N]) -> Parameters {
-        Parameters::new(
+        Parameters(
             pairs
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec(),
@@ -190,7 +280,7 @@ mod tests {
             ("pageSize", "-1"),
             ("pageNumber", "one"),
         ] {
-            assert_eq!(parameters([(name, value)]).page().unwrap_err().status, 422);
+            assert_eq!(parameters([(name, value)]).page().unwrap_err().status, 400);
         }
     }
 
@@ -200,9 +290,8 @@ mod tests {
             ("status", "ready"),
             ("searchTerm", "web"),
             ("status", "in-use"),
-            ("colour", "red"),
         ]);
-        let filter = filter.version_filter().unwrap();
+        let (filter, _) = filter.versions().unwrap();
         assert_eq!(
             filter.statuses,
             [VersionStatus::Ready, VersionStatus::InUse]
@@ -213,36 +302,48 @@ mod tests {
 
     #[test]
     fn unknown_values_are_named() {
-        let error = parameters([("scope", "galactic")])
-            .image_filter()
-            .unwrap_err();
+        let error = parameters([("scope", "galactic")]).images().unwrap_err();
         assert!(
             error.detail.contains("scope") && error.detail.contains("custom"),
             "{}",
             error.detail
         );
-        assert!(
-            parameters([("buildStatus", "done")])
-                .build_filter()
-                .is_err()
-        );
-        assert!(
-            parameters([("dateFrom", "yesterday")])
-                .build_filter()
-                .is_err()
-        );
+        assert!(parameters([("buildStatus", "done")]).builds().is_err());
+        assert!(parameters([("dateFrom", "yesterday")]).builds().is_err());
         assert!(parameters([("nextToken", "abc")]).log_position().is_err());
     }
 
     #[test]
-    fn a_negative_count_of_builds_means_all() {
-        assert_eq!(parameters([]).build_filter().unwrap().count, None);
+    fn what_is_unknown_or_comes_twice_is_named() {
+        let detail = |parameters: Parameters| {
+            let error = parameters.images().unwrap_err();
+            assert_eq!(error.status, 400);
+            error.detail
+        };
+        assert!(detail(parameters([("colour", "red")])).contains("`colour`"));
+        assert!(detail(parameters([("pageSize", "1"), ("pageSize", "1")])).contains("once"));
+        assert!(parameters([("pageSize", "1")]).none().is_err());
+        assert!(parameters([("searchTerm", "a")]).page().is_err());
+        parameters([]).none().unwrap();
+    }
+
+    #[test]
+    fn times_that_leave_nothing_are_refused() {
+        let times = |from, to| parameters([("dateFrom", from), ("dateTo", to)]).builds();
+        assert!(times("2026-11-21", "2026-11-21").is_ok());
+        assert_eq!(times("2026-11-22", "2026-11-21").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_count_of_minus_one_means_all() {
+        assert!(parameters([("count", "-2")]).builds().is_err());
+        assert_eq!(parameters([]).builds().unwrap().0.count, None);
         assert_eq!(
-            parameters([("count", "-1")]).build_filter().unwrap().count,
+            parameters([("count", "-1")]).builds().unwrap().0.count,
             None
         );
         assert_eq!(
-            parameters([("count", "2")]).build_filter().unwrap().count,
+            parameters([("count", "2")]).builds().unwrap().0.count,
             Some(2)
         );
     }

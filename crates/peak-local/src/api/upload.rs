@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::Application;
 use super::error::ApiError;
+use super::json::shown;
+use super::query::Parameters;
 use crate::artifacts::Spooled;
 
 /// How much longer a body may be than the largest archive, bytes: the other fields and the form itself.
@@ -28,18 +30,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// The part with the archive.
 const ARTIFACT: &str = "artifact";
 
-/// The text fields that mean something; others are read and thrown away.
-const TEXT_FIELDS: [&str; 9] = [
-    "name",
-    "type",
-    "version",
-    "description",
-    "buildDetails",
-    "autodeployResources",
-    "source",
-    "scan",
-    "validate",
-];
+/// The file name and the type that the part with the archive must have.
+const ARTIFACT_FILE: &str = "artifact.zip";
+const ARTIFACT_TYPE: &str = "application/zip";
 
 /// A form that has arrived whole.
 #[derive(Default)]
@@ -48,11 +41,17 @@ pub(super) struct Form {
     pub(super) artifact: Option<Spooled>,
 }
 
-/// Receives a form. Nothing of it is kept where this fails or is dropped.
-pub(super) async fn receive(application: &Application, request: Request) -> Result<Form, ApiError> {
+/// Receives a form that may have these text fields and an archive. Nothing of it is kept where this fails or is
+/// dropped.
+pub(super) async fn receive(
+    application: &Application,
+    request: Request,
+    fields: &[&'static str],
+) -> Result<Form, ApiError> {
+    Parameters::of(request.uri()).none()?;
     check_length(request.headers(), application.artifact_limit)?;
     let mut multipart: Multipart = request.extract().await.map_err(|_| {
-        ApiError::invalid(
+        ApiError::malformed(
             "the body must be `multipart/form-data` with a boundary in its `Content-Type`",
         )
     })?;
@@ -61,27 +60,47 @@ pub(super) async fn receive(application: &Application, request: Request) -> Resu
         let Some(field) = in_time(multipart.next_field()).await? else {
             return Ok(form);
         };
-        match field.name() {
-            Some(ARTIFACT) => {
-                if form.artifact.is_some() {
-                    return Err(twice(ARTIFACT));
-                }
-                form.artifact = Some(receive_artifact(application, field).await?);
+        let Some(name) = field.name() else {
+            return Err(ApiError::malformed("a part of the form has no name"));
+        };
+        if name == ARTIFACT {
+            check_artifact_head(&field)?;
+            if form.artifact.is_some() {
+                return Err(twice(ARTIFACT));
             }
-            Some(name) => match TEXT_FIELDS.into_iter().find(|known| *known == name) {
-                Some(known) => {
-                    let text = receive_text(known, field).await?;
-                    if form.texts.insert(known, text).is_some() {
-                        return Err(twice(known));
-                    }
-                }
-                None => skip(field).await?,
-            },
-            None => skip(field).await?,
+            form.artifact = Some(receive_artifact(application, field).await?);
+            continue;
         }
+        let Some(known) = fields.iter().find(|known| **known == name) else {
+            return Err(ApiError::malformed(format!(
+                "the form has a field `{}` that is not known here; there are: {}, {ARTIFACT}",
+                shown(name),
+                fields.join(", ")
+            )));
+        };
+        if field.file_name().is_some() {
+            return Err(ApiError::malformed(format!(
+                "the field `{known}` is a text and must have no file name"
+            )));
+        }
+        if form.texts.contains_key(known) {
+            return Err(twice(known));
+        }
+        let text = receive_text(known, field).await?;
+        form.texts.insert(known, text);
     }
-    Err(ApiError::invalid(format!(
+    Err(ApiError::malformed(format!(
         "the form has more than {PARTS} parts"
+    )))
+}
+
+/// The part with the archive must say that it is one.
+fn check_artifact_head(field: &Field<'_>) -> Result<(), ApiError> {
+    if field.file_name() == Some(ARTIFACT_FILE) && field.content_type() == Some(ARTIFACT_TYPE) {
+        return Ok(());
+    }
+    Err(ApiError::malformed(format!(
+        "the part `{ARTIFACT}` must have the file name `{ARTIFACT_FILE}` and the type `{ARTIFACT_TYPE}`"
     )))
 }
 
@@ -98,7 +117,8 @@ fn check_length(headers: &HeaderMap, artifact_limit: u64) -> Result<(), ApiError
         .to_str()
         .ok()
         .and_then(|text| text.parse::<u64>().ok());
-    let length = length.ok_or_else(|| ApiError::invalid("the `Content-Length` is not a number"))?;
+    let length =
+        length.ok_or_else(|| ApiError::malformed("the `Content-Length` is not a number"))?;
     if length > artifact_limit.saturating_add(FORM_ALLOWANCE) {
         return Err(artifact_too_large(artifact_limit));
     }
@@ -113,7 +133,7 @@ fn artifact_too_large(limit: u64) -> ApiError {
 }
 
 fn twice(name: &str) -> ApiError {
-    ApiError::invalid(format!("the form has the part `{name}` twice"))
+    ApiError::malformed(format!("the form has the part `{name}` twice"))
 }
 
 async fn receive_artifact(
@@ -132,7 +152,7 @@ async fn receive_artifact(
     }
     let spooled = spool.finish().await?;
     if spooled.size() == 0 {
-        return Err(ApiError::invalid("the artifact is empty"));
+        return Err(ApiError::impossible("the artifact is empty"));
     }
     Ok(spooled)
 }
@@ -148,18 +168,13 @@ async fn receive_text(name: &str, mut field: Field<'_>) -> Result<String, ApiErr
         text.extend_from_slice(&bytes);
     }
     String::from_utf8(text)
-        .map_err(|_| ApiError::invalid(format!("the field `{name}` is not UTF-8")))
-}
-
-async fn skip(mut field: Field<'_>) -> Result<(), ApiError> {
-    while in_time(field.chunk()).await?.is_some() {}
-    Ok(())
+        .map_err(|_| ApiError::malformed(format!("the field `{name}` is not UTF-8")))
 }
 
 async fn in_time<T>(step: impl Future<Output = Result<T, MultipartError>>) -> Result<T, ApiError> {
     match tokio::time::timeout(IDLE, step).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(ApiError::invalid(format!(
+        Ok(Err(error)) => Err(ApiError::malformed(format!(
             "the form is malformed or ends early: {}",
             error.body_text()
         ))),

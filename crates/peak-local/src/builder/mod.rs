@@ -182,7 +182,8 @@ fn summary(artifact: &Tree) -> String {
             bytes += size;
         }
     }
-    format!("unpacked {files} files, {}", human_size(bytes))
+    let noun = if files == 1 { "file" } else { "files" };
+    format!("unpacked {files} {noun}, {}", human_size(bytes))
 }
 
 /// The text of the Dockerfile.

@@ -54,6 +54,7 @@ impl State {
                 last_version: 0,
                 created_at: now,
                 updated_at: now,
+                deletion: None,
             };
             add_version(transaction, key, &mut record, archive, now)?;
             Ok(id)
@@ -69,6 +70,7 @@ impl State {
         self.write(|transaction| {
             let key = tables::artifact_key(&transaction.open_table(ARTIFACT_IDS)?, id)?;
             let mut record = tables::artifact(&transaction.open_table(ARTIFACTS)?, key)?;
+            refuse_deleted(&record)?;
             add_version(transaction, key, &mut record, archive, Timestamp::now())
         })
     }
@@ -83,42 +85,11 @@ impl State {
             let key = tables::artifact_key(&transaction.open_table(ARTIFACT_IDS)?, id)?;
             let mut artifacts = transaction.open_table(ARTIFACTS)?;
             let mut record = tables::artifact(&artifacts, key)?;
+            refuse_deleted(&record)?;
             if let Some(name) = change.name {
                 record.name = name;
             }
             record.description = change.description.or(record.description);
-            record.updated_at = Timestamp::now();
-            tables::put_artifact(&mut artifacts, key, &record)
-        })
-    }
-
-    /// Deletes an artifact with all its versions.
-    pub(crate) fn delete_artifact(&self, id: Uuid) -> Result<(), StateError> {
-        self.write(|transaction| {
-            let mut ids = transaction.open_table(ARTIFACT_IDS)?;
-            let key = tables::artifact_key(&ids, id)?;
-            ids.remove(id.as_u128())?;
-            transaction.open_table(ARTIFACTS)?.remove(key)?;
-            transaction
-                .open_table(ARTIFACT_VERSIONS)?
-                .retain_in(under(key), |_, _| false)?;
-            Ok(())
-        })
-    }
-
-    /// Deletes a version of an artifact. The artifact stays, without versions even.
-    pub(crate) fn delete_artifact_version(&self, id: Uuid, number: u64) -> Result<(), StateError> {
-        self.write(|transaction| {
-            let key = tables::artifact_key(&transaction.open_table(ARTIFACT_IDS)?, id)?;
-            let mut versions = transaction.open_table(ARTIFACT_VERSIONS)?;
-            if versions.remove((key, number))?.is_none() {
-                return Err(StateError::ArtifactVersionUnknown {
-                    artifact: id,
-                    version: number,
-                });
-            }
-            let mut artifacts = transaction.open_table(ARTIFACTS)?;
-            let mut record = tables::artifact(&artifacts, key)?;
             record.updated_at = Timestamp::now();
             tables::put_artifact(&mut artifacts, key, &record)
         })
@@ -160,7 +131,7 @@ impl State {
         })
     }
 
-    /// The archive of a version of an artifact; of the latest where none is named.
+    /// The archive of a version of an artifact; of the latest that is not being deleted where none is named.
     pub(crate) fn artifact_archive(
         &self,
         id: Uuid,
@@ -169,27 +140,46 @@ impl State {
         self.read(|transaction| {
             let key = tables::artifact_key(&transaction.open_table(ARTIFACT_IDS)?, id)?;
             let versions = transaction.open_table(ARTIFACT_VERSIONS)?;
-            let wanted = match number {
-                Some(number) => (key, number)..=(key, number),
-                None => under(key),
-            };
-            let entry = versions.range(wanted)?.next_back();
-            let (found, value) = entry.ok_or(match number {
-                Some(version) => StateError::ArtifactVersionUnknown {
-                    artifact: id,
-                    version,
-                },
-                None => StateError::ArtifactEmpty(id),
-            })??;
-            let (_, number) = found.value();
-            let record: ArtifactVersionRecord = decode(value.value(), || {
-                format!("version {number} of artifact {id}")
-            })?;
-            Ok(StoredArchive {
-                digest: record.digest,
-                size: record.size,
-            })
+            if let Some(version) = number {
+                let record = tables::artifact_version(&versions, key, version)?.ok_or(
+                    StateError::ArtifactVersionUnknown {
+                        artifact: id,
+                        version,
+                    },
+                )?;
+                return Ok(StoredArchive::of(record));
+            }
+            for entry in versions.range(under(key))?.rev() {
+                let (found, value) = entry?;
+                let (_, number) = found.value();
+                let record: ArtifactVersionRecord = decode(value.value(), || {
+                    format!("version {number} of artifact {id}")
+                })?;
+                if record.deletion.is_none() {
+                    return Ok(StoredArchive::of(record));
+                }
+            }
+            Err(StateError::ArtifactEmpty(id))
         })
+    }
+}
+
+impl StoredArchive {
+    fn of(record: ArtifactVersionRecord) -> Self {
+        Self {
+            digest: record.digest,
+            size: record.size,
+        }
+    }
+}
+
+fn refuse_deleted(record: &ArtifactRecord) -> Result<(), StateError> {
+    match record.deletion {
+        Some(deletion) => Err(StateError::deleted(
+            format!("artifact {}", record.id),
+            deletion,
+        )),
+        None => Ok(()),
     }
 }
 
@@ -205,6 +195,7 @@ fn add_version(
         digest: archive.digest.clone(),
         size: archive.size,
         created_at: now,
+        deletion: None,
     };
     tables::put_artifact_version(
         &mut transaction.open_table(ARTIFACT_VERSIONS)?,

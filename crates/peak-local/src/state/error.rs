@@ -6,6 +6,8 @@ use peak_oci::{RepositoryName, Tag};
 use peak_registry_server::StoreError;
 use uuid::Uuid;
 
+use super::records::Deletion;
+
 /// Why a question to the state or a change of it failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
@@ -40,6 +42,12 @@ pub(crate) enum StateError {
     #[error("version {version} is being built (build {build}); wait until that build has ended")]
     VersionBusy { version: Tag, build: u64 },
 
+    #[error("{0} is being deleted")]
+    BeingDeleted(String),
+
+    #[error("{0} was to be deleted, which failed; delete it again")]
+    DeletionFailed(String),
+
     #[error("there is no next patch version of {0}; give the version")]
     NoNextVersion(Tag),
 
@@ -55,6 +63,9 @@ pub(crate) enum StateError {
     )]
     LaterFormat { found: u64, known: u64 },
 
+    #[error("an archive could not be kept or removed")]
+    Archive(#[from] std::io::Error),
+
     #[error("a tag could not be removed from the registry")]
     Tag(#[source] Box<StoreError>),
 
@@ -63,6 +74,14 @@ pub(crate) enum StateError {
 }
 
 impl StateError {
+    /// What is asked of something that is being deleted.
+    pub(crate) fn deleted(what: String, deletion: Deletion) -> Self {
+        match deletion {
+            Deletion::Running => Self::BeingDeleted(what),
+            Deletion::Failed => Self::DeletionFailed(what),
+        }
+    }
+
     /// A reference from one record to another that is not there.
     pub(crate) fn missing(what: String) -> Self {
         Self::Damaged { what, source: None }

@@ -84,6 +84,7 @@ impl State {
                 kind: new.kind,
                 created_at: now,
                 updated_at: now,
+                deletion: None,
             };
             let version = match &new.first.version {
                 Some(version) => version.clone(),
@@ -101,6 +102,9 @@ impl State {
     ) -> Result<Changed, StateError> {
         self.write(|transaction| {
             let record = tables::image(&transaction.open_table(IMAGES)?, image)?;
+            if let Some(deletion) = record.deletion {
+                return Err(StateError::deleted(format!("image {image}"), deletion));
+            }
             let version = match &new.version {
                 Some(version) => version.clone(),
                 None => next_version(transaction, image)?,
@@ -120,6 +124,10 @@ impl State {
             let now = Timestamp::now();
             let mut image_record = tables::image(&transaction.open_table(IMAGES)?, image)?;
             let mut record = tables::version(&transaction.open_table(VERSIONS)?, image, version)?;
+            if let Some(deletion) = record.deletion {
+                let what = format!("version {} of image {image}", record.version);
+                return Err(StateError::deleted(what, deletion));
+            }
             let build = match &change.build {
                 None => None,
                 Some((details, artifact)) => {
@@ -296,6 +304,7 @@ fn add_version(
         built: None,
         created_at: now,
         updated_at: now,
+        deletion: None,
     };
     tables::put_version(&mut transaction.open_table(VERSIONS)?, image, id, &record)?;
     image_record.updated_at = now;

@@ -85,12 +85,16 @@ impl VersionFilter {
             && self.tags.is_empty()
     }
 
-    /// An image without versions has no status that could be wanted.
-    fn matches_latest(&self, latest: Option<&VersionView>) -> bool {
-        latest.map_or(
-            self.statuses.is_empty() && self.last_build_statuses.is_empty() && self.tags.is_empty(),
-            |latest| self.matches(latest),
-        )
+    /// An image stands as its latest version does. One without versions has no status, unless it is being deleted.
+    fn matches_image(&self, image: &ImageView) -> bool {
+        if let Some(latest) = &image.latest {
+            return self.matches(latest);
+        }
+        let status_matches = match image.record.deletion {
+            Some(deletion) => allows(&self.statuses, &deletion.status()),
+            None => self.statuses.is_empty(),
+        };
+        status_matches && self.last_build_statuses.is_empty() && self.tags.is_empty()
     }
 }
 
@@ -139,7 +143,7 @@ impl State {
                     decode(value.value(), || format!("image {id}"))?;
                 if filter.version.matches_name(record.name.as_str()) {
                     let view = view_image(&versions, &builds, id, record)?;
-                    if filter.version.matches_latest(view.latest.as_ref()) {
+                    if filter.version.matches_image(&view) {
                         listing.offer(view);
                     }
                 }

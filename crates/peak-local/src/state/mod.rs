@@ -24,10 +24,10 @@ pub(crate) use self::images::{
     Changed, ImageView, NewImage, NewVersion, VersionChange, VersionView,
 };
 pub(crate) use self::listing::{BuildFilter, BuildView, ImageFilter, Listing, Page, VersionFilter};
-pub(crate) use self::records::ArtifactRecord;
+pub(crate) use self::records::{ArtifactRecord, Deletion};
 use self::tables::{
-    ARTIFACT_IDS, ARTIFACT_VERSIONS, ARTIFACTS, BUILDS, COUNTERS, FORMAT, FORMAT_KEY, IMAGE_NAMES,
-    IMAGES, LOG_LINES, UNFINISHED, VERSION_NAMES, VERSIONS,
+    ARTIFACT_IDS, ARTIFACT_VERSIONS, ARTIFACTS, BUILDS, COUNTERS, DELETIONS, FORMAT, FORMAT_KEY,
+    IMAGE_NAMES, IMAGES, LOG_LINES, UNFINISHED, VERSION_NAMES, VERSIONS,
 };
 
 /// How much of the file the database keeps in memory; its own default is far beyond what this needs.
@@ -67,6 +67,7 @@ impl State {
             transaction.open_table(ARTIFACT_IDS)?;
             transaction.open_table(ARTIFACTS)?;
             transaction.open_table(ARTIFACT_VERSIONS)?;
+            transaction.open_table(DELETIONS)?;
         }
         transaction.commit()?;
         Ok(Self { database })
@@ -429,7 +430,7 @@ mod tests {
         };
         assert!(matches!(
             error,
-            StateError::LaterFormat { found: 3, known: 2 }
+            StateError::LaterFormat { found: 4, known: 3 }
         ));
     }
 

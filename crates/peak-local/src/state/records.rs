@@ -8,6 +8,25 @@ use super::error::StateError;
 use crate::model::{BuildDetails, BuildStatus, ImageType, VersionStatus};
 use crate::timestamp::Timestamp;
 
+/// How the deletion of something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Deletion {
+    /// It is asked for and will be carried out.
+    Running,
+    /// It could not be carried out.
+    Failed,
+}
+
+impl Deletion {
+    /// As the API says it.
+    pub(crate) fn status(self) -> VersionStatus {
+        match self {
+            Self::Running => VersionStatus::Deleting,
+            Self::Failed => VersionStatus::DeleteFailed,
+        }
+    }
+}
+
 /// An image: a name and a series of versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ImageRecord {
@@ -16,6 +35,8 @@ pub(crate) struct ImageRecord {
     pub(crate) kind: ImageType,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<Deletion>,
 }
 
 /// A version of an image. How it stands is not kept: it follows from `built` and the latest build.
@@ -30,15 +51,17 @@ pub(crate) struct VersionRecord {
     pub(crate) built: Option<BuiltRecord>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<Deletion>,
 }
 
 impl VersionRecord {
     /// A version stays usable while, and although, a later build of it runs or failed.
     pub(crate) fn status(&self) -> VersionStatus {
-        if self.built.is_some() {
-            VersionStatus::Ready
-        } else {
-            VersionStatus::NotReady
+        match (self.deletion, &self.built) {
+            (Some(deletion), _) => deletion.status(),
+            (None, Some(_)) => VersionStatus::Ready,
+            (None, None) => VersionStatus::NotReady,
         }
     }
 }
@@ -76,6 +99,8 @@ pub(crate) struct ArtifactRecord {
     pub(crate) last_version: u64,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<Deletion>,
 }
 
 /// A version of an artifact.
@@ -86,6 +111,8 @@ pub(crate) struct ArtifactVersionRecord {
     /// Of its archive, bytes.
     pub(crate) size: u64,
     pub(crate) created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<Deletion>,
 }
 
 /// Writes a record for its table.

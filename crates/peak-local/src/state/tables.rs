@@ -11,8 +11,8 @@ use super::records::{
 };
 
 /// The format of the tables; a state of a later format is refused, not guessed at.
-/// 2: an image may be without versions, and there are artifacts.
-pub(super) const FORMAT: u64 = 2;
+/// 2: an image may be without versions, and there are artifacts. 3: deletions are written down.
+pub(super) const FORMAT: u64 = 3;
 
 /// `format`, and the last id that was given out of each kind.
 pub(super) const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
@@ -47,11 +47,16 @@ pub(super) const ARTIFACTS: TableDefinition<'static, u64, &[u8]> =
 pub(super) const ARTIFACT_VERSIONS: TableDefinition<'static, (u64, u64), &[u8]> =
     TableDefinition::new("artifact_versions");
 
+/// Number of a deletion to what it is about, until it is carried out.
+pub(super) const DELETIONS: TableDefinition<'static, u64, &[u8]> =
+    TableDefinition::new("deletions");
+
 pub(super) const FORMAT_KEY: &str = "format";
 pub(super) const IMAGE_COUNTER: &str = "image";
 pub(super) const VERSION_COUNTER: &str = "version";
 pub(super) const BUILD_COUNTER: &str = "build";
 pub(super) const ARTIFACT_COUNTER: &str = "artifact";
+pub(super) const DELETION_COUNTER: &str = "deletion";
 
 /// All keys of a table that start with this id.
 pub(super) fn under(id: u64) -> RangeInclusive<(u64, u64)> {
@@ -172,6 +177,20 @@ pub(super) fn put_artifact(
 ) -> Result<(), StateError> {
     artifacts.insert(key, encode(record)?.as_slice())?;
     Ok(())
+}
+
+pub(super) fn artifact_version(
+    versions: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    key: u64,
+    number: u64,
+) -> Result<Option<ArtifactVersionRecord>, StateError> {
+    let Some(guard) = versions.get((key, number))? else {
+        return Ok(None);
+    };
+    decode(guard.value(), || {
+        format!("version {number} of artifact {key}")
+    })
+    .map(Some)
 }
 
 pub(super) fn put_artifact_version(
