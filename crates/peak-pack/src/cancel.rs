@@ -21,6 +21,20 @@ impl CancelFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Cancels when the returned value is dropped: for a future that waits for a packing on another thread,
+    /// and may be dropped itself.
+    ///
+    /// ```
+    /// # use peak_pack::CancelFlag;
+    /// let flag = CancelFlag::new();
+    /// drop(flag.cancel_on_drop());
+    /// assert!(flag.is_cancelled());
+    /// ```
+    #[must_use = "dropping it cancels"]
+    pub fn cancel_on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(self.clone())
+    }
+
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -34,3 +48,13 @@ impl PartialEq for CancelFlag {
 }
 
 impl Eq for CancelFlag {}
+
+/// Cancels its [`CancelFlag`] when it is dropped.
+#[derive(Debug)]
+pub struct CancelOnDrop(CancelFlag);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

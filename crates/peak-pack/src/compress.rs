@@ -316,15 +316,22 @@ impl<'a> Worker<'a> {
 }
 
 /// Opens a file without waiting for the other end of what has become a pipe since the scan.
+#[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    match File::options().read(true).custom_flags(flags).open(path) {
+        // Only files with a lease, such as a file server holds, are refused so; waiting ends the lease.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path),
+        result => result,
     }
-    options.open(path)
+}
+
+/// Opens a file.
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 fn check_unchanged(entry: &FileEntry, metadata: &Metadata) -> Result<(), Change> {

@@ -48,7 +48,7 @@ mod tree;
 mod zip_format;
 
 pub use archive::{Archive, pack, pack_to_file};
-pub use cancel::CancelFlag;
+pub use cancel::{CancelFlag, CancelOnDrop};
 pub use error::{Change, PackError};
 pub use options::{DEFAULT_IGNORE_FILE, DEFAULT_SIZE_LIMIT, PackOptions};
 pub use scan::{FileEntry, FileList, MAX_ENTRIES, MAX_PATH_LENGTH, scan};

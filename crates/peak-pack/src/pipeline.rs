@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// How many results per thread may be unfinished or wait for their turn. Two would let a thread wait
-/// for the one that has drawn the hardest piece.
+/// How many results per thread may be in the making or wait for their turn. More than one, so that the
+/// others need not wait for the thread whose piece is the hardest.
 const AHEAD_PER_THREAD: usize = 3;
 
 /// Turns each item of `work` into a result, on `threads` threads of which the calling one is one, and
