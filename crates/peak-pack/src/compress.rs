@@ -302,7 +302,7 @@ impl<'a> Worker<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),
             }
-            // A read that gave less than it was asked for met the end; `wanted` of nothing is asked once.
+            // There was room for one byte more, so this is the end of the file, or of the segment.
             if filled >= wanted {
                 break;
             }
@@ -346,32 +346,31 @@ fn check_unchanged(entry: &FileEntry, metadata: &Metadata) -> Result<(), Change>
     }
 }
 
+/// Adds the compressed contents to `out`, in one step: where the library's output meets the end of its room
+/// can show in the bytes.
 fn deflate(
     compress: &mut Compress,
     contents: &[u8],
     is_last: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), PackError> {
+    // What does not compress grows by less than a thousandth.
+    out.reserve(contents.len() + contents.len() / 64 + 1024);
     let flush = if is_last {
         FlushCompress::Finish
     } else {
         FlushCompress::Sync
     };
-    loop {
-        out.reserve(contents.len() / 2 + 1024);
-        let taken = usize::try_from(compress.total_in()).map_err(broken)?;
-        let rest = contents.get(taken..).unwrap_or_default();
-        let status = compress.compress_vec(rest, out, flush).map_err(broken)?;
-        let all_taken = compress.total_in() == contents.len() as u64;
-        // With room left there is nothing more to come.
-        let done = match status {
-            Status::StreamEnd => true,
-            Status::Ok | Status::BufError => all_taken && !is_last && out.len() < out.capacity(),
-        };
-        if done {
-            return Ok(());
-        }
+    let status = compress
+        .compress_vec(contents, out, flush)
+        .map_err(broken)?;
+    let is_whole = compress.total_in() == contents.len() as u64
+        && (status == Status::StreamEnd) == is_last
+        && out.len() < out.capacity();
+    if !is_whole {
+        return Err(broken("the compression library did not finish a segment"));
     }
+    Ok(())
 }
 
 /// What cannot go wrong while the libraries and this crate do what they say.

@@ -12,8 +12,8 @@ use crate::bench::{Job, Kind, Race, Run, Runner, Workplace};
 
 pub(super) const JOB: Job = Job {
     name: "pack",
-    about: "A directory of 4,000 files (15 MB that look like source code) into a zip. Of the Python client \
-            just its packing is called; most of its start-up time is not in this.",
+    about: "A directory of 4,000 files (15 MB that look like source code) into a zip. Of the Python client only \
+            the packing is called; loading its modules is part of its time.",
     prepare,
 };
 
