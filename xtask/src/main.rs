@@ -1,7 +1,9 @@
 //! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
+mod bench;
 mod codegen;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,12 +40,26 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Measure how long our programs and others need for the same work
+    ///
+    /// docs/performance.md has the results and says how to read them.
+    Bench(bench::Options),
+    /// Run one program for `bench`, and print what it used
+    #[command(name = bench::HELPER, hide = true)]
+    BenchHelper {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Codegen { check } => run_codegen(check),
+        Command::Bench(options) => run_bench(&options),
+        Command::BenchHelper { command } => {
+            bench::run_as_helper(command.into_iter()).map(|()| ExitCode::SUCCESS)
+        }
     };
     match result {
         Ok(code) => code,
@@ -80,6 +96,11 @@ fn run_codegen(check: bool) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(EXIT_DIFFERS))
         }
     }
+}
+
+fn run_bench(options: &bench::Options) -> anyhow::Result<ExitCode> {
+    bench::run(&workspace_root()?, options)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The directory of the workspace: the parent of this package, as Cargo tells it when it runs us.

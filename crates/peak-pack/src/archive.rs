@@ -1,28 +1,25 @@
 //! Writing the archive.
 
-use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::mem;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, System, ZipWriter};
+use flate2::Crc;
 
-use crate::error::{Change, PackError};
+use crate::compress::{Piece, Segment, Units, Worker};
+use crate::error::PackError;
 use crate::options::PackOptions;
-use crate::scan::{FileEntry, FileList, scan, scan_without};
+use crate::pipeline;
+use crate::scan::{FileList, scan, scan_without};
+use crate::zip_format::{self, Entry};
 
-/// Read and write buffer in bytes.
+/// The archive's directory is written in pieces of this many bytes.
 const BUFFER_SIZE: usize = 64 * 1024;
-
-/// From this size on an entry gets 64-bit size fields; a bit under 4 GiB, since what does not
-/// compress grows a little.
-const LARGE_FILE_SIZE: u64 = 4_000_000_000;
-
-/// Stated, so that an archive does not change when the zip library's default does.
-const COMPRESSION_LEVEL: i64 = 6;
 
 /// How many files the error about the size limit names.
 const LARGEST_SHOWN: usize = 5;
@@ -39,8 +36,9 @@ pub struct Archive {
 
 /// Packs a directory into a zip that is written to `out`, from where it stands.
 ///
-/// Files are streamed; memory holds the list of files and one buffer. When this fails, `out` holds
-/// the beginning of an archive, which is of no use.
+/// Files are compressed by several threads. Memory holds the list of files, what the archive's directory
+/// will say of them and a few MiB per thread. When this fails, `out` holds the beginning of an archive,
+/// which is of no use. `out` gets large writes, so it needs no buffer.
 ///
 /// # Errors
 /// Everything of [`PackError`] but [`PackError::Output`].
@@ -148,259 +146,155 @@ fn write_archive(
     options: &PackOptions,
     out: impl Write + Seek,
 ) -> Result<Archive, PackError> {
-    let progress = Progress::default();
-    let out = BufWriter::with_capacity(BUFFER_SIZE, out);
-    let result = Gate::new(out, options.size_limit, &progress)
-        .map_err(write_failed)
-        .and_then(|gate| write_entries(&files, gate, &progress));
-    if progress.over_limit.get() {
-        return Err(PackError::SizeLimit {
-            limit: options.size_limit,
-            written: progress.written.get(),
-            largest: files.largest(LARGEST_SHOWN),
-        });
-    }
-    result?;
-    Ok(Archive {
-        size: progress.written.get(),
-        files,
-    })
-}
-
-fn write_entries<W: Write + Seek>(
-    files: &FileList,
-    gate: Gate<'_, W>,
-    progress: &Progress,
-) -> Result<(), PackError> {
-    let mut zip = ZipWriter::new(gate);
-    let written = write_files(&mut zip, files);
-    if written.is_err() {
-        // The zip writer finishes its archive when it is dropped; nobody wants this one.
-        progress.closed.set(true);
-        return written;
-    }
-    let mut gate = zip.finish().map_err(write_failed)?;
-    gate.flush().map_err(write_failed)?;
-    if progress.closed.get() {
-        return Err(write_failed(io::Error::other("a write failed unnoticed")));
-    }
-    Ok(())
-}
-
-fn write_files<W: Write + Seek>(
-    zip: &mut ZipWriter<Gate<'_, W>>,
-    files: &FileList,
-) -> Result<(), PackError> {
-    let common = SimpleFileOptions::default()
-        .system(System::Unix)
-        .last_modified_time(DateTime::DEFAULT)
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(COMPRESSION_LEVEL));
-    let mut buffer = vec![0; BUFFER_SIZE];
-    let mut previous = "";
-    for file in &files.files {
-        for parent in new_parents(previous, &file.path) {
-            let options = common.compression_level(None).unix_permissions(0o755);
-            zip.add_directory(parent, options).map_err(write_failed)?;
-        }
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        let options = common
-            .unix_permissions(mode)
-            .large_file(file.size >= LARGE_FILE_SIZE);
-        write_file(zip, file, options, &mut buffer)?;
-        previous = &file.path;
-    }
-    Ok(())
-}
-
-/// The directories of `path`, outermost first and with their final `/`, that `previous` was not in.
-/// Files come sorted by their bytes, so this visits each directory once and the whole archive stays
-/// sorted.
-fn new_parents<'a>(previous: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
-    path.match_indices('/')
-        .filter_map(|(index, _)| path.get(..=index))
-        .filter(move |parent| !previous.starts_with(parent))
-}
-
-fn write_file<W: Write + Seek>(
-    zip: &mut ZipWriter<Gate<'_, W>>,
-    entry: &FileEntry,
-    options: SimpleFileOptions,
-    buffer: &mut [u8],
-) -> Result<(), PackError> {
-    let changed = |change| PackError::Changed {
-        path: entry.path.clone(),
-        change,
-    };
-    let read_failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::NotFound {
-            changed(Change::Vanished)
-        } else {
-            PackError::Unreadable {
-                path: entry.path.clone(),
-                source,
-            }
-        }
-    };
-    // Looked at before it is opened as well: opening what has become a pipe would wait for ever.
-    let metadata = fs::metadata(&entry.source).map_err(read_failed)?;
-    check_unchanged(entry, &metadata).map_err(changed)?;
-    let mut file = File::open(&entry.source).map_err(read_failed)?;
-    zip.start_file(&entry.path, options).map_err(write_failed)?;
-    let mut read = 0;
-    loop {
-        let count = match file.read(buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(read_failed(error)),
-        };
-        read += count as u64;
-        // At once, not at the end: a file that grows as fast as it is read has none.
-        if read > entry.size {
-            return Err(changed(Change::Size));
-        }
-        zip.write_all(buffer.get(..count).unwrap_or_default())
-            .map_err(write_failed)?;
-    }
-    if read != entry.size {
-        return Err(changed(Change::Size));
-    }
-    check_unchanged(entry, &file.metadata().map_err(read_failed)?).map_err(changed)
-}
-
-fn check_unchanged(entry: &FileEntry, metadata: &Metadata) -> Result<(), Change> {
-    if !metadata.is_file() {
-        Err(Change::Kind)
-    } else if metadata.len() != entry.size {
-        Err(Change::Size)
-    } else if metadata.modified().ok() != entry.modified {
-        Err(Change::Content)
-    } else {
-        Ok(())
-    }
-}
-
-fn write_failed(error: impl Into<ZipError>) -> PackError {
-    PackError::Write {
-        source: match error.into() {
-            ZipError::Io(error) => Box::new(error),
-            other => Box::new(other),
+    let mut writer = ArchiveWriter::new(out, &files, options.size_limit)?;
+    let units = Units::of(&files.files);
+    let threads = options
+        .threads
+        .map_or_else(available_threads, NonZeroUsize::get);
+    // No more threads than there is work for.
+    let threads = units.clone().take(threads).count();
+    let stopped = AtomicBool::new(false);
+    pipeline::in_order(
+        NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+        units,
+        || Worker::new(&files.files, &options.cancel_flag, &stopped),
+        Worker::compress,
+        |piece| {
+            let result = if options.cancel_flag.is_cancelled() {
+                Err(PackError::Cancelled)
+            } else {
+                writer.add(piece)
+            };
+            stopped.fetch_or(result.is_err(), Ordering::Relaxed);
+            result
         },
-    }
+    )?;
+    let size = writer.finish()?;
+    Ok(Archive { size, files })
 }
 
-/// What is known of an archive while the zip writer holds the way to it.
-#[derive(Default)]
-struct Progress {
-    /// End of what was written, from the archive's start.
-    written: Cell<u64>,
-    over_limit: Cell<bool>,
-    closed: Cell<bool>,
+fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Lets bytes through up to a limit.
-///
-/// After its first error it swallows everything: the zip writer tries to finish its archive when it
-/// is dropped, and would tell standard error if it could not.
-struct Gate<'a, W> {
-    inner: W,
-    /// Where the archive starts in `inner`.
+/// Puts the pieces of an archive together.
+struct ArchiveWriter<'a, W> {
+    out: W,
+    /// Where the archive starts in `out`.
     start: u64,
-    position: u64,
+    /// Bytes written so far.
+    written: u64,
     limit: u64,
-    progress: &'a Progress,
+    files: &'a FileList,
+    entries: Vec<Entry<'a>>,
+    /// Checksum of the entry that is in the making.
+    crc: Crc,
 }
 
-impl<'a, W: Write + Seek> Gate<'a, W> {
-    fn new(mut inner: W, limit: u64, progress: &'a Progress) -> io::Result<Self> {
+impl<'a, W: Write + Seek> ArchiveWriter<'a, W> {
+    fn new(mut out: W, files: &'a FileList, limit: u64) -> Result<Self, PackError> {
         Ok(Self {
-            start: inner.stream_position()?,
-            inner,
-            position: 0,
+            start: out.stream_position().map_err(write_failed)?,
+            out,
+            written: 0,
             limit,
-            progress,
+            files,
+            entries: Vec::new(),
+            crc: Crc::new(),
         })
     }
 
-    fn close_on_error<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        match result {
-            // Whoever called will try again.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                self.progress.closed.set(true);
-                Err(error)
+    fn add(&mut self, piece: Piece<'a>) -> Result<(), PackError> {
+        let begin = self.written;
+        let is_batch = piece.segment.is_none();
+        for mut entry in piece.entries {
+            entry.offset += begin;
+            // A batch ends in the middle when that is where the limit is.
+            if is_batch {
+                self.check_limit(entry.offset + entry.compressed_size)?;
             }
-            Ok(value) => Ok(value),
+            self.entries.push(entry);
+        }
+        self.write(&piece.bytes)?;
+        match piece.segment {
+            Some(segment) => self.add_segment(&segment),
+            None => Ok(()),
         }
     }
-}
 
-impl<W: Write + Seek> Write for Gate<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = if self.progress.closed.get() {
-            bytes.len()
-        } else {
-            let end = self.position.saturating_add(bytes.len() as u64);
-            if end > self.limit {
-                self.progress.over_limit.set(true);
-                self.progress
-                    .written
-                    .set(end.max(self.progress.written.get()));
-                return self.close_on_error(Err(io::Error::other("over the size limit")));
-            }
-            let result = self.inner.write(bytes);
-            self.close_on_error(result)?
+    fn add_segment(&mut self, segment: &Segment) -> Result<(), PackError> {
+        self.crc.combine(&segment.crc);
+        let Some(entry) = self.entries.last_mut() else {
+            return Ok(());
         };
-        self.position = self.position.saturating_add(count as u64);
-        if !self.progress.closed.get() {
-            self.progress
-                .written
-                .set(self.position.max(self.progress.written.get()));
-        }
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.progress.closed.get() {
+        entry.compressed_size += segment.compressed_size;
+        if !segment.is_last {
             return Ok(());
         }
-        let result = self.inner.flush();
-        self.close_on_error(result)
+        entry.crc = self.crc.sum();
+        self.crc.reset();
+        // The header went out before its data was known; it keeps its length.
+        let mut header = Vec::new();
+        entry.push_local_header(&mut header)?;
+        let place = SeekFrom::Start(self.start + entry.offset);
+        let end = SeekFrom::Start(self.start + self.written);
+        self.out.seek(place).map_err(write_failed)?;
+        self.out.write_all(&header).map_err(write_failed)?;
+        self.out.seek(end).map_err(write_failed)?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, PackError> {
+        let begin = self.written;
+        let mut buffer = Vec::new();
+        let entries = mem::take(&mut self.entries);
+        for entry in &entries {
+            entry.push_central_header(&mut buffer)?;
+            if buffer.len() >= BUFFER_SIZE {
+                self.write(&buffer)?;
+                buffer.clear();
+            }
+        }
+        let size = self.written + buffer.len() as u64 - begin;
+        zip_format::push_end(entries.len() as u64, begin, size, &mut buffer);
+        self.write(&buffer)?;
+        self.out.flush().map_err(write_failed)?;
+        Ok(self.written)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        let end = self.written + bytes.len() as u64;
+        self.check_limit(end)?;
+        self.out.write_all(bytes).map_err(write_failed)?;
+        self.written = end;
+        Ok(())
+    }
+
+    fn check_limit(&self, end: u64) -> Result<(), PackError> {
+        if end <= self.limit {
+            return Ok(());
+        }
+        Err(PackError::SizeLimit {
+            limit: self.limit,
+            written: end,
+            largest: self.files.largest(LARGEST_SHOWN),
+        })
     }
 }
 
-impl<W: Write + Seek> Seek for Gate<'_, W> {
-    fn seek(&mut self, target: SeekFrom) -> io::Result<u64> {
-        let position = match target {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(distance) => self.position.checked_add_signed(distance),
-            SeekFrom::End(distance) => self.progress.written.get().checked_add_signed(distance),
-        };
-        let position = position.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        if position != self.position && !self.progress.closed.get() {
-            let result = self.inner.seek(SeekFrom::Start(self.start + position));
-            self.close_on_error(result)?;
-        }
-        self.position = position;
-        Ok(position)
+fn write_failed(error: io::Error) -> PackError {
+    PackError::Write {
+        source: Box::new(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs::File;
     use std::io::Cursor;
 
-    #[test]
-    fn each_directory_is_new_once() {
-        let parents = |previous, path| new_parents(previous, path).collect::<Vec<_>>();
-        assert_eq!(parents("", "a/b/c"), ["a/", "a/b/"]);
-        assert_eq!(parents("a/b/c", "a/b/d"), [""; 0]);
-        assert_eq!(parents("a/b/c", "a/bb/c"), ["a/bb/"]);
-        assert_eq!(parents("a", "a-b/c"), ["a-b/"]);
-        assert_eq!(parents("", "c"), [""; 0]);
-    }
+    use super::*;
+    use crate::error::Change;
 
     /// Fails from a given number of bytes on, as a full disk does.
     struct FullDisk(Cursor<Vec<u8>>, u64);
@@ -520,5 +414,51 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_became_a_pipe_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("data.bin");
+        fs::write(&file, "1234").unwrap();
+        let files = listed(place.path());
+        fs::remove_file(&file).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let error = pack_listed(files);
+        assert!(
+            matches!(
+                error,
+                PackError::Changed {
+                    change: Change::Kind,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn more_entries_than_16_bits_count_are_read_back() {
+        let names: Vec<String> = (0..70_000).map(|number| format!("{number}/")).collect();
+        let files = FileList { files: Vec::new() };
+        let mut out = Cursor::new(Vec::new());
+        let mut writer = ArchiveWriter::new(&mut out, &files, u64::MAX).unwrap();
+        for name in &names {
+            let mut piece = Piece {
+                bytes: Vec::new(),
+                entries: vec![Entry::directory(name, 0)],
+                segment: None,
+            };
+            piece.entries[0]
+                .push_local_header(&mut piece.bytes)
+                .unwrap();
+            writer.add(piece).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut archive = zip::ZipArchive::new(out).unwrap();
+        assert_eq!(archive.len(), names.len());
+        assert_eq!(archive.by_index(69_999).unwrap().name().unwrap(), "69999/");
     }
 }

@@ -126,6 +126,21 @@ pub enum PackError {
         /// The limit.
         limit: usize,
     },
+    /// A path is longer than a machine that unpacks the archive could open. A chain of links from directory
+    /// to directory ends here.
+    #[error(
+        "the path `{}…` is longer than {limit} bytes; look for links that lead deeper and deeper, or exclude it with an ignore file",
+        path.chars().take(100).collect::<String>()
+    )]
+    PathTooLong {
+        /// The path.
+        path: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The caller ended it ([`CancelFlag`](crate::CancelFlag)).
+    #[error("packing was cancelled")]
+    Cancelled,
     /// A file was changed by someone else between the scan and the end of its packing.
     #[error(
         "`{path}` {change} while it was being packed; pack again when nothing writes to the directory"

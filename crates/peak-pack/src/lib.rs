@@ -28,19 +28,28 @@
 //! language, with one rule of the platform's own: the last pattern that matches a file *or any of
 //! its parent directories* decides (`spec/peak-api.md`, "Packing a directory into an artifact").
 //!
+//! Files are compressed by all processors; the bytes do not show how many there were. They come from two
+//! libraries, by the size of the file, of which neither lets the processor it runs on change its output;
+//! another version of one of them may.
+//!
 //! What this crate is not: it does not upload, it knows nothing of HTTP or of an async runtime, and
 //! it does not unpack. Its functions block; call them from a blocking thread.
 
 mod archive;
+mod cancel;
+mod compress;
 mod error;
 mod ignore_rules;
 mod options;
+mod pipeline;
 mod scan;
 mod size;
 mod tree;
+mod zip_format;
 
 pub use archive::{Archive, pack, pack_to_file};
+pub use cancel::{CancelFlag, CancelOnDrop};
 pub use error::{Change, PackError};
 pub use options::{DEFAULT_IGNORE_FILE, DEFAULT_SIZE_LIMIT, PackOptions};
-pub use scan::{FileEntry, FileList, MAX_ENTRIES, scan};
+pub use scan::{FileEntry, FileList, MAX_ENTRIES, MAX_PATH_LENGTH, scan};
 pub use tree::tree;

@@ -1,6 +1,9 @@
 //! What the caller can choose.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+use crate::cancel::CancelFlag;
 
 /// Largest archive in bytes unless the caller says otherwise: 10 MiB, what the platform takes.
 pub const DEFAULT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
@@ -15,6 +18,8 @@ pub struct PackOptions {
     pub(crate) ignore_files: Vec<String>,
     pub(crate) size_limit: u64,
     pub(crate) left_out: Vec<PathBuf>,
+    pub(crate) threads: Option<NonZeroUsize>,
+    pub(crate) cancel_flag: CancelFlag,
 }
 
 impl Default for PackOptions {
@@ -23,6 +28,8 @@ impl Default for PackOptions {
             ignore_files: Vec::new(),
             size_limit: DEFAULT_SIZE_LIMIT,
             left_out: Vec::new(),
+            threads: None,
+            cancel_flag: CancelFlag::new(),
         }
     }
 }
@@ -61,6 +68,21 @@ impl PackOptions {
     #[must_use]
     pub fn size_limit(mut self, bytes: u64) -> Self {
         self.size_limit = bytes;
+        self
+    }
+
+    /// How many threads compress, the calling one included; all processors that this process may use
+    /// unless this is called. The archive is the same for any number.
+    #[must_use]
+    pub fn threads(mut self, count: NonZeroUsize) -> Self {
+        self.threads = Some(count);
+        self
+    }
+
+    /// What ends the packing, or the scan, from another thread. Clones of these options share it.
+    #[must_use]
+    pub fn cancel_flag(mut self, flag: &CancelFlag) -> Self {
+        self.cancel_flag = flag.clone();
         self
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use crate::cancel::CancelFlag;
 use crate::error::{Change, PackError};
 use crate::ignore_rules::{Decision, IgnoreRules};
 use crate::options::PackOptions;
@@ -14,6 +15,10 @@ use crate::options::PackOptions;
 /// Most entries a scan looks at. Links can multiply a small tree into an endless one without ever
 /// making a cycle; this is where that ends.
 pub const MAX_ENTRIES: usize = 1_000_000;
+
+/// Longest path in an archive, in bytes: what Linux opens (`PATH_MAX` without the final zero). It bounds
+/// how deep links can lead as well.
+pub const MAX_PATH_LENGTH: usize = 4095;
 
 /// One file that goes into the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub(crate) fn scan_without(
         .filter_map(|path| fs::canonicalize(path).ok())
         .collect();
     let mut scanner = Scanner {
+        cancel_flag: &options.cancel_flag,
         rules: &rules,
         left_out: |path: &Path| named.contains(path) || left_out(path),
         files: Vec::new(),
@@ -166,6 +172,7 @@ impl Chain {
 }
 
 struct Scanner<'a, L> {
+    cancel_flag: &'a CancelFlag,
     rules: &'a IgnoreRules,
     left_out: L,
     files: Vec<FileEntry>,
@@ -178,6 +185,9 @@ impl<L: Fn(&Path) -> bool> Scanner<'_, L> {
         let failed = |source| unreadable(&directory.relative, source);
         for entry in fs::read_dir(&directory.chain.resolved).map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            if self.cancel_flag.is_cancelled() {
+                return Err(PackError::Cancelled);
+            }
             self.seen += 1;
             if self.seen > MAX_ENTRIES {
                 return Err(PackError::TooManyEntries { limit: MAX_ENTRIES });
@@ -239,6 +249,7 @@ impl<L: Fn(&Path) -> bool> Scanner<'_, L> {
         if self.rules.excludes_all_below(decision) {
             return Ok(());
         }
+        check_length(&relative)?;
         let resolved = if is_link {
             let target = fs::canonicalize(&source).map_err(|error| unreadable(&relative, error))?;
             if parent.chain.comes_back_from(&target) {
@@ -282,6 +293,7 @@ impl<L: Fn(&Path) -> bool> Scanner<'_, L> {
                 path: display_path(relative),
             });
         }
+        check_length(relative)?;
         self.files.push(FileEntry {
             path: display_path(relative),
             size: metadata.len(),
@@ -291,6 +303,16 @@ impl<L: Fn(&Path) -> bool> Scanner<'_, L> {
         });
         Ok(())
     }
+}
+
+fn check_length(relative: &Path) -> Result<(), PackError> {
+    if relative.as_os_str().len() > MAX_PATH_LENGTH {
+        return Err(PackError::PathTooLong {
+            path: display_path(relative),
+            limit: MAX_PATH_LENGTH,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -1,0 +1,5 @@
+//! The maintenance commands as processes.
+
+#[cfg(unix)]
+mod bench;
+mod codegen;
