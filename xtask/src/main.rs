@@ -1,6 +1,7 @@
 //! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
 mod codegen;
+mod peers;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,12 +39,24 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// What the tests with real peers need on this machine
+    #[command(subcommand)]
+    Peers(PeersCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PeersCommand {
+    /// Install skopeo and docker-registry (Debian packages) and the public Python client (target/peers/python)
+    Up,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Codegen { check } => run_codegen(check),
+        Command::Peers(PeersCommand::Up) => workspace_root()
+            .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
+            .map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
