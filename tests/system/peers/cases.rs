@@ -1,0 +1,396 @@
+//! The command lines that both clients are given.
+
+use std::fmt;
+
+
+use super::command_line::Outcome;
+use super::recorder::{Body, World, image, log_page, version};
+
+const ARTIFACT: &str = "5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b";
+
+/// One command line, where it is run, and what the platform holds then.
+pub(super) struct Case {
+    line: String,
+    pub(super) directory: &'static str,
+    pub(super) world: World,
+    ours_too: &'static [&'static str],
+    /// In what we mean to differ here: the reason, and how theirs is made like ours.
+    pub(super) known: Vec<(&'static str, fn(&mut Outcome))>,
+}
+
+impl Case {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        words(&self.line)
+    }
+
+    pub(super) fn our_arguments(&self) -> Vec<String> {
+        let mut words = self.arguments();
+        words.extend(self.ours_too.iter().map(ToString::to_string));
+        words
+    }
+
+    /// Runs below the top of the files.
+    fn within(mut self, directory: &'static str) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    fn world(mut self, world: World) -> Self {
+        self.world = world;
+        self
+    }
+
+    /// We need an argument that they do not know.
+    fn ours_too(mut self, arguments: &'static [&'static str]) -> Self {
+        self.ours_too = arguments;
+        self
+    }
+
+    fn known(mut self, reason: &'static str, apply: fn(&mut Outcome)) -> Self {
+        self.known.push((reason, apply));
+        self
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "peak {}", self.line)?;
+        if !self.directory.is_empty() {
+            write!(formatter, " (in {})", self.directory)?;
+        }
+        Ok(())
+    }
+}
+
+/// A command line as one would type it: words between spaces, quotes around a word that has some.
+fn case(line: impl Into<String>) -> Case {
+    Case {
+        line: line.into(),
+        directory: "",
+        world: World::default(),
+        ours_too: &[],
+        known: Vec::new(),
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for character in line.chars() {
+        if quote == Some(character) {
+            quote = None;
+        } else if quote.is_none() && matches!(character, '\'' | '"') {
+            quote = Some(character);
+            word.get_or_insert_default();
+        } else if quote.is_none() && character == ' ' {
+            words.extend(word.take());
+        } else {
+            word.get_or_insert_default().push(character);
+        }
+    }
+    words.extend(word);
+    words
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    [
+        artifacts(),
+        reading(),
+        creating(),
+        templates(),
+        upserts(),
+        deleting(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn artifacts() -> Vec<Case> {
+    vec![
+        case("artifacts list"),
+        case("artifacts list --page-size 5 --page-number 2"),
+        case(format!("artifacts describe {ARTIFACT}")),
+        case(format!(
+            "artifacts describe {ARTIFACT} --page-number 3 --page-size 10"
+        )),
+        case("artifacts create artifact.yaml"),
+        case("artifacts create artifact.json"),
+        case("artifacts create artifact-ignores.yaml"),
+        case("artifacts create artifact-default-ignore.yaml"),
+        case("artifacts create artifact-minimal.yaml"),
+        case("artifacts create artifact-numbers.yaml"),
+        case("artifacts create artifact-absent-path.yaml"),
+        case("artifacts create absent.yaml"),
+        case("artifacts create artifact-relative-default-ignore.yaml"),
+        case("artifacts create empty.yaml"),
+        case("artifacts create list.yaml"),
+        case("artifacts create no-body.yaml"),
+        case(format!(
+            "artifacts create-version {ARTIFACT} artifact-version.yaml -p path=plain -p validate=no"
+        )),
+        case(format!("artifacts create-version {ARTIFACT} no-body.yaml")),
+        case(format!(
+            "artifacts create-version {ARTIFACT} artifact-minimal.yaml"
+        )),
+        case(format!(
+            "artifacts update-metadata {ARTIFACT} artifact-metadata.yaml -p name=new"
+        )),
+        case(format!(
+            "artifacts update-metadata {ARTIFACT} artifact-metadata.yaml --params-file parameters.yaml --params extra=[1,{{a:b}}] --params 'description=é \"quoted\"'"
+        )),
+        case(format!(
+            "artifacts update-metadata {ARTIFACT} artifact-metadata.yaml -v parameters.yaml -p extra=1.50 -p 'description=ä, ö'"
+        )),
+        case(format!("artifacts update-metadata {ARTIFACT} no-body.yaml")),
+        case(format!("artifacts download {ARTIFACT} out.zip")),
+        case(format!(
+            "artifacts download {ARTIFACT} ./plain/out.zip --version 3"
+        )),
+        case(format!("artifacts download {ARTIFACT} plain")),
+        case(format!(
+            "artifacts download {ARTIFACT} out.zip --version 1.0"
+        )),
+        case(format!("artifacts delete {ARTIFACT}")),
+        case(format!("artifacts delete-version {ARTIFACT} 12")),
+    ]
+}
+
+fn found() -> World {
+    World {
+        images: vec![vec![image(9, "found"), image(10, "found-too")]],
+        versions: vec![vec![version(3, "1.0.0"), version(4, "1.0.1")]],
+        logs: vec![],
+    }
+}
+
+fn log() -> World {
+    World {
+        logs: vec![
+            log_page("building", &["one", "två [bold]"], Some("page 2/+=")),
+            log_page("success", &["three"], Some("page 3")),
+            log_page("success", &[], Some("page 4")),
+        ],
+        ..World::default()
+    }
+}
+
+fn reading() -> Vec<Case> {
+    vec![
+        case("images list").world(found()),
+        case("images list --page-size 1 --page-number 2 --name 'a & b+c=é'"),
+        case("images list --status ready,in-use --status deleting --scope custom --scope global"),
+        case(
+            "images list --last-build-status=success,failed --tags one --tags 'two words,three&four' --tags=é",
+        ),
+        case("images list --status '' --tags a,,b --tags ' c'"),
+        case("images list --status unheard-of"),
+        case("images list --page-size many"),
+        case("images list-versions 9").world(found()),
+        case(
+            "images list-versions 9 --page-size 2 --page-number 3 --version 1.0 --status ready,in-use --last-build-status success --last-build-status stopped --tags x,y",
+        ),
+        case("images list-versions"),
+        case("images describe 9"),
+        case("images describe-version --image-id 9 --version-id=3"),
+        case("images describe-version --image-id 9"),
+        case("images list-builds 9"),
+        case("images list-builds 9 --count 5"),
+        case(
+            "images list-builds 9 --count -1 --version-ids 1,2 --version-ids 3 --build-status building,failed --build-status stopped --date-from 2024-01-01T00:00:00.000Z --date-to 2024-02-01T00:00:00Z --page-size 10 --page-number 2",
+        ),
+        case("images list-builds 9 --date-from 2024-01-01"),
+        case("images get-build-logs --image-id 9 --build-id 7").world(log()),
+        case("images get-build-logs --image-id 9 --build-id 7 --next-token 'a/b+c='").world(log()),
+        case("images get-build-logs --image-id 9 --build-id 7 --follow").world(log()),
+        case("images get-build-logs --image-id 9 --build-id 7 --follow --next-token start")
+            .world(log()),
+        case("images get-build-logs --image-id 9 --build-id 7 --save"),
+        case("images get-build-logs --image-id 9 --build-id 7 --save --file-name 'my log.txt'"),
+        case("images get-build-logs --image-id 9 --build-id 7 --file-name ignored.txt")
+            .world(log()),
+        case("images get-build-logs --image-id 9"),
+    ]
+}
+
+fn creating() -> Vec<Case> {
+    let mut cases = vec![
+        case("images create --name n --type workflow"),
+        case("images create --name 'ä & \"b\"' --version 1.2.3-rc.1 --type workspace-python --description 'two\nlines 😀'"),
+        case("images create --name n --type api --source upload --artifact-path plain --use-cache --context sub/dir --dockerfile-path docker/Dockerfile.prod"),
+        case("images create --name n --type api --artifact-path . --artifact-ignore-files first.ignore --artifact-ignore-files second.ignore").within("project"),
+        case("images create --name n --type api --artifact-path .").within("project"),
+        case("images create --name n --type api --artifact-path project --artifact-ignore-files first.ignore"),
+        case("images create --name n --type api --artifact-path absent"),
+        case("images create --name n --type api --artifact-path plain/Dockerfile"),
+        case("images create --name n --type api --artifact-path project --artifact-ignore-files absent.ignore"),
+        case("images create --name n --type webapp --source github --repository https://example.com/o/r?a=b --branch feature/é --token secret-token --dockerfile-path D --context c"),
+        case("images create --name n --type workspace-r --source dockerfile --dockerfile 'FROM a\nRUN echo \"b\"  &&  c\n'"),
+        case("images create --name n --type api --build-arguments A=1 --build-arguments B=b=c,d --build-arguments 'C=é \"x\"' --build-arguments D="),
+        case("images create --name n --type api --secrets a,b --secrets c"),
+        case("images create --name n --type api --build-arguments novalue"),
+    ];
+    cases.extend([
+        case(r#"images create --name n --type api --build-details '{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,12345678901234567890123,1.50]},"empty":null}'"#),
+        case(r#"images create --name n --type api --build-details '{"source":"github","branch":"old","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"]}' --branch new --build-arguments NEW=2 --secrets NEW --use-cache"#),
+        case("images create --name n --build-details '{not json}'"),
+        case("images create upload.yaml -p description=hello"),
+        case("images create upload.yaml -p description=hello --name other --version 9.9.9 --type api --description mine"),
+        case("images create upload.yaml --build-arguments ONLY=this --secrets X,Y --source github --artifact-path project --artifact-ignore-files second.ignore"),
+        case(r#"images create upload.yaml --build-details '{"context":"elsewhere","useCache":true}' --dockerfile-path Other"#),
+        case("images create github.yaml -p type=workflow"),
+        case("images create github.yaml -p type=api --token t --repository r --branch b"),
+        case("images create dockerfile.yaml -p 'greeting=hej \"du\"'"),
+        case("images create dockerfile.json -p name=json -p cache=false"),
+        case("images create dockerfile.json -p name=json -p cache=true --dockerfile 'FROM other'"),
+        case("images create numbers.yaml"),
+        case("images create duplicates.yaml"),
+        case("images create date.yaml"),
+        case("images create nested.yaml --artifact-path plain --artifact-ignore-files '' "),
+        case(r#"images create nested.yaml --artifact-path project --artifact-ignore-files first.ignore --build-details '{"other":{"a":{"b":9,"z":[2]},"d":[2,3]}}'"#),
+        case("images create scalar-build-details.yaml --source upload"),
+        case("images create scalar-build-details.yaml"),
+        case("images create no-body.yaml --name n"),
+        case("images create empty.yaml --name n"),
+        case("images create list.yaml"),
+        case("images create broken.yaml"),
+        case("images create absent.yaml"),
+    ]);
+    cases.extend([
+        case("images create-version 9"),
+        case("images create-version 9 --version 1.2.3 --description d --source dockerfile --dockerfile 'FROM a' --use-cache --build-arguments A=1 --secrets s --artifact-path plain --artifact-ignore-files Dockerfile --context c --dockerfile-path p --repository r --branch b --token t"),
+        case(r#"images create-version 9 --build-details '{"source":"upload","context":"x"}' --context y"#),
+        case("images create-version 9 upload.yaml --version 2.0.0"),
+        case("images create-version 9 github.yaml -v parameters.yaml"),
+        case("images create-version 9 dockerfile.json -v parameters.yaml -p cache=true"),
+        case("images create-version 9 --name n"),
+        case("images create-version nine"),
+        case("images create-version 9 --no-use-cache").known(
+            "they lose `--no-use-cache`, and the build then uses the cache",
+            |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
+        ),
+        case("images create --name n --type api --source upload --no-use-cache").known(
+            "they lose `--no-use-cache`, and the build then uses the cache",
+            |theirs| set_build_details(theirs, r#"{"source":"upload","useCache":false}"#),
+        ),
+        case("images create-version 1 --use-cache").known(
+            "they take `imageId`, being 1, for the true of `--use-cache`, and send it as a field",
+            |theirs| remove_field(theirs, "imageId"),
+        ),
+        case("images create --name n --type api --artifact-path plain --context plain").known(
+            "they send any option whose value is that of another as a field",
+            |theirs| remove_field(theirs, "artifactPath"),
+        ),
+        case("images update-version --image-id 9 --version-id 3"),
+        case("images update-version --image-id 9 --version-id 3 --description d --source github --dockerfile-path p --context c --repository r --branch b --token t --use-cache --build-arguments A=1 --build-arguments B=2 --secrets s,t --artifact-path plain"),
+        case("images update-version --image-id 9 --version-id 3 upload.yaml --dockerfile 'FROM a\n' --artifact-path project --artifact-ignore-files first.ignore"),
+        case(r#"images update-version --image-id 9 --version-id 3 dockerfile.yaml --build-details '{"dockerfile":"FROM b"}'"#),
+        case("images update-version --image-id 9 --version-id 3 --version 1.0.0"),
+        case("images update-version --version-id 3"),
+    ]);
+    cases
+}
+
+fn templates() -> Vec<Case> {
+    vec![
+        case("images create loop.yaml -v parameters.yaml"),
+        case(
+            "images create loop.yaml -v parameters.yaml -p kind=workflow -p version=1.0.0 -p secrets=abc -p name=from-option",
+        ),
+        case("images create types.yaml"),
+        case("images create types.yaml -v parameters.yaml"),
+        case("images create types.yaml -v parameters.yaml -p count=3 -p nothing="),
+        case("images create types.yaml --params count=3 --params-file=parameters.yaml"),
+        case("images create types.yaml -p a=b=c"),
+        case("images create types.yaml -p novalue"),
+        case("images create types.yaml -v absent.yaml"),
+        case("images create includes.yaml -p base=nginx"),
+        case("images create includes.yaml -p base=nginx -p cache=no"),
+        case("images create ../includes.yaml -p base=nginx --artifact-path .").within("plain"),
+        case("images create include-absent.yaml"),
+        case("images create include-optional.yaml"),
+        case("images create undefined-attribute.yaml"),
+        case("images create broken-template.yaml"),
+    ]
+}
+
+fn upserts() -> Vec<Case> {
+    let other_page = World {
+        images: vec![
+            vec![image(8, "upload-image-too")],
+            vec![image(9, "upload-image")],
+        ],
+        versions: vec![
+            vec![version(2, "0.0.1-test.1")],
+            vec![version(3, "0.0.1-test")],
+        ],
+        logs: vec![],
+    };
+    let only_similar = World {
+        images: vec![vec![
+            image(8, "upload-image-too"),
+            image(9, "an-upload-image"),
+        ]],
+        ..World::default()
+    };
+    let new_version = World {
+        images: vec![vec![image(8, "upload-image-too"), image(9, "upload-image")]],
+        versions: vec![vec![version(2, "0.0.1-test.1")]],
+        logs: vec![],
+    };
+    let there = World {
+        images: vec![vec![image(9, "upload-image")]],
+        versions: vec![vec![version(3, "0.0.1-test")]],
+        logs: vec![],
+    };
+    vec![
+        case("images create-or-update upload.yaml"),
+        case("images create-or-update upload.yaml").world(only_similar),
+        case("images create-or-update upload.yaml").world(new_version),
+        case("images create-or-update upload.yaml").world(there.clone()),
+        case("images create-or-update upload.yaml").world(other_page),
+        case("images create-or-update --name upload-image --type api --source dockerfile --dockerfile 'FROM a' --secrets s --build-arguments A=1").world(there.clone()),
+        case("images create-or-update --name upload-image --version 0.0.1-test --type api --description d --source github --repository r --branch b --token t --context c --dockerfile-path p --use-cache").world(there.clone()),
+        case(r#"images create-or-update upload.yaml -p description=x --build-details '{"source":"github"}' --artifact-path project --artifact-ignore-files first.ignore --version 1.0.0"#).world(there),
+        case("images create-or-update --name n --type api"),
+        case("images create-or-update types.yaml -v parameters.yaml -p count=3"),
+    ]
+}
+
+fn deleting() -> Vec<Case> {
+    vec![
+        case("images delete 9"),
+        case("images delete-version --image-id 9 --version-id 3"),
+        case("images delete-versions --image-id 9 --version-ids 1"),
+        case("images delete-versions --image-id 9 --version-ids 1,2 --version-ids 3"),
+        case("images delete-versions --image-id 9 --version-ids 1,,2"),
+        case("images delete-versions --image-id 9"),
+        case("images delete"),
+    ]
+}
+
+/// The fields of the form that was sent last.
+fn edit_fields(
+    theirs: &mut Outcome,
+    edit: impl FnOnce(&mut std::collections::BTreeMap<String, Vec<String>>),
+) {
+    if let Some(Body::Form { fields, .. }) =
+        theirs.requests.last_mut().map(|request| &mut request.body)
+    {
+        edit(fields);
+    }
+}
+
+fn set_build_details(theirs: &mut Outcome, details: &str) {
+    edit_fields(theirs, |fields| {
+        let details = super::recorder::canonical(details).unwrap();
+        fields.insert("buildDetails".to_owned(), vec![details]);
+    });
+}
+
+fn remove_field(theirs: &mut Outcome, name: &str) {
+    edit_fields(theirs, |fields| {
+        fields.remove(name);
+    });
+}
