@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-
 use super::command_line::Outcome;
 use super::recorder::{Body, World, image, log_page, version};
 

@@ -378,7 +378,10 @@ fn entries(archive: &[u8]) -> BTreeMap<String, String> {
             let mut entry = archive.by_index(index).unwrap();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
-            (entry.name().unwrap().into_owned(), content.escape_ascii().to_string())
+            (
+                entry.name().unwrap().into_owned(),
+                content.escape_ascii().to_string(),
+            )
         })
         .collect()
 }
