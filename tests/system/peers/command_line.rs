@@ -45,6 +45,12 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// A file more.
+    fn add(&mut self, name: &str, content: &str) {
+        std::fs::write(self.root.join(name), content).unwrap();
+        self.fixture.push(name.to_owned());
+    }
+
     fn environment(&self) -> [(&'static str, String); 4] {
         [
             ("PEAK_AUTH_TOKEN", TOKEN.to_owned()),
@@ -274,4 +280,135 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
         cases.len(),
         failures.join("\n")
     );
+}
+
+/// The request that their dry run prints.
+fn sample(printed: &str) -> Value {
+    let (_, rest) = printed.split_once("Sample request: ").unwrap();
+    let mut documents = serde_json::Deserializer::from_str(rest).into_iter();
+    documents.next().unwrap().unwrap()
+}
+
+#[test]
+fn a_dry_run_by_either_peer_shows_the_same_request_and_sends_none() {
+    let Some(mut python) = CommandLine::start() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let theirs = Side::new(&sandbox, "theirs");
+    let ours = Side::new(&sandbox, "ours");
+    let world = World::default();
+    for line in [
+        "artifacts create artifact-ignores.yaml",
+        "artifacts create-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b artifact-version.yaml -p path=plain -p validate=x",
+        "artifacts update-metadata 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b artifact-metadata.yaml -p name=new",
+        "artifacts download 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b out.zip --version 3",
+        "artifacts delete 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
+        "artifacts delete-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b 3",
+        "images create upload.yaml -p description=hello --context sub",
+        "images create-version 9 upload.yaml -p description=hello",
+        "images update-version --image-id 9 --version-id 3 dockerfile.yaml",
+        "images delete 9",
+        "images delete-version --image-id 9 --version-id 3",
+        "images delete-versions --image-id 9 --version-ids 1,2",
+    ] {
+        let mut arguments = super::cases::words(line);
+        arguments.push("--dry-run".to_owned());
+        let (their_outcome, they) = theirs.theirs(&mut python, "", &arguments, &world);
+        let (our_outcome, we) = ours.ours("", &arguments, &world);
+        assert_eq!(their_outcome.requests, [], "{line}");
+        assert_eq!(our_outcome.requests, [], "{line}");
+        assert!(our_outcome.succeeded, "{line}: {}", we.stderr);
+        assert!(our_outcome.files.is_empty(), "{line}: {our_outcome:?}");
+        // Theirs crashes after it has printed the request, and leaves an empty file.
+        let crashes = line.starts_with("artifacts download");
+        assert_eq!(their_outcome.succeeded, !crashes, "{line}: {}", they.stderr);
+        assert_eq!(their_outcome.files.is_empty(), !crashes, "{line}");
+
+        let request = sample(&they.stdout);
+        let shown = format!("{}{}", we.stdout, we.stderr);
+        let path = request["url"].as_str().unwrap();
+        let path = path.strip_prefix(&theirs.recorder.url()).unwrap();
+        let mut wanted = vec![request["method"].as_str().unwrap(), path];
+        for part in ["params", "body"] {
+            wanted.extend(
+                request[part]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(String::as_str),
+            );
+        }
+        for word in wanted {
+            assert!(shown.contains(word), "{line}: {word} is not in {shown}");
+        }
+        assert!(they.stdout.contains(TOKEN), "they hide the token by now");
+        assert!(!shown.contains(TOKEN), "{line}: {shown}");
+        let file_tree = "Artifact file tree:";
+        if let Some((_, files)) = they.stdout.split_once(file_tree) {
+            for file in files.split_whitespace().filter(|word| word.contains('.')) {
+                assert!(shown.contains(file), "{line}: {file} is not in {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_generate_prints_is_a_file_for_both_peers() {
+    let Some(mut python) = CommandLine::start() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let mut theirs = Side::new(&sandbox, "theirs");
+    let mut ours = Side::new(&sandbox, "ours");
+    let world = World::default();
+    for command in [
+        "artifacts create",
+        "artifacts create-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
+        "artifacts update-metadata 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
+        "images create",
+        "images create-version 9",
+        "images create-or-update",
+        "images update-version --image-id 9 --version-id 3",
+    ] {
+        let mut generate = super::cases::words(command);
+        generate.push("--generate".to_owned());
+        let (their_outcome, they) = theirs.theirs(&mut python, "", &generate, &world);
+        let (our_outcome, we) = ours.ours("", &generate, &world);
+        for outcome in [&their_outcome, &our_outcome] {
+            assert!(
+                outcome.succeeded,
+                "{command}: {} {}",
+                they.stderr, we.stderr
+            );
+            assert_eq!(outcome.requests, [], "{command}");
+            assert!(outcome.files.is_empty(), "{command}");
+        }
+        // The samples speak of the directory they are in, and of two ignore files there.
+        for (name, sample) in [("theirs.yaml", &they.stdout), ("ours.yaml", &we.stdout)] {
+            for side in [&mut theirs, &mut ours] {
+                side.add(name, sample);
+                side.add(".gitignore", "*.log\n");
+                side.add(".dockerignore", "*.yaml\n");
+            }
+            let mut arguments = super::cases::words(command);
+            arguments.push(name.to_owned());
+            let (mut their_outcome, they) = theirs.theirs(&mut python, "", &arguments, &world);
+            let (our_outcome, we) = ours.ours("", &arguments, &world);
+            for (_, apply) in RULES {
+                apply(&mut their_outcome);
+            }
+            assert!(their_outcome.succeeded, "{command} {name}: {}", they.stderr);
+            assert!(
+                their_outcome == our_outcome,
+                "{command} {name}\n{}{}",
+                difference(&their_outcome, &our_outcome),
+                we.stderr
+            );
+            arguments.push("--dry-run".to_owned());
+            let (dry, we) = ours.ours("", &arguments, &world);
+            assert!(dry.succeeded, "{command} {name}: {}", we.stderr);
+            assert_eq!(dry.requests, [], "{command} {name}");
+        }
+    }
 }
