@@ -13,6 +13,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod drop_in;
 mod help;
 mod http;
 mod interrupt;

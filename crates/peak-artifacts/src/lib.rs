@@ -49,7 +49,8 @@ pub mod operations {
     //! The operations as values that turn into requests.
 
     pub use crate::requests::{
-        ArtifactsPage, CreateArtifact, CreateArtifactVersionOf, DeleteArtifact,
-        DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, UpdateArtifactOf,
+        ArtifactsPage, CreateArtifact, CreateArtifactFrom, CreateArtifactVersionFrom,
+        CreateArtifactVersionOf, DeleteArtifact, DeleteArtifactVersion, DescribeArtifact,
+        DownloadArtifact, UpdateArtifactFrom, UpdateArtifactOf,
     };
 }

@@ -7,6 +7,7 @@ use peak_models::{
     CreateArtifactVersionResponse, Id, ListArtifactsResponse, UpdateArtifactBody,
 };
 use peak_platform::{Artifact, Done, Download, Endpoint, Error, Form, Operation};
+use serde::Serialize;
 
 /// Where the service is below the endpoint.
 const SERVICE: [&str; 4] = ["artifacts", "api", "v1", "artifacts"];
@@ -108,8 +109,31 @@ impl Operation for CreateArtifact {
     type Answer = CreateArtifactResponse;
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        let create = CreateArtifactFrom {
+            body: &self.body,
+            artifact: &self.artifact,
+        };
+        create.request(endpoint)
+    }
+}
+
+/// `create_artifact` with a body that is written out, such as one that a person wrote: an object
+/// with the properties that the platform names.
+#[derive(Clone, Copy)]
+pub struct CreateArtifactFrom<'a, B: ?Sized> {
+    /// The body.
+    pub body: &'a B,
+    /// The archive.
+    pub artifact: &'a Artifact,
+}
+
+impl<B: Serialize + ?Sized> Operation for CreateArtifactFrom<'_, B> {
+    const NAME: &'static str = "create_artifact";
+    type Answer = CreateArtifactResponse;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         // The file comes last, so that the service knows what it is for when it arrives.
-        let form = Form::of(&self.body)?.artifact(&self.artifact);
+        let form = Form::of(self.body)?.artifact(self.artifact);
         endpoint.post(&path(&[""]))?.form(form).build()
     }
 }
@@ -205,7 +229,32 @@ impl Operation for CreateArtifactVersionOf<'_> {
     type Answer = CreateArtifactVersionResponse;
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
-        let form = Form::of(&self.version.body)?.artifact(&self.version.artifact);
+        let create = CreateArtifactVersionFrom {
+            id: self.id,
+            body: &self.version.body,
+            artifact: &self.version.artifact,
+        };
+        create.request(endpoint)
+    }
+}
+
+/// `create_artifact_version` with a body that is written out; see [`CreateArtifactFrom`].
+#[derive(Clone, Copy)]
+pub struct CreateArtifactVersionFrom<'a, B: ?Sized> {
+    /// The artifact.
+    pub id: &'a Id,
+    /// The body.
+    pub body: &'a B,
+    /// The archive.
+    pub artifact: &'a Artifact,
+}
+
+impl<B: Serialize + ?Sized> Operation for CreateArtifactVersionFrom<'_, B> {
+    const NAME: &'static str = "create_artifact_version";
+    type Answer = CreateArtifactVersionResponse;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        let form = Form::of(self.body)?.artifact(self.artifact);
         let request = endpoint
             .put(&path(&[self.id.as_str()]))?
             .form(form)
@@ -256,9 +305,31 @@ impl Operation for UpdateArtifactOf<'_> {
     type Answer = Done;
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
+        let update = UpdateArtifactFrom {
+            id: self.id,
+            body: &self.update.body,
+        };
+        update.request(endpoint)
+    }
+}
+
+/// `update_artifact` with a body that is written out; see [`CreateArtifactFrom`].
+#[derive(Clone, Copy)]
+pub struct UpdateArtifactFrom<'a, B: ?Sized> {
+    /// The artifact.
+    pub id: &'a Id,
+    /// The body.
+    pub body: &'a B,
+}
+
+impl<B: Serialize + ?Sized> Operation for UpdateArtifactFrom<'_, B> {
+    const NAME: &'static str = "update_artifact";
+    type Answer = Done;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
             .patch(&path(&[self.id.as_str()]))?
-            .json(&self.update.body)?
+            .json(self.body)?
             .build()
     }
 }

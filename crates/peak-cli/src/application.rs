@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use peak_sdk::platform::{Session, SessionError};
+use peak_sdk::http::Client;
+use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Registry, RegistryBuilder};
 use url::Url;
 
@@ -34,11 +35,10 @@ impl Application {
             let OutputTarget::File(file) = target else {
                 continue;
             };
-            // `yaml` is a format that is to come, so it is not taken for a file's name.
-            if !writes_a_file || file == Path::new("yaml") {
+            if !writes_a_file {
                 return Err(
                     CliError::usage(format!("`{}` is no output format", file.display()))
-                        .with_hint("the formats are json and table"),
+                        .with_hint("the formats are json, yaml and table"),
                 );
             }
             output_file = Some(file);
@@ -46,7 +46,7 @@ impl Application {
         Ok(Self {
             output: asked_output.unwrap_or_else(Output::usual),
             asked_output,
-            progress: Progress::new(options.progress, options.quiet),
+            progress: Progress::new(options.progress.unwrap_or_default(), options.quiet),
             stage: options.stage,
             endpoint_url: options.endpoint_url,
             output_file,
@@ -65,6 +65,18 @@ impl Application {
 
     /// The way to the platform, from the options and the environment.
     pub(crate) fn session(&self) -> Result<Session, CliError> {
+        Ok(self.session_builder()?.build()?)
+    }
+
+    /// As [`session`](Self::session), to see what would be sent: that takes no token.
+    pub(crate) fn session_without_token(&self) -> Result<Session, CliError> {
+        let client = Client::builder()
+            .build()
+            .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;
+        Ok(self.session_builder()?.client(client).build()?)
+    }
+
+    fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
@@ -77,7 +89,7 @@ impl Application {
             })?;
             builder = builder.endpoint(url);
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{images, local, pack, registry, ship};
+use crate::commands::{artifacts, images, local, pack, registry, ship};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,14 +46,14 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 
-    /// How results are printed: json or table [default: table on a terminal, json otherwise];
+    /// How results are printed: json, yaml or table [default: table on a terminal, json otherwise];
     /// where a command writes a file, the file's name
     #[arg(long, short, global = true, value_name = "FORMAT")]
     pub(crate) output: Vec<OutputTarget>,
 
-    /// How progress is shown on standard error
-    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "MODE")]
-    pub(crate) progress: ProgressMode,
+    /// How progress is shown on standard error [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "MODE")]
+    pub(crate) progress: Option<ProgressMode>,
 
     /// Print results and errors, nothing else
     #[arg(long, short, global = true)]
@@ -63,9 +63,18 @@ pub(crate) struct GlobalOptions {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t = ColorMode::Auto, value_name = "WHEN")]
-    pub(crate) color: ColorMode,
+    /// Taken for the sake of scripts of the Python tool; results are never paged
+    #[arg(long, global = true, hide = true)]
+    paging: bool,
+
+    /// When to use colour [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    pub(crate) color: Option<ColorMode>,
+
+    /// YAML file with any of stage, endpoint-url, output, progress, quiet and color; the command line and the
+    /// environment win over it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What `--output` can say: the form of a result, or the file that a command writes. A file that is called
@@ -74,6 +83,8 @@ pub(crate) struct GlobalOptions {
 pub(crate) enum OutputTarget {
     /// The API's own object
     Json,
+    /// The same as YAML
+    Yaml,
     /// Aligned columns for a person
     Table,
     /// A file
@@ -86,6 +97,7 @@ impl FromStr for OutputTarget {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
             "json" => Self::Json,
+            "yaml" => Self::Yaml,
             "table" => Self::Table,
             name => Self::File(PathBuf::from(name)),
         })
@@ -93,8 +105,9 @@ impl FromStr for OutputTarget {
 }
 
 /// The ways to show progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
+    #[default]
     /// Bars on a terminal, plain lines otherwise
     Auto,
     /// Bars
@@ -106,8 +119,9 @@ pub(crate) enum ProgressMode {
 }
 
 /// When output is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorMode {
+    #[default]
     /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always
@@ -127,6 +141,9 @@ pub(crate) enum Command {
     /// Images, their versions and builds on the platform
     #[command(subcommand)]
     Images(images::ImagesCommand),
+    /// Artifacts and their versions on the platform
+    #[command(subcommand)]
+    Artifacts(artifacts::ArtifactsCommand),
     /// Manifests and images in any OCI or Docker registry
     Registry(registry::RegistryArguments),
     /// Pack a directory into an artifact, or show what would go in

@@ -100,6 +100,12 @@ impl CliError {
             .with_hint("nothing half-written is left; it can be run again")
     }
 
+    /// Says before the message what could not be done.
+    pub(crate) fn with_context(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Self {
         self.status = status;
         self

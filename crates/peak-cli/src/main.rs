@@ -6,13 +6,17 @@
 mod application;
 mod arguments;
 mod commands;
+mod config;
 mod convert;
 mod error;
+mod input;
 mod logging;
 mod output;
 mod progress;
+mod service;
 mod signals;
 mod usage;
+mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +37,15 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return usage::report(&error),
     };
-    logging::start(global.verbose, global.color);
+    let as_json = Output::asked(&global.output) == Some(Output::Json);
+    let global = match global.config.clone() {
+        None => global,
+        Some(file) => match config::apply(global, &file) {
+            Ok(global) => global,
+            Err(error) => return error.report(as_json),
+        },
+    };
+    logging::start(global.verbose, global.color.unwrap_or_default());
     let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
         .and_then(|application| start(&application, command));
@@ -68,6 +80,9 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         }
         Command::Images(command) => {
             interruptible(commands::images::run(application, command)).await
+        }
+        Command::Artifacts(command) => {
+            interruptible(commands::artifacts::run(application, command)).await
         }
         Command::Registry(arguments) => {
             interruptible(commands::registry::run(application, arguments)).await

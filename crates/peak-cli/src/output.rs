@@ -12,6 +12,7 @@ use crate::error::CliError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Json,
+    Yaml,
     Table,
 }
 
@@ -20,6 +21,7 @@ impl Output {
     pub(crate) fn asked(targets: &[OutputTarget]) -> Option<Self> {
         targets.iter().rev().find_map(|target| match target {
             OutputTarget::Json => Some(Self::Json),
+            OutputTarget::Yaml => Some(Self::Yaml),
             OutputTarget::Table => Some(Self::Table),
             OutputTarget::File(_) => None,
         })
@@ -34,58 +36,77 @@ impl Output {
         }
     }
 
-    /// Prints one object: JSON as it is, or its rows of name and value.
+    /// Prints a value as it is, or as what a person reads in its place.
+    pub(crate) fn value<T: Serialize>(
+        self,
+        value: &T,
+        for_a_person: impl FnOnce() -> Result<String, CliError>,
+    ) -> Result<(), CliError> {
+        match self {
+            Self::Json => write_json(value),
+            Self::Yaml => write_yaml(value),
+            Self::Table => write_out(for_a_person()?),
+        }
+    }
+
+    /// Prints one object: as it is, or its rows of name and value.
     pub(crate) fn object<T: Serialize>(
         self,
         value: &T,
         rows: &[(&str, String)],
     ) -> Result<(), CliError> {
-        match self {
-            Self::Json => write_json(value),
-            Self::Table => {
-                let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-                let lines = rows
-                    .iter()
-                    .map(|(name, value)| format!("{name:<width$}  {value}\n"));
-                write_out(lines.collect::<String>())
-            }
-        }
+        self.value(value, || Ok(aligned(rows)))
     }
 
-    /// Prints a list: JSON as it is, or a table with a heading.
-    pub(crate) fn list<T: Serialize>(
-        self,
-        value: &T,
-        heading: &[&str],
-        rows: Vec<Vec<String>>,
-    ) -> Result<(), CliError> {
-        match self {
-            Self::Json => write_json(value),
-            Self::Table => {
-                let mut table = Table::new();
-                table
-                    .load_style(presets::NOTHING)
-                    .set_content_arrangement(ContentArrangement::Dynamic);
-                table.set_header(heading.iter().map(|name| name.to_uppercase()));
-                for row in rows {
-                    table.add_row(row);
-                }
-                write_out(format!("{}\n", table.trim_fmt()))
-            }
-        }
-    }
-
-    /// Prints a page of a log: JSON as it is, or its lines.
+    /// Prints a page of a log: as it is, or its lines.
     pub(crate) fn log<'a, T: Serialize>(
         self,
         page: &T,
         lines: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), CliError> {
-        match self {
-            Self::Json => write_json(page),
-            Self::Table => lines.into_iter().try_for_each(write_log_line),
-        }
+        self.value(page, || {
+            let lines = lines.into_iter();
+            Ok(lines.fold(String::new(), |text, line| text + &printable(line) + "\n"))
+        })
     }
+}
+
+/// Rows of name and value, the values below each other.
+pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |text, (name, value)| {
+        text + &format!("{name:<width$}  {value}\n")
+    })
+}
+
+/// Columns with a heading.
+pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(heading.iter().map(|name| name.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// Prints a value as YAML.
+fn write_yaml<T: Serialize>(value: &T) -> Result<(), CliError> {
+    write_out(to_yaml(value)?)
+}
+
+/// A value as a YAML document. It goes through JSON, so that keys and numbers are those of the API.
+pub(crate) fn to_yaml<T: Serialize>(value: &T) -> Result<String, CliError> {
+    let value = serde_json::to_value(value).map_err(|error| not_json(&error))?;
+    let mut text = serde_saphyr::to_string(&value).map_err(|error| {
+        CliError::other(format!("the result cannot be written as YAML: {error}"))
+    })?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Prints a value as JSON.

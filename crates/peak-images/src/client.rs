@@ -20,7 +20,7 @@ use crate::requests::versions::{
     CreateVersion, CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion,
     ListImageVersions, UpdateVersion, UpdateVersionOf, VersionsPage,
 };
-use crate::upsert::{self, Upserted};
+use crate::upsert::{self, Existing, Upserted};
 
 /// The Images service, as seen by a session. Cheap to clone.
 ///
@@ -97,6 +97,15 @@ impl Images {
         image: &CreateImage,
     ) -> Result<Upserted, Error> {
         upsert::create_or_update(self, image).await
+    }
+
+    /// Looks for the image of exactly this name, and for the version of exactly this name in it. The
+    /// platform's search finds whatever contains the name, so all of what it finds is gone through.
+    ///
+    /// # Errors
+    /// [`Error::Platform`]; [`Error::Incomplete`] if the platform does not say what it found.
+    pub async fn look_up(&self, name: &str, version: Option<&str>) -> Result<Existing, Error> {
+        upsert::look_up(self, name, version).await
     }
 
     /// Describes an image.

@@ -65,16 +65,16 @@ pub use requests::build::{Build, BuildSource, Dockerfile, Github, Upload};
 pub use requests::builds::ListImageBuilds;
 pub use requests::images::{CreateImage, ListImages};
 pub use requests::versions::{CreateVersion, ListImageVersions, UpdateVersion};
-pub use upsert::{UpsertOutcome, Upserted};
+pub use upsert::{Existing, UpsertOutcome, Upserted};
 
 pub mod operations {
     //! The operations as values that turn into requests.
 
     pub use crate::requests::builds::BuildsPage;
-    pub use crate::requests::images::{DeleteImage, DescribeImage, ImagesPage};
+    pub use crate::requests::images::{CreateImageFrom, DeleteImage, DescribeImage, ImagesPage};
     pub use crate::requests::logs::{BuildLogsPage, BuildLogsUrl};
     pub use crate::requests::versions::{
-        CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion, UpdateVersionOf,
-        VersionsPage,
+        CreateVersionFrom, CreateVersionOf, DeleteVersion, DeleteVersions, DescribeVersion,
+        UpdateVersionFrom, UpdateVersionOf, VersionsPage,
     };
 }

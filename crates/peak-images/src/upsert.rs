@@ -38,46 +38,76 @@ pub enum UpsertOutcome {
     UpdatedVersion,
 }
 
+/// What there is of an image and a version of given names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Existing {
+    /// No image of that name
+    Nothing,
+    /// The image, without a version of that name
+    Image(Id),
+    /// The image and its version
+    Version(Id, Id),
+}
+
+pub(crate) async fn look_up(
+    images: &Images,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Existing, Error> {
+    let Some(image) = find_image(images, name).await? else {
+        return Ok(Existing::Nothing);
+    };
+    let found = match version {
+        Some(version) => find_version(images, &image, version).await?,
+        None => None,
+    };
+    Ok(match found {
+        Some(version) => Existing::Version(image, version),
+        None => Existing::Image(image),
+    })
+}
+
 pub(crate) async fn create_or_update(
     images: &Images,
     wanted: &CreateImage,
 ) -> Result<Upserted, Error> {
-    let Some(image_id) = find_image(images, &wanted.name).await? else {
-        let made = images.create_image(wanted).await?;
-        return Ok(Upserted {
-            image_id: required("create_image", "imageId", made.image_id)?,
-            version_id: required("create_image", "versionId", made.version_id)?,
-            build_id: made.build_id,
-            autodeployment_id: None,
-            outcome: UpsertOutcome::CreatedImage,
-        });
-    };
-    let version_id = match &wanted.version {
-        Some(version) => find_version(images, &image_id, version).await?,
-        None => None,
-    };
-    if let Some(version_id) = version_id {
-        let made = images
-            .update_version(&image_id, &version_id, &update_of(wanted))
-            .await?;
-        return Ok(Upserted {
-            image_id,
-            version_id,
-            build_id: made.build_id,
-            autodeployment_id: made.autodeployment_id,
-            outcome: UpsertOutcome::UpdatedVersion,
-        });
+    match look_up(images, &wanted.name, wanted.version.as_deref()).await? {
+        Existing::Nothing => {
+            let made = images.create_image(wanted).await?;
+            Ok(Upserted {
+                image_id: required("create_image", "imageId", made.image_id)?,
+                version_id: required("create_image", "versionId", made.version_id)?,
+                build_id: made.build_id,
+                autodeployment_id: None,
+                outcome: UpsertOutcome::CreatedImage,
+            })
+        }
+        Existing::Image(image_id) => {
+            let made = images
+                .create_version(&image_id, &version_of(wanted))
+                .await?;
+            Ok(Upserted {
+                image_id,
+                version_id: required("create_version", "versionId", made.version_id)?,
+                build_id: made.build_id,
+                autodeployment_id: made.autodeployment_id,
+                outcome: UpsertOutcome::CreatedVersion,
+            })
+        }
+        Existing::Version(image_id, version_id) => {
+            let made = images
+                .update_version(&image_id, &version_id, &update_of(wanted))
+                .await?;
+            Ok(Upserted {
+                image_id,
+                version_id,
+                build_id: made.build_id,
+                autodeployment_id: made.autodeployment_id,
+                outcome: UpsertOutcome::UpdatedVersion,
+            })
+        }
     }
-    let made = images
-        .create_version(&image_id, &version_of(wanted))
-        .await?;
-    Ok(Upserted {
-        image_id,
-        version_id: required("create_version", "versionId", made.version_id)?,
-        build_id: made.build_id,
-        autodeployment_id: made.autodeployment_id,
-        outcome: UpsertOutcome::CreatedVersion,
-    })
 }
 
 /// The image of exactly this name. The search finds every name that contains it, so the one meant

@@ -40,6 +40,15 @@ impl Artifact {
         })
     }
 
+    /// The zip that will be at this path and of this length by the time a request is sent. Nothing
+    /// is looked at, so that a request can be shown before anything is packed.
+    pub fn with_length(path: impl Into<PathBuf>, length: u64) -> Self {
+        Self {
+            path: path.into(),
+            length,
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -200,6 +200,19 @@ impl Session {
     /// # Errors
     /// [`Error`]
     pub async fn call<O: Operation>(&self, operation: &O) -> Result<O::Answer, Error> {
+        self.call_as(operation).await
+    }
+
+    /// Does an operation and gives its answer as another type than the operation's own, such as
+    /// `serde_json::Value` for a program that passes on all that the platform said.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn call_as<T, O>(&self, operation: &O) -> Result<T, Error>
+    where
+        T: DeserializeOwned,
+        O: Operation,
+    {
         let mut request = operation.request(&self.0.endpoint)?;
         request
             .extensions_mut()

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use peak_sdk::images::Artifact;
 use peak_sdk::pack::{Archive, FileList, PackError, PackOptions, pack_to_file, scan, tree};
 use serde_json::json;
 
 use crate::application::Application;
 use crate::arguments::PackingOptions;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, write_json, write_out};
+use crate::output::{Output, human_size};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -76,6 +77,65 @@ pub(crate) fn directory_name(directory: &Path) -> Result<String, CliError> {
         })
 }
 
+/// A directory to pack, and the ignore files to go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PackingInput {
+    pub(crate) path: PathBuf,
+    pub(crate) ignore_files: Vec<String>,
+}
+
+impl PackingInput {
+    pub(crate) fn to_options(&self) -> PackOptions {
+        PackOptions::new().ignore_files(self.ignore_files.iter().cloned())
+    }
+}
+
+/// The archive, in a directory that goes when this is dropped.
+pub(crate) struct Packed {
+    pub(crate) artifact: Artifact,
+    pub(crate) size: u64,
+    _directory: tempfile::TempDir,
+}
+
+impl Packed {
+    pub(crate) async fn of(
+        application: &Application,
+        directory: &Path,
+        options: &PackOptions,
+    ) -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| {
+            CliError::other(format!("the artifact cannot be kept on disk: {error}"))
+        };
+        let scratch = tempfile::Builder::new()
+            .prefix("peak-ship-")
+            .tempdir()
+            .map_err(failed)?;
+        let file = scratch.path().join("artifact.zip");
+        let packing = application
+            .progress
+            .meter("pack", directory.display().to_string());
+        let archive = packing
+            .watch(pack_directory(directory, options, &file))
+            .await?;
+        drop(packing);
+        let count = archive.files.files.len();
+        application.progress.step(
+            "pack",
+            &format!(
+                "{}: {count} {}, {} packed",
+                directory.display(),
+                if count == 1 { "file" } else { "files" },
+                human_size(archive.size)
+            ),
+        );
+        Ok(Self {
+            artifact: Artifact::file(&file).map_err(failed)?,
+            size: archive.size,
+            _directory: scratch,
+        })
+    }
+}
+
 /// Lists the files of the artifact, off the async threads.
 pub(crate) async fn scan_directory(
     directory: &Path,
@@ -105,10 +165,7 @@ async fn blocking<T: Send + 'static>(
 
 /// The list of files of an artifact, as `spec/cli.md` has it.
 pub(crate) fn show_files(output: Output, list: &FileList) -> Result<(), CliError> {
-    match output {
-        Output::Json => write_json(&files_as_json(list)),
-        Output::Table => write_out(format!("{}\n", tree(list))),
-    }
+    output.value(&files_as_json(list), || Ok(format!("{}\n", tree(list))))
 }
 
 /// `{"files": [{"path", "size"}], "total"}`

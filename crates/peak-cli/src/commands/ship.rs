@@ -10,8 +10,7 @@ use clap::Args;
 use futures_util::TryStreamExt;
 use peak_sdk::images::models::{BuildArgument, Id, ImageType, ImageVersion};
 use peak_sdk::images::{
-    Artifact, Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload,
-    Upserted,
+    Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload, Upserted,
 };
 use peak_sdk::local::Platform;
 use peak_sdk::oci::{Digest, RepositoryName, Selector};
@@ -25,11 +24,11 @@ use crate::application::{Application, registry_beside, session_at};
 use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
 use crate::commands::local;
-use crate::commands::pack::{directory_name, files_as_json, pack_directory, scan_directory};
+use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
 use crate::commands::registry::parse_reference;
 use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, write_json, write_out};
+use crate::output::{Output, human_size};
 
 /// How many lines of a failed build's log are shown where the log itself was not.
 const LOG_END: usize = 10;
@@ -290,52 +289,6 @@ impl Built {
     }
 }
 
-/// The archive, in a directory that goes when this is dropped.
-struct Packed {
-    artifact: Artifact,
-    size: u64,
-    _directory: tempfile::TempDir,
-}
-
-impl Packed {
-    async fn of(
-        application: &Application,
-        directory: &Path,
-        options: &PackOptions,
-    ) -> Result<Self, CliError> {
-        let failed = |error: std::io::Error| {
-            CliError::other(format!("the artifact cannot be kept on disk: {error}"))
-        };
-        let scratch = tempfile::Builder::new()
-            .prefix("peak-ship-")
-            .tempdir()
-            .map_err(failed)?;
-        let file = scratch.path().join("artifact.zip");
-        let packing = application
-            .progress
-            .meter("pack", directory.display().to_string());
-        let archive = packing
-            .watch(pack_directory(directory, options, &file))
-            .await?;
-        drop(packing);
-        let count = archive.files.files.len();
-        application.progress.step(
-            "pack",
-            &format!(
-                "{}: {count} {}, {} packed",
-                directory.display(),
-                if count == 1 { "file" } else { "files" },
-                human_size(archive.size)
-            ),
-        );
-        Ok(Self {
-            artifact: Artifact::file(&file).map_err(failed)?,
-            size: archive.size,
-            _directory: scratch,
-        })
-    }
-}
-
 /// The path of the Dockerfile, which must be among the files that go up.
 fn dockerfile_among<'a>(
     arguments: &'a ShipArguments,
@@ -455,20 +408,20 @@ fn show_dry_run(
 ) -> Result<(), CliError> {
     let to: Vec<_> = targets.iter().map(ToString::to_string).collect();
     let version = arguments.version.as_deref();
-    match output {
-        Output::Json => write_json(&json!({
-            "name": name,
-            "version": version,
-            "type": arguments.image_type,
-            "dockerfilePath": arguments.dockerfile_path,
-            "context": arguments.context,
-            "useCache": !arguments.no_use_cache,
-            "buildArguments": arguments.build_arguments,
-            "secrets": arguments.secrets,
-            "to": to,
-            "artifact": files_as_json(files),
-        })),
-        Output::Table => write_out(format!(
+    let plan = json!({
+        "name": name,
+        "version": version,
+        "type": arguments.image_type,
+        "dockerfilePath": arguments.dockerfile_path,
+        "context": arguments.context,
+        "useCache": !arguments.no_use_cache,
+        "buildArguments": arguments.build_arguments,
+        "secrets": arguments.secrets,
+        "to": to,
+        "artifact": files_as_json(files),
+    });
+    output.value(&plan, || {
+        Ok(format!(
             "{}\nwould be built as {name} {}{}; nothing was sent\n",
             tree(files),
             version.unwrap_or("(next version)"),
@@ -477,8 +430,8 @@ fn show_dry_run(
             } else {
                 format!(" and copied to {}", to.join(", "))
             },
-        )),
-    }
+        ))
+    })
 }
 
 fn show_begun(output: Output, name: &str, begun: &Upserted) -> Result<(), CliError> {

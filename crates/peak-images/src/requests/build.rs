@@ -200,7 +200,7 @@ impl Build {
         details
     }
 
-    fn artifact(&self) -> Option<&Artifact> {
+    pub(crate) fn artifact(&self) -> Option<&Artifact> {
         match &self.source {
             BuildSource::Upload(upload) => Some(&upload.artifact),
             BuildSource::Github(_) | BuildSource::Dockerfile(_) => None,
@@ -215,9 +215,12 @@ pub(crate) fn given<T: Clone>(list: &[T]) -> Option<Vec<T>> {
 
 /// The form of a body and of the archive that goes with it. The file comes last, so that the
 /// service knows what it is for when it arrives.
-pub(crate) fn form<T: Serialize>(body: &T, build: Option<&Build>) -> Result<Form, Error> {
+pub(crate) fn form<T: Serialize + ?Sized>(
+    body: &T,
+    artifact: Option<&Artifact>,
+) -> Result<Form, Error> {
     let form = Form::of(body)?;
-    Ok(match build.and_then(Build::artifact) {
+    Ok(match artifact {
         Some(artifact) => form.artifact(artifact),
         None => form,
     })

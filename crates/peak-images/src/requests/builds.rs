@@ -86,7 +86,7 @@ impl Operation for BuildsPage<'_> {
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         let list = self.list;
         let mut dates = list.date_from.iter().chain(&list.date_to);
-        if let Some(date) = dates.find(|date| !date.is_readable()) {
+        if let Some(date) = dates.find(|date| !date.is_readable() && !is_date(&date.to_string())) {
             return Err(Error::InvalidRequest {
                 message: format!("`{date}` is not a time"),
             });
@@ -105,5 +105,42 @@ impl Operation for BuildsPage<'_> {
             .query_each("versions", &list.versions)
             .query_each("buildStatus", &list.build_status)
             .build()
+    }
+}
+
+/// Whether a text is a date of ISO 8601, perhaps with a time that does not say where on earth it is: no moment, but
+/// the platform takes it.
+fn is_date(text: &str) -> bool {
+    let (date, rest) = text.split_at_checked(10).unwrap_or((text, ""));
+    let numbers =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = date.split('-');
+    numbers(parts.next().unwrap_or_default(), 4)
+        && parts.next().is_some_and(|month| numbers(month, 2))
+        && parts.next().is_some_and(|day| numbers(day, 2))
+        && parts.next().is_none()
+        && (rest.is_empty() || rest.starts_with(['T', ' ']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_date;
+
+    #[test]
+    fn dates_need_no_time() {
+        for text in ["2026-11-21", "2026-11-21T08:30:00", "2026-11-21 08:30"] {
+            assert!(is_date(text), "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2026-11",
+            "2026-11-2x",
+            "26-11-21",
+            "2026-11-21x",
+            "2026-1-121",
+        ] {
+            assert!(!is_date(text), "{text}");
+        }
     }
 }

@@ -6,7 +6,8 @@ use peak_models::{
     AutodeployResource, BuildStatus, CreateImageBody, CreateImageResponse, Id, Image, ImageStatus,
     ImageType, ListImagesResponse, Scope,
 };
-use peak_platform::{Done, Endpoint, Error, Operation};
+use peak_platform::{Artifact, Done, Endpoint, Error, Operation};
+use serde::Serialize;
 
 use super::build::{Build, form, given};
 use super::path;
@@ -186,9 +187,32 @@ impl Operation for CreateImage {
         body.description.clone_from(&self.description);
         body.build_details = Some(self.build.details());
         body.autodeploy_resources = given(&self.autodeploy);
+        let create = CreateImageFrom {
+            body: &body,
+            artifact: self.build.artifact(),
+        };
+        create.request(endpoint)
+    }
+}
+
+/// `create_image` with a body that is written out, such as one that a person wrote: an object with
+/// the properties that the platform names.
+#[derive(Clone, Copy)]
+pub struct CreateImageFrom<'a, B: ?Sized> {
+    /// The body.
+    pub body: &'a B,
+    /// The archive, where the body says `upload`.
+    pub artifact: Option<&'a Artifact>,
+}
+
+impl<B: Serialize + ?Sized> Operation for CreateImageFrom<'_, B> {
+    const NAME: &'static str = "create_image";
+    type Answer = CreateImageResponse;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
             .post(&path(&[""]))?
-            .form(form(&body, Some(&self.build))?)
+            .form(form(self.body, self.artifact)?)
             .build()
     }
 }

@@ -6,7 +6,8 @@ use peak_models::{
     AutodeployResource, BuildStatus, CreateVersionBody, CreateVersionResponse, Id, ImageStatus,
     ImageVersion, ListImageVersionsResponse, UpdateVersionBody, UpdateVersionResponse,
 };
-use peak_platform::{Done, Endpoint, Error, Operation};
+use peak_platform::{Artifact, Done, Endpoint, Error, Operation};
+use serde::Serialize;
 
 use super::build::{Build, form, given};
 use super::path;
@@ -219,9 +220,35 @@ impl Operation for CreateVersionOf<'_> {
         body.description.clone_from(&self.version.description);
         body.build_details = Some(self.version.build.details());
         body.autodeploy_resources = given(&self.version.autodeploy);
+        let create = CreateVersionFrom {
+            image: self.image,
+            body: &body,
+            artifact: self.version.build.artifact(),
+        };
+        create.request(endpoint)
+    }
+}
+
+/// `create_version` with a body that is written out; see
+/// [`CreateImageFrom`](super::images::CreateImageFrom).
+#[derive(Clone, Copy)]
+pub struct CreateVersionFrom<'a, B: ?Sized> {
+    /// The image.
+    pub image: &'a Id,
+    /// The body.
+    pub body: &'a B,
+    /// The archive, where the body says `upload`.
+    pub artifact: Option<&'a Artifact>,
+}
+
+impl<B: Serialize + ?Sized> Operation for CreateVersionFrom<'_, B> {
+    const NAME: &'static str = "create_version";
+    type Answer = CreateVersionResponse;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
             .post(&path(&[self.image.as_str(), "versions"]))?
-            .form(form(&body, Some(&self.version.build))?)
+            .form(form(self.body, self.artifact)?)
             .build()
     }
 }
@@ -282,10 +309,39 @@ impl Operation for UpdateVersionOf<'_> {
         body.description.clone_from(&self.update.description);
         body.build_details = self.update.build.as_ref().map(Build::details);
         body.autodeploy_resources = given(&self.update.autodeploy);
+        let update = UpdateVersionFrom {
+            image: self.image,
+            version: self.version,
+            body: &body,
+            artifact: self.update.build.as_ref().and_then(Build::artifact),
+        };
+        update.request(endpoint)
+    }
+}
+
+/// `update_version` with a body that is written out; see
+/// [`CreateImageFrom`](super::images::CreateImageFrom).
+#[derive(Clone, Copy)]
+pub struct UpdateVersionFrom<'a, B: ?Sized> {
+    /// The image.
+    pub image: &'a Id,
+    /// Its version.
+    pub version: &'a Id,
+    /// The body.
+    pub body: &'a B,
+    /// The archive, where the body says `upload`.
+    pub artifact: Option<&'a Artifact>,
+}
+
+impl<B: Serialize + ?Sized> Operation for UpdateVersionFrom<'_, B> {
+    const NAME: &'static str = "update_version";
+    type Answer = UpdateVersionResponse;
+
+    fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         let (image, version) = (self.image.as_str(), self.version.as_str());
         endpoint
             .patch(&path(&[image, "versions", version]))?
-            .form(form(&body, self.update.build.as_ref())?)
+            .form(form(self.body, self.artifact)?)
             .build()
     }
 }
