@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use super::command_line::Outcome;
-use super::recorder::{Body, World, image, log_page, version};
+use serde_json::json;
+
+use super::command_line::{Outcome, TOKEN};
+use super::recorder::{Body, Request, World, canonical, image, log_page, version};
 
 const ARTIFACT: &str = "5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b";
 
@@ -13,17 +15,18 @@ pub(super) struct Case {
     pub(super) directory: &'static str,
     pub(super) world: World,
     ours_too: &'static [&'static str],
+    theirs: Option<(&'static str, &'static str)>,
     /// In what we mean to differ here: the reason, and how theirs is made like ours.
     pub(super) known: Vec<(&'static str, fn(&mut Outcome))>,
 }
 
 impl Case {
-    pub(super) fn arguments(&self) -> Vec<String> {
-        words(&self.line)
+    pub(super) fn their_arguments(&self) -> Vec<String> {
+        words(self.theirs.map_or(&self.line, |(line, _)| line))
     }
 
     pub(super) fn our_arguments(&self) -> Vec<String> {
-        let mut words = self.arguments();
+        let mut words = words(&self.line);
         words.extend(self.ours_too.iter().map(ToString::to_string));
         words
     }
@@ -42,6 +45,12 @@ impl Case {
     /// We need an argument that they do not know.
     fn ours_too(mut self, arguments: &'static [&'static str]) -> Self {
         self.ours_too = arguments;
+        self
+    }
+
+    /// They need another command line to do the same.
+    fn theirs(mut self, line: &'static str, reason: &'static str) -> Self {
+        self.theirs = Some((line, reason));
         self
     }
 
@@ -68,6 +77,7 @@ fn case(line: impl Into<String>) -> Case {
         directory: "",
         world: World::default(),
         ours_too: &[],
+        theirs: None,
         known: Vec::new(),
     }
 }
@@ -122,7 +132,10 @@ fn artifacts() -> Vec<Case> {
         case("artifacts create artifact-numbers.yaml"),
         case("artifacts create artifact-absent-path.yaml"),
         case("artifacts create absent.yaml"),
-        case("artifacts create artifact-relative-default-ignore.yaml"),
+        case("artifacts create artifact-relative-default-ignore.yaml").theirs(
+            "artifacts create artifact-default-ignore.yaml",
+            "they do not find the default ignore file of a relative path, and fail",
+        ),
         case("artifacts create empty.yaml"),
         case("artifacts create list.yaml"),
         case("artifacts create no-body.yaml"),
@@ -143,11 +156,19 @@ fn artifacts() -> Vec<Case> {
             "artifacts update-metadata {ARTIFACT} artifact-metadata.yaml -v parameters.yaml -p extra=1.50 -p 'description=ä, ö'"
         )),
         case(format!("artifacts update-metadata {ARTIFACT} no-body.yaml")),
-        case(format!("artifacts download {ARTIFACT} out.zip")),
+        case(format!("artifacts download {ARTIFACT} out.zip")).known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "out.zip", "size": 10}));
+        }),
         case(format!(
             "artifacts download {ARTIFACT} ./plain/out.zip --version 3"
-        )),
-        case(format!("artifacts download {ARTIFACT} plain")),
+        ))
+        .known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "./plain/out.zip", "size": 10}));
+        }),
+        case(format!("artifacts download {ARTIFACT} plain")).known(
+            "we see that the target is a directory before we ask for the archive",
+            |theirs| theirs.requests.clear(),
+        ),
         case(format!(
             "artifacts download {ARTIFACT} out.zip --version 1.0"
         )),
@@ -169,7 +190,7 @@ fn log() -> World {
         logs: vec![
             log_page("building", &["one", "två [bold]"], Some("page 2/+=")),
             log_page("success", &["three"], Some("page 3")),
-            log_page("success", &[], Some("page 4")),
+            log_page("success", &[], Some("page 3")),
         ],
         ..World::default()
     }
@@ -198,15 +219,28 @@ fn reading() -> Vec<Case> {
         case("images list-builds 9 --count 5"),
         case(
             "images list-builds 9 --count -1 --version-ids 1,2 --version-ids 3 --build-status building,failed --build-status stopped --date-from 2024-01-01T00:00:00.000Z --date-to 2024-02-01T00:00:00Z --page-size 10 --page-number 2",
-        ),
+        ).known("we send every date in the one form that the platform answers with", |theirs| {
+            for values in theirs.requests.iter_mut().flat_map(|request| request.query.values_mut()) {
+                for value in values {
+                    *value = value.replace("02-01T00:00:00Z", "02-01T00:00:00.000Z");
+                }
+            }
+        }),
         case("images list-builds 9 --date-from 2024-01-01"),
         case("images get-build-logs --image-id 9 --build-id 7").world(log()),
         case("images get-build-logs --image-id 9 --build-id 7 --next-token 'a/b+c='").world(log()),
         case("images get-build-logs --image-id 9 --build-id 7 --follow").world(log()),
         case("images get-build-logs --image-id 9 --build-id 7 --follow --next-token start")
             .world(log()),
-        case("images get-build-logs --image-id 9 --build-id 7 --save"),
-        case("images get-build-logs --image-id 9 --build-id 7 --save --file-name 'my log.txt'"),
+        case("images get-build-logs --image-id 9 --build-id 7 --save").known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "image_build_logs_9_7.log", "size": 14}));
+        }),
+        case("images get-build-logs --image-id 9 --build-id 7 --save --follow --next-token 3 --file-name log").known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "log", "size": 14}));
+        }),
+        case("images get-build-logs --image-id 9 --build-id 7 --save --file-name 'my log.txt'").known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "my log.txt", "size": 14}));
+        }),
         case("images get-build-logs --image-id 9 --build-id 7 --file-name ignored.txt")
             .world(log()),
         case("images get-build-logs --image-id 9"),
@@ -231,7 +265,10 @@ fn creating() -> Vec<Case> {
         case("images create --name n --type api --build-arguments novalue"),
     ];
     cases.extend([
-        case(r#"images create --name n --type api --build-details '{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,12345678901234567890123,1.50]},"empty":null}'"#),
+        case(r#"images create --name n --type api --build-details '{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,12345678901234567890123,1.50]},"empty":null}'"#).known(
+            "we round a number in JSON beyond 64 bits; nothing in the API has one",
+            |theirs| set_build_details(theirs, r#"{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,1.2345678901234568e22,1.50]},"empty":null}"#),
+        ),
         case(r#"images create --name n --type api --build-details '{"source":"github","branch":"old","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"]}' --branch new --build-arguments NEW=2 --secrets NEW --use-cache"#),
         case("images create --name n --build-details '{not json}'"),
         case("images create upload.yaml -p description=hello"),
@@ -240,17 +277,41 @@ fn creating() -> Vec<Case> {
         case(r#"images create upload.yaml --build-details '{"context":"elsewhere","useCache":true}' --dockerfile-path Other"#),
         case("images create github.yaml -p type=workflow"),
         case("images create github.yaml -p type=api --token t --repository r --branch b"),
-        case("images create dockerfile.yaml -p 'greeting=hej \"du\"'"),
+        case("images create dockerfile.yaml -p 'greeting=hej \"du\"'").known(
+            "a block at the end of FILE keeps its last newline; theirs loses it as the template is rendered",
+            |theirs| set_build_details(theirs, r##"{"source":"dockerfile","dockerfile":"# syntax=docker/dockerfile:1\nFROM nginx:1.27\nRUN echo \"a\" && \\\n    echo 'b: hej \"du\"'\n\nCMD [\"nginx\", \"-g\", \"daemon off;\"]\n"}"##),
+        ),
         case("images create dockerfile.json -p name=json -p cache=false"),
         case("images create dockerfile.json -p name=json -p cache=true --dockerfile 'FROM other'"),
-        case("images create numbers.yaml"),
-        case("images create duplicates.yaml"),
+        case("images create numbers.yaml")
+            .known("`1:30` is a time and text to us, not a number to the base 60", |theirs| {
+                set_field(theirs, "sexagesimal", "1:30");
+            })
+            .known("a whole number beyond 64 bits keeps its digits as text", |theirs| {
+                let large = r#"{"a":"12345678901234567890123","b":0.1,"c":1.50}"#;
+                set_field(theirs, "large", &canonical(large).unwrap());
+            }),
+        case("images create merge.yaml"),
+        case("images create keys.yaml").known(
+            "keys of maps are text to us, as they are written; they send `false` for `no`",
+            |theirs| edit_fields(theirs, |fields| {
+                fields.insert("map".to_owned(), vec![canonical(r#"{"no":1,"2":"b","text":"d"}"#).unwrap()]);
+            }),
+        ),
+        case("images create duplicates.yaml").known(
+            "a key that is there twice is a mistake; they take the last one",
+            fail,
+        ),
         case("images create date.yaml"),
+        case("images create --name n").known(
+            "we refuse what the platform would refuse, before anything is packed and sent",
+            fail,
+        ),
         case("images create nested.yaml --artifact-path plain --artifact-ignore-files '' "),
         case(r#"images create nested.yaml --artifact-path project --artifact-ignore-files first.ignore --build-details '{"other":{"a":{"b":9,"z":[2]},"d":[2,3]}}'"#),
         case("images create scalar-build-details.yaml --source upload"),
         case("images create scalar-build-details.yaml"),
-        case("images create no-body.yaml --name n"),
+        case("images create no-body.yaml --name n --type api"),
         case("images create empty.yaml --name n"),
         case("images create list.yaml"),
         case("images create broken.yaml"),
@@ -264,7 +325,13 @@ fn creating() -> Vec<Case> {
         case("images create-version 9 github.yaml -v parameters.yaml"),
         case("images create-version 9 dockerfile.json -v parameters.yaml -p cache=true"),
         case("images create-version 9 --name n"),
-        case("images create-version nine"),
+        case("images create-version nine")
+            .theirs("images create-version 9", "ids may be text to us, as the platform has answered them")
+            .known("see above", |theirs| {
+                for request in &mut theirs.requests {
+                    request.path = request.path.replace("/9/", "/nine/");
+                }
+            }),
         case("images create-version 9 --no-use-cache").known(
             "they lose `--no-use-cache`, and the build then uses the cache",
             |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
@@ -301,12 +368,18 @@ fn templates() -> Vec<Case> {
         case("images create types.yaml -v parameters.yaml"),
         case("images create types.yaml -v parameters.yaml -p count=3 -p nothing="),
         case("images create types.yaml --params count=3 --params-file=parameters.yaml"),
-        case("images create types.yaml -p a=b=c"),
+        case("images create types.yaml -p a=b=c").theirs(
+            "images create types.yaml -p a=b",
+            "a value may have a `=` in it to us",
+        ),
         case("images create types.yaml -p novalue"),
         case("images create types.yaml -v absent.yaml"),
-        case("images create includes.yaml -p base=nginx"),
-        case("images create includes.yaml -p base=nginx -p cache=no"),
-        case("images create ../includes.yaml -p base=nginx --artifact-path .").within("plain"),
+        case("images create includes.yaml -p base=nginx").known(AFTER_INCLUDE, after_include),
+        case("images create includes.yaml -p base=nginx -p cache=no")
+            .known(AFTER_INCLUDE, after_include),
+        case("images create ../includes.yaml -p base=nginx --artifact-path .")
+            .within("plain")
+            .known(AFTER_INCLUDE, after_include),
         case("images create include-absent.yaml"),
         case("images create include-optional.yaml"),
         case("images create undefined-attribute.yaml"),
@@ -344,17 +417,93 @@ fn upserts() -> Vec<Case> {
         logs: vec![],
     };
     vec![
-        case("images create-or-update upload.yaml"),
-        case("images create-or-update upload.yaml").world(only_similar),
-        case("images create-or-update upload.yaml").world(new_version),
-        case("images create-or-update upload.yaml").world(there.clone()),
-        case("images create-or-update upload.yaml").world(other_page),
-        case("images create-or-update --name upload-image --type api --source dockerfile --dockerfile 'FROM a' --secrets s --build-arguments A=1").world(there.clone()),
-        case("images create-or-update --name upload-image --version 0.0.1-test --type api --description d --source github --repository r --branch b --token t --context c --dockerfile-path p --use-cache").world(there.clone()),
-        case(r#"images create-or-update upload.yaml -p description=x --build-details '{"source":"github"}' --artifact-path project --artifact-ignore-files first.ignore --version 1.0.0"#).world(there),
-        case("images create-or-update --name n --type api"),
-        case("images create-or-update types.yaml -v parameters.yaml -p count=3"),
+        upsert("images create-or-update upload.yaml"),
+        upsert("images create-or-update upload.yaml").world(only_similar),
+        upsert("images create-or-update upload.yaml").world(new_version).known(BODY_AS_IT_IS, for_a_version),
+        upsert("images create-or-update upload.yaml").world(there.clone()).known(BODY_AS_IT_IS, for_an_update),
+        case("images create-or-update upload.yaml")
+            .world(other_page)
+            .theirs(
+                "images update-version --image-id 9 --version-id 3 upload.yaml",
+                "they look at the first page of what a search finds, and create an image that is there",
+            )
+            .known(BODY_AS_IT_IS, for_an_update)
+            .known("see above", |theirs| {
+                let images = "/image-management/api/v2/images/";
+                let versions = "/image-management/api/v2/images/9/versions";
+                let searches = [
+                    search(images, "upload-image", 100, 1),
+                    search(images, "upload-image", 100, 2),
+                    search(versions, "0.0.1-test", 1, 1),
+                    search(versions, "0.0.1-test", 1, 2),
+                ];
+                theirs.requests.splice(..0, searches);
+            }),
+        upsert("images create-or-update --name upload-image --type api --source dockerfile --dockerfile 'FROM a' --secrets s --build-arguments A=1")
+            .world(there.clone())
+            .known(BODY_AS_IT_IS, for_a_version),
+        upsert("images create-or-update --name upload-image --version 0.0.1-test --type api --description d --source github --repository r --branch b --token t --context c --dockerfile-path p --use-cache")
+            .world(there.clone())
+            .known(BODY_AS_IT_IS, for_an_update),
+        upsert(r#"images create-or-update upload.yaml -p description=x --build-details '{"source":"github"}' --artifact-path project --artifact-ignore-files first.ignore --version 1.0.0"#)
+            .world(there.clone())
+            .known(BODY_AS_IT_IS, for_a_version),
+        upsert("images create-or-update --name upload-image --version 0.0.1-test")
+            .world(there)
+            .known(BODY_AS_IT_IS, for_an_update),
+        upsert("images create-or-update --name n --type api"),
+        upsert("images create-or-update types.yaml -v parameters.yaml -p count=3"),
+        case("images create-or-update --type api").known(
+            "without a name there is nothing to look for, and the platform refuses to create it",
+            fail,
+        ),
     ]
+}
+
+const BODY_AS_IT_IS: &str = "they send all fields of the body, also those that an image or a version that is there cannot take";
+
+pub(super) fn for_a_version(theirs: &mut Outcome) {
+    remove_field(theirs, "name");
+    remove_field(theirs, "type");
+}
+
+fn for_an_update(theirs: &mut Outcome) {
+    for_a_version(theirs);
+    remove_field(theirs, "version");
+}
+
+fn upsert(line: &'static str) -> Case {
+    case(line).known(
+        "we say which page of what a search finds we want",
+        first_page,
+    )
+}
+
+pub(super) fn first_page(theirs: &mut Outcome) {
+    for request in &mut theirs.requests {
+        if request.method == "GET" {
+            let first = vec!["1".to_owned()];
+            request.query.insert("pageNumber".to_owned(), first);
+        }
+    }
+}
+
+fn search(path: &str, term: &str, size: u64, page: u64) -> Request {
+    let query = [
+        ("searchTerm", term.to_owned()),
+        ("pageSize", size.to_string()),
+        ("pageNumber", page.to_string()),
+    ];
+    Request {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        query: query
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), vec![value]))
+            .collect(),
+        authorization: Some(TOKEN.to_owned()),
+        body: Body::None,
+    }
 }
 
 fn deleting() -> Vec<Case> {
@@ -362,7 +511,8 @@ fn deleting() -> Vec<Case> {
         case("images delete 9"),
         case("images delete-version --image-id 9 --version-id 3"),
         case("images delete-versions --image-id 9 --version-ids 1"),
-        case("images delete-versions --image-id 9 --version-ids 1,2 --version-ids 3"),
+        case("images delete-versions --image-id 9 --version-ids 1,2 --version-ids 3")
+            .ours_too(&["--yes"]),
         case("images delete-versions --image-id 9 --version-ids 1,,2"),
         case("images delete-versions --image-id 9"),
         case("images delete"),
@@ -381,15 +531,36 @@ fn edit_fields(
     }
 }
 
-fn set_build_details(theirs: &mut Outcome, details: &str) {
+fn set_field(theirs: &mut Outcome, name: &str, value: &str) {
     edit_fields(theirs, |fields| {
-        let details = super::recorder::canonical(details).unwrap();
-        fields.insert("buildDetails".to_owned(), vec![details]);
+        fields.insert(name.to_owned(), vec![value.to_owned()]);
     });
+}
+
+fn set_build_details(theirs: &mut Outcome, details: &str) {
+    set_field(theirs, "buildDetails", &canonical(details).unwrap());
 }
 
 fn remove_field(theirs: &mut Outcome, name: &str) {
     edit_fields(theirs, |fields| {
         fields.remove(name);
     });
+}
+
+const SAVED: &str = "we say what was saved, and they nothing, or not as JSON";
+
+const AFTER_INCLUDE: &str = "they drop what stands behind an include on its line";
+
+fn after_include(theirs: &mut Outcome) {
+    set_field(theirs, "name", "included dropped");
+}
+
+/// They should have failed at once.
+fn fail(theirs: &mut Outcome) {
+    *theirs = Outcome {
+        succeeded: false,
+        requests: Vec::new(),
+        files: std::collections::BTreeMap::new(),
+        printed: None,
+    };
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::cases::{Case, cases};
+use super::cases::{Case, cases, first_page, for_a_version, words};
 use super::python::{CommandLine, script};
-use super::recorder::{Body, Recorder, Request, World};
+use super::recorder::{Body, Recorder, Request, World, image};
 use crate::support::{Finished, Sandbox, files_under};
 
-const TOKEN: &str = "a-token that.must-not/show==";
+pub(super) const TOKEN: &str = "a-token that.must-not/show==";
 
 /// What a run of one command line did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +234,12 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
     let (their_outcomes, our_outcomes): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         let their_outcomes = scope.spawn(|| {
             let run = |case: &Case| {
-                theirs.theirs(&mut python, case.directory, &case.arguments(), &case.world)
+                theirs.theirs(
+                    &mut python,
+                    case.directory,
+                    &case.their_arguments(),
+                    &case.world,
+                )
             };
             cases.iter().map(run).collect()
         });
@@ -312,7 +317,7 @@ fn a_dry_run_by_either_peer_shows_the_same_request_and_sends_none() {
         "images delete-version --image-id 9 --version-id 3",
         "images delete-versions --image-id 9 --version-ids 1,2",
     ] {
-        let mut arguments = super::cases::words(line);
+        let mut arguments = words(line);
         arguments.push("--dry-run".to_owned());
         let (their_outcome, they) = theirs.theirs(&mut python, "", &arguments, &world);
         let (our_outcome, we) = ours.ours("", &arguments, &world);
@@ -361,7 +366,11 @@ fn what_generate_prints_is_a_file_for_both_peers() {
     let sandbox = Sandbox::new();
     let mut theirs = Side::new(&sandbox, "theirs");
     let mut ours = Side::new(&sandbox, "ours");
-    let world = World::default();
+    // Their sample of `create-or-update` has no type, and so is one for an image that is there.
+    let world = World {
+        images: vec![vec![image(8, "test-image"), image(9, "hello-web")]],
+        ..World::default()
+    };
     for command in [
         "artifacts create",
         "artifacts create-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
@@ -371,7 +380,7 @@ fn what_generate_prints_is_a_file_for_both_peers() {
         "images create-or-update",
         "images update-version --image-id 9 --version-id 3",
     ] {
-        let mut generate = super::cases::words(command);
+        let mut generate = words(command);
         generate.push("--generate".to_owned());
         let (their_outcome, they) = theirs.theirs(&mut python, "", &generate, &world);
         let (our_outcome, we) = ours.ours("", &generate, &world);
@@ -391,12 +400,16 @@ fn what_generate_prints_is_a_file_for_both_peers() {
                 side.add(".gitignore", "*.log\n");
                 side.add(".dockerignore", "*.yaml\n");
             }
-            let mut arguments = super::cases::words(command);
+            let mut arguments = words(command);
             arguments.push(name.to_owned());
             let (mut their_outcome, they) = theirs.theirs(&mut python, "", &arguments, &world);
             let (our_outcome, we) = ours.ours("", &arguments, &world);
             for (_, apply) in RULES {
                 apply(&mut their_outcome);
+            }
+            if command.ends_with("create-or-update") {
+                first_page(&mut their_outcome);
+                for_a_version(&mut their_outcome);
             }
             assert!(their_outcome.succeeded, "{command} {name}: {}", they.stderr);
             assert!(

@@ -40,6 +40,8 @@ def stay_on_loopback() -> None:
 
 
 stay_on_loopback()
+# Nothing that is printed is to be wrapped.
+os.environ["COLUMNS"] = "100000"
 
 import peak.config  # noqa: E402
 import peak.handler  # noqa: E402
