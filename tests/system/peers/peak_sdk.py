@@ -77,17 +77,16 @@ def forget() -> None:
     peak.session.DEFAULT_SESSION = None
 
 
-def run(job: dict) -> dict:
-    global ENDPOINT
-    from peak.cli.cli import typer_app
-    from typer.testing import CliRunner
+def run(command, job: dict) -> dict:  # noqa: ANN001
+    from click.testing import CliRunner
 
+    global ENDPOINT
     ENDPOINT = job["endpoint"]
     forget()
     os.chdir(job["directory"])
     os.environ.clear()
     os.environ.update(job["environment"])
-    result = CliRunner(mix_stderr=False).invoke(typer_app, job["arguments"], prog_name="peak")
+    result = CliRunner(mix_stderr=False).invoke(command, job["arguments"], prog_name="peak")
     stderr = result.stderr
     if result.exception and not isinstance(result.exception, SystemExit):
         stderr += "".join(traceback.format_exception(result.exception))
@@ -95,10 +94,15 @@ def run(job: dict) -> dict:
 
 
 def main() -> None:
+    from peak.cli.cli import typer_app
+    from typer.main import get_command
+
     patch()
+    # Made once: it takes longer than the commands themselves.
+    command = get_command(typer_app)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+        print(json.dumps(run(command, json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
