@@ -21,12 +21,17 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn their_arguments(&self) -> Vec<String> {
-        words(self.theirs.map_or(&self.line, |(line, _)| line))
+    pub(super) fn arguments(&self) -> Vec<String> {
+        words(&self.line)
+    }
+
+    /// What they need to be given in place of it, and why.
+    pub(super) fn instead(&self) -> Option<(Vec<String>, &'static str)> {
+        self.theirs.map(|(line, reason)| (words(line), reason))
     }
 
     pub(super) fn our_arguments(&self) -> Vec<String> {
-        let mut words = words(&self.line);
+        let mut words = self.arguments();
         words.extend(self.ours_too.iter().map(ToString::to_string));
         words
     }
@@ -110,10 +115,51 @@ pub(super) fn cases() -> Vec<Case> {
         templates(),
         upserts(),
         deleting(),
+        output(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Every command, with the options that all of them have.
+fn output() -> Vec<Case> {
+    let json_only = "images get-build-logs --image-id 9 --build-id 7";
+    let commands = [
+        "artifacts list",
+        "artifacts describe 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
+        "artifacts create artifact.yaml",
+        "artifacts create-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b no-body.yaml",
+        "artifacts update-metadata 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b artifact-metadata.yaml -p name=n",
+        "artifacts delete 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b",
+        "artifacts delete-version 5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b 3",
+        "images list",
+        "images list-versions 9",
+        "images list-builds 9",
+        "images describe 9",
+        "images describe-version --image-id 9 --version-id 3",
+        "images create upload.yaml",
+        "images create-version 9 upload.yaml",
+        "images update-version --image-id 9 --version-id 3 upload.yaml",
+        "images delete 9",
+        "images delete-version --image-id 9 --version-id 3",
+        "images delete-versions --image-id 9 --version-ids 1",
+    ];
+    let mut cases = vec![
+        case(format!("{json_only} -o json")).world(log()),
+        case(format!("{json_only} --paging --no-follow --no-save")).world(log()),
+        case(format!("artifacts download {ARTIFACT} out.zip --paging")).known(SAVED, |theirs| {
+            theirs.printed = Some(json!({"file": "out.zip", "size": 10}));
+        }),
+        upsert("images create-or-update upload.yaml -o json"),
+        upsert("images create-or-update upload.yaml --output yaml"),
+    ];
+    for command in commands {
+        for option in ["-o json", "--output yaml", "--paging"] {
+            cases.push(case(format!("{command} {option}")).world(found()));
+        }
+    }
+    cases
 }
 
 fn artifacts() -> Vec<Case> {
@@ -130,6 +176,14 @@ fn artifacts() -> Vec<Case> {
         case("artifacts create artifact-default-ignore.yaml"),
         case("artifacts create artifact-minimal.yaml"),
         case("artifacts create artifact-numbers.yaml"),
+        case("artifacts create artifact-template.yaml --params-file=parameters.yaml -p name=é=x")
+            .theirs(
+                "artifacts create artifact-template.yaml --params-file=parameters.yaml -p name=é",
+                EQUALS,
+            )
+            .known("see above", |theirs| set_field(theirs, "name", "é=x")),
+        case("artifacts create artifact-template.yaml -v parameters.yaml -p name=n"),
+        case("artifacts create artifact-template.yaml"),
         case("artifacts create artifact-absent-path.yaml"),
         case("artifacts create absent.yaml"),
         case("artifacts create artifact-relative-default-ignore.yaml").theirs(
@@ -142,7 +196,9 @@ fn artifacts() -> Vec<Case> {
         case(format!(
             "artifacts create-version {ARTIFACT} artifact-version.yaml -p path=plain -p validate=no"
         )),
-        case(format!("artifacts create-version {ARTIFACT} no-body.yaml")),
+        case(format!(
+            "artifacts create-version {ARTIFACT} no-body.yaml --params-file parameters.yaml"
+        )),
         case(format!(
             "artifacts create-version {ARTIFACT} artifact-minimal.yaml"
         )),
@@ -333,11 +389,11 @@ fn creating() -> Vec<Case> {
                 }
             }),
         case("images create-version 9 --no-use-cache").known(
-            "they lose `--no-use-cache`, and the build then uses the cache",
+            NO_CACHE,
             |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
         ),
         case("images create --name n --type api --source upload --no-use-cache").known(
-            "they lose `--no-use-cache`, and the build then uses the cache",
+            NO_CACHE,
             |theirs| set_build_details(theirs, r#"{"source":"upload","useCache":false}"#),
         ),
         case("images create-version 1 --use-cache").known(
@@ -349,6 +405,11 @@ fn creating() -> Vec<Case> {
             |theirs| remove_field(theirs, "artifactPath"),
         ),
         case("images update-version --image-id 9 --version-id 3"),
+        case("images update-version --image-id 9 --version-id 3 upload.yaml -v parameters.yaml -p description=new"),
+        case("images update-version --image-id 9 --version-id 3 --no-use-cache").known(
+            NO_CACHE,
+            |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
+        ),
         case("images update-version --image-id 9 --version-id 3 --description d --source github --dockerfile-path p --context c --repository r --branch b --token t --use-cache --build-arguments A=1 --build-arguments B=2 --secrets s,t --artifact-path plain"),
         case("images update-version --image-id 9 --version-id 3 upload.yaml --dockerfile 'FROM a\n' --artifact-path project --artifact-ignore-files first.ignore"),
         case(r#"images update-version --image-id 9 --version-id 3 dockerfile.yaml --build-details '{"dockerfile":"FROM b"}'"#),
@@ -368,10 +429,7 @@ fn templates() -> Vec<Case> {
         case("images create types.yaml -v parameters.yaml"),
         case("images create types.yaml -v parameters.yaml -p count=3 -p nothing="),
         case("images create types.yaml --params count=3 --params-file=parameters.yaml"),
-        case("images create types.yaml -p a=b=c").theirs(
-            "images create types.yaml -p a=b",
-            "a value may have a `=` in it to us",
-        ),
+        case("images create types.yaml -p a=b=c").theirs("images create types.yaml -p a=b", EQUALS),
         case("images create types.yaml -p novalue"),
         case("images create types.yaml -v absent.yaml"),
         case("images create includes.yaml -p base=nginx").known(AFTER_INCLUDE, after_include),
@@ -453,6 +511,9 @@ fn upserts() -> Vec<Case> {
             .known(BODY_AS_IT_IS, for_an_update),
         upsert("images create-or-update --name n --type api"),
         upsert("images create-or-update types.yaml -v parameters.yaml -p count=3"),
+        upsert("images create-or-update --name n --type api --no-use-cache").known(NO_CACHE, |theirs| {
+            set_build_details(theirs, r#"{"useCache":false}"#);
+        }),
         case("images create-or-update --type api").known(
             "without a name there is nothing to look for, and the platform refuses to create it",
             fail,
@@ -513,6 +574,10 @@ fn deleting() -> Vec<Case> {
         case("images delete-versions --image-id 9 --version-ids 1"),
         case("images delete-versions --image-id 9 --version-ids 1,2 --version-ids 3")
             .ours_too(&["--yes"]),
+        case("images delete-versions --image-id 9 --version-ids 1,2").known(
+            "we do not delete more than one thing unless somebody agrees, or `--yes` does",
+            fail,
+        ),
         case("images delete-versions --image-id 9 --version-ids 1,,2"),
         case("images delete-versions --image-id 9"),
         case("images delete"),
@@ -546,6 +611,10 @@ fn remove_field(theirs: &mut Outcome, name: &str) {
         fields.remove(name);
     });
 }
+
+const EQUALS: &str = "a value may have a `=` in it to us";
+
+const NO_CACHE: &str = "they lose `--no-use-cache`, and the build then uses the cache";
 
 const SAVED: &str = "we say what was saved, and they nothing, or not as JSON";
 

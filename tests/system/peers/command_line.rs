@@ -20,7 +20,7 @@ pub(super) struct Outcome {
     pub(super) requests: Vec<Request>,
     /// Files that were not there before.
     pub(super) files: BTreeMap<String, String>,
-    /// Standard output, where it is JSON.
+    /// Standard output, where it is a JSON or YAML object.
     pub(super) printed: Option<Value>,
 }
 
@@ -107,9 +107,16 @@ impl<'a> Side<'a> {
             succeeded: finished.code == Some(0),
             requests: self.recorder.requests(),
             files,
-            printed: serde_json::from_str(&finished.stdout).ok(),
+            printed: printed(&finished.stdout),
         }
     }
+}
+
+fn printed(stdout: &str) -> Option<Value> {
+    serde_json::from_str(stdout)
+        .or_else(|_| serde_saphyr::from_str(stdout))
+        .ok()
+        .filter(Value::is_object)
 }
 
 /// Copies a tree; `@ROOT@` in a file becomes the directory's absolute name.
@@ -233,15 +240,17 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
     // The two sides have nothing in common, so they run at the same time.
     let (their_outcomes, our_outcomes): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         let their_outcomes = scope.spawn(|| {
-            let run = |case: &Case| {
-                theirs.theirs(
-                    &mut python,
-                    case.directory,
-                    &case.their_arguments(),
-                    &case.world,
-                )
+            let mut run = |case: &Case, arguments: &[String]| {
+                theirs.theirs(&mut python, case.directory, arguments, &case.world)
             };
-            cases.iter().map(run).collect()
+            cases
+                .iter()
+                .map(|case| {
+                    let instead = case.instead();
+                    let instead = instead.map(|(arguments, _)| run(case, &arguments).0);
+                    (run(case, &case.arguments()), instead)
+                })
+                .collect()
         });
         let run = |case: &Case| ours.ours(case.directory, &case.our_arguments(), &case.world);
         let our_outcomes = cases.iter().map(run).collect();
@@ -250,18 +259,30 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
 
     let mut failures = Vec::new();
     let mut used = [false; RULES.len()];
-    for ((case, (their_outcome, they)), (our_outcome, we)) in
+    for ((case, ((mut expected, they), instead)), (our_outcome, we)) in
         cases.iter().zip(their_outcomes).zip(our_outcomes)
     {
-        let mut expected = their_outcome;
-        for ((_, apply), used) in RULES.iter().zip(&mut used) {
-            *used |= apply(&mut expected);
+        let mut no_longer = |reason: &str| {
+            failures.push(format!("{case}\n  no longer differs so: {reason}\n"));
+        };
+        let mut follow_rules = |outcome: &mut Outcome| {
+            for ((_, apply), used) in RULES.iter().zip(&mut used) {
+                *used |= apply(outcome);
+            }
+        };
+        follow_rules(&mut expected);
+        if let Some((instead, (_, reason))) = instead.zip(case.instead()) {
+            if expected == our_outcome {
+                no_longer(reason);
+            }
+            expected = instead;
+            follow_rules(&mut expected);
         }
         for (reason, apply) in &case.known {
             let before = expected.clone();
             apply(&mut expected);
             if before == expected {
-                failures.push(format!("{case}\n  no longer differs so: {reason}\n"));
+                no_longer(reason);
             }
         }
         if expected != our_outcome {
@@ -285,6 +306,43 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
         cases.len(),
         failures.join("\n")
     );
+}
+
+#[test]
+fn every_command_and_option_of_the_python_tool_is_in_a_case() {
+    let Some(python) = CommandLine::start() else {
+        return;
+    };
+    // These have tests of their own below, or are about the tool itself.
+    let elsewhere = ["--dry-run", "--generate", "--help"];
+    let cases = cases();
+    let mut missing = Vec::new();
+    for (command, options) in &python.options {
+        let of_this_command: Vec<Vec<String>> = cases
+            .iter()
+            .map(Case::our_arguments)
+            .filter(|words| {
+                words.join(" ").starts_with(&format!("{command} ")) || words.join(" ") == *command
+            })
+            .collect();
+        if of_this_command.is_empty() {
+            missing.push(command.clone());
+        }
+        for spellings in options {
+            let given = |word: &String| {
+                let name = word.split('=').next().unwrap_or_default();
+                spellings.iter().any(|spelling| spelling == name)
+            };
+            if !spellings
+                .iter()
+                .any(|spelling| elsewhere.contains(&spelling.as_str()))
+                && !of_this_command.iter().flatten().any(given)
+            {
+                missing.push(format!("{command} {}", spellings.join("|")));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "in no case:\n{}", missing.join("\n"));
 }
 
 /// The request that their dry run prints.

@@ -1,10 +1,11 @@
 """The public Python client with its base URL replaced, for the tests in this directory.
 
-Standard input gives one JSON object a line:
+The first line of standard output is a JSON object: the options of each command about artifacts and images.
+Then standard input gives one JSON object a line:
 
     {"endpoint": "http://127.0.0.1:1234", "directory": "/tmp/x", "environment": {"NAME": "value"}, "arguments": ["images", "list"]}
 
-and each is answered on standard output with `{"code", "stdout", "stderr"}` of that command line.
+and each is answered with a line `{"code", "stdout", "stderr"}` of that command line.
 
 Everything is the client's own code, but for: the base URL, its telemetry and the look-up of the tenant at start
 (neither is ours to send), and its progress bar. Nothing leaves the loopback interface: a connection to any other
@@ -93,6 +94,21 @@ def run(command, job: dict) -> dict:  # noqa: ANN001
     return {"code": result.exit_code, "stdout": result.stdout, "stderr": stderr}
 
 
+def options(command) -> dict[str, list[list[str]]]:  # noqa: ANN001
+    """The spellings of each option of each command about artifacts and images."""
+    return {
+        f"{group} {name}": [
+            spellings
+            for parameter in subcommand.params
+            if parameter.param_type_name == "option"
+            for spellings in (parameter.opts, parameter.secondary_opts)
+            if spellings
+        ]
+        for group in ("artifacts", "images")
+        for name, subcommand in command.commands[group].commands.items()
+    }
+
+
 def main() -> None:
     from peak.cli.cli import typer_app
     from typer.main import get_command
@@ -101,6 +117,7 @@ def main() -> None:
     # Made once: it takes longer than the commands themselves.
     command = get_command(typer_app)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    print(json.dumps(options(command)), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(run(command, json.loads(line))), file=answers, flush=True)
 

@@ -1,5 +1,6 @@
 //! The public Python client, in a process of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -38,6 +39,8 @@ pub(super) struct CommandLine {
     child: Child,
     jobs: Option<ChildStdin>,
     results: BufReader<ChildStdout>,
+    /// Of each command about artifacts and images, the spellings of each option.
+    pub(super) options: BTreeMap<String, Vec<Vec<String>>>,
 }
 
 impl CommandLine {
@@ -49,11 +52,14 @@ impl CommandLine {
             .spawn()
             .unwrap();
         let jobs = child.stdin.take();
-        let results = BufReader::new(child.stdout.take().unwrap());
+        let mut results = BufReader::new(child.stdout.take().unwrap());
+        let mut options = String::new();
+        results.read_line(&mut options).unwrap();
         Some(Self {
             child,
             jobs,
             results,
+            options: serde_json::from_str(&options).unwrap(),
         })
     }
 
