@@ -69,7 +69,7 @@ fn python_client(workspace: &Path, environment: &Path) -> anyhow::Result<PathBuf
     }
     let interpreter = interpreter()?;
     // What an interrupted run left, or an older version, goes first.
-    run(Command::new(&interpreter)
+    run(Command::new(interpreter)
         .args(["-m", "venv", "--clear"])
         .arg(environment))?;
     run(Command::new(&python)

@@ -9,6 +9,9 @@ use super::recorder::{Body, Request, World, canonical, image, log_page, version}
 
 const ARTIFACT: &str = "5fd54c2c-6d2b-4e1b-9d6e-1d1f2f3e4a5b";
 
+/// A way in which we mean to differ: the reason, and how theirs is made like ours.
+pub(super) type Known = (&'static str, fn(&mut Outcome));
+
 /// One command line, where it is run, and what the platform holds then.
 pub(super) struct Case {
     line: String,
@@ -17,7 +20,7 @@ pub(super) struct Case {
     ours_too: &'static [&'static str],
     theirs: Option<(&'static str, &'static str)>,
     /// In what we mean to differ here: the reason, and how theirs is made like ours.
-    pub(super) known: Vec<(&'static str, fn(&mut Outcome))>,
+    pub(super) known: Vec<Known>,
 }
 
 impl Case {
@@ -112,6 +115,8 @@ pub(super) fn cases() -> Vec<Case> {
         artifacts(),
         reading(),
         creating(),
+        creating_from_files(),
+        versions(),
         templates(),
         upserts(),
         deleting(),
@@ -304,7 +309,7 @@ fn reading() -> Vec<Case> {
 }
 
 fn creating() -> Vec<Case> {
-    let mut cases = vec![
+    vec![
         case("images create --name n --type workflow"),
         case("images create --name 'ä & \"b\"' --version 1.2.3-rc.1 --type workspace-python --description 'two\nlines 😀'"),
         case("images create --name n --type api --source upload --artifact-path plain --use-cache --context sub/dir --dockerfile-path docker/Dockerfile.prod"),
@@ -319,8 +324,12 @@ fn creating() -> Vec<Case> {
         case("images create --name n --type api --build-arguments A=1 --build-arguments B=b=c,d --build-arguments 'C=é \"x\"' --build-arguments D="),
         case("images create --name n --type api --secrets a,b --secrets c"),
         case("images create --name n --type api --build-arguments novalue"),
-    ];
-    cases.extend([
+    ]
+}
+
+/// With all that FILE can hold.
+fn creating_from_files() -> Vec<Case> {
+    vec![
         case(r#"images create --name n --type api --build-details '{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,12345678901234567890123,1.50]},"empty":null}'"#).known(
             "we round a number in JSON beyond 64 bits; nothing in the API has one",
             |theirs| set_build_details(theirs, r#"{"source":"github","repository":"r","useCache":false,"buildArguments":[{"name":"OLD","value":"1"}],"secrets":["OLD"],"extra":{"a":[1,null,1.2345678901234568e22,1.50]},"empty":null}"#),
@@ -372,29 +381,40 @@ fn creating() -> Vec<Case> {
         case("images create list.yaml"),
         case("images create broken.yaml"),
         case("images create absent.yaml"),
-    ]);
-    cases.extend([
+    ]
+}
+
+fn versions() -> Vec<Case> {
+    vec![
         case("images create-version 9"),
-        case("images create-version 9 --version 1.2.3 --description d --source dockerfile --dockerfile 'FROM a' --use-cache --build-arguments A=1 --secrets s --artifact-path plain --artifact-ignore-files Dockerfile --context c --dockerfile-path p --repository r --branch b --token t"),
-        case(r#"images create-version 9 --build-details '{"source":"upload","context":"x"}' --context y"#),
+        case(
+            "images create-version 9 --version 1.2.3 --description d --source dockerfile --dockerfile 'FROM a' --use-cache --build-arguments A=1 --secrets s --artifact-path plain --artifact-ignore-files Dockerfile --context c --dockerfile-path p --repository r --branch b --token t",
+        ),
+        case(
+            r#"images create-version 9 --build-details '{"source":"upload","context":"x"}' --context y"#,
+        ),
         case("images create-version 9 upload.yaml --version 2.0.0"),
         case("images create-version 9 github.yaml -v parameters.yaml"),
         case("images create-version 9 dockerfile.json -v parameters.yaml -p cache=true"),
         case("images create-version 9 --name n"),
         case("images create-version nine")
-            .theirs("images create-version 9", "ids may be text to us, as the platform has answered them")
+            .theirs(
+                "images create-version 9",
+                "ids may be text to us, as the platform has answered them",
+            )
             .known("see above", |theirs| {
                 for request in &mut theirs.requests {
                     request.path = request.path.replace("/9/", "/nine/");
                 }
             }),
-        case("images create-version 9 --no-use-cache").known(
-            NO_CACHE,
-            |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
-        ),
+        case("images create-version 9 --no-use-cache").known(NO_CACHE, |theirs| {
+            set_build_details(theirs, r#"{"useCache":false}"#);
+        }),
         case("images create --name n --type api --source upload --no-use-cache").known(
             NO_CACHE,
-            |theirs| set_build_details(theirs, r#"{"source":"upload","useCache":false}"#),
+            |theirs| {
+                set_build_details(theirs, r#"{"source":"upload","useCache":false}"#);
+            },
         ),
         case("images create-version 1 --use-cache").known(
             "they take `imageId`, being 1, for the true of `--use-cache`, and send it as a field",
@@ -405,18 +425,27 @@ fn creating() -> Vec<Case> {
             |theirs| remove_field(theirs, "artifactPath"),
         ),
         case("images update-version --image-id 9 --version-id 3"),
-        case("images update-version --image-id 9 --version-id 3 upload.yaml -v parameters.yaml -p description=new"),
+        case(
+            "images update-version --image-id 9 --version-id 3 upload.yaml -v parameters.yaml -p description=new",
+        ),
         case("images update-version --image-id 9 --version-id 3 --no-use-cache").known(
             NO_CACHE,
-            |theirs| set_build_details(theirs, r#"{"useCache":false}"#),
+            |theirs| {
+                set_build_details(theirs, r#"{"useCache":false}"#);
+            },
         ),
-        case("images update-version --image-id 9 --version-id 3 --description d --source github --dockerfile-path p --context c --repository r --branch b --token t --use-cache --build-arguments A=1 --build-arguments B=2 --secrets s,t --artifact-path plain"),
-        case("images update-version --image-id 9 --version-id 3 upload.yaml --dockerfile 'FROM a\n' --artifact-path project --artifact-ignore-files first.ignore"),
-        case(r#"images update-version --image-id 9 --version-id 3 dockerfile.yaml --build-details '{"dockerfile":"FROM b"}'"#),
+        case(
+            "images update-version --image-id 9 --version-id 3 --description d --source github --dockerfile-path p --context c --repository r --branch b --token t --use-cache --build-arguments A=1 --build-arguments B=2 --secrets s,t --artifact-path plain",
+        ),
+        case(
+            "images update-version --image-id 9 --version-id 3 upload.yaml --dockerfile 'FROM a\n' --artifact-path project --artifact-ignore-files first.ignore",
+        ),
+        case(
+            r#"images update-version --image-id 9 --version-id 3 dockerfile.yaml --build-details '{"dockerfile":"FROM b"}'"#,
+        ),
         case("images update-version --image-id 9 --version-id 3 --version 1.0.0"),
         case("images update-version --version-id 3"),
-    ]);
-    cases
+    ]
 }
 
 fn templates() -> Vec<Case> {

@@ -2,14 +2,15 @@
 //! platform, leave the same files behind and print the same result.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::cases::{Case, cases, first_page, for_a_version, words};
-use super::python::{CommandLine, script};
+use super::python::CommandLine;
 use super::recorder::{Body, Recorder, Request, World, image};
-use crate::support::{Finished, Sandbox, files_under};
+use crate::support::{Finished, Sandbox, files_under, workspace};
 
 pub(super) const TOKEN: &str = "a-token that.must-not/show==";
 
@@ -35,7 +36,11 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn new(sandbox: &'a Sandbox, name: &str) -> Self {
         let root = sandbox.path(name);
-        copy(&script("files"), &root, &root.display().to_string());
+        copy(
+            &workspace().join("tests/system/peers/files"),
+            &root,
+            &root.display().to_string(),
+        );
         let fixture = files_under(&root);
         Self {
             sandbox,
@@ -182,10 +187,12 @@ fn lines(outcome: &Outcome) -> Vec<String> {
 /// A difference for a person to read.
 fn difference(theirs: &Outcome, ours: &Outcome) -> String {
     let (theirs, ours) = (lines(theirs).join("\n"), lines(ours).join("\n"));
-    similar::TextDiff::from_lines(&theirs, &ours)
-        .iter_all_changes()
-        .map(|change| format!("    {} {}\n", change.tag(), change.value().trim_end()))
-        .collect()
+    let mut text = String::new();
+    for change in similar::TextDiff::from_lines(&theirs, &ours).iter_all_changes() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {} {}", change.tag(), change.value().trim_end());
+    }
+    text
 }
 
 /// A way in which we mean to differ everywhere: what it is and why, and how theirs is made like ours. Gives

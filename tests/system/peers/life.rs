@@ -1,8 +1,6 @@
 //! The public Python client against our embedded platform, from the first artifact to the last deleted image.
 
-use std::process::Command;
-
-use super::python::{interpreter, script};
+use super::python::{interpreter, run_script};
 use crate::support::Sandbox;
 
 /// Runs a part of `life_cycle.py`, which checks every answer itself.
@@ -14,8 +12,7 @@ fn lives(part: &str) {
     let server = sandbox.serve();
     let directory = sandbox.path("work");
     std::fs::create_dir(&directory).unwrap();
-    let output = Command::new(python)
-        .arg(script("life_cycle.py"))
+    let output = run_script(&python, "life_cycle.py")
         .arg(part)
         .current_dir(directory)
         .env_clear()

@@ -29,9 +29,12 @@ pub(super) fn interpreter() -> Option<PathBuf> {
     has_client.then_some(python)
 }
 
-/// A script beside this file.
-pub(super) fn script(name: &str) -> PathBuf {
-    workspace().join("tests/system/peers").join(name)
+/// A script beside this file, which leaves no compiled form of itself there.
+pub(super) fn run_script(python: &Path, name: &str) -> Command {
+    let script = workspace().join("tests/system/peers").join(name);
+    let mut command = Command::new(python);
+    command.arg("-B").arg(script);
+    command
 }
 
 /// The client's command line: many command lines in one process, since Python takes long to start.
@@ -45,8 +48,7 @@ pub(super) struct CommandLine {
 
 impl CommandLine {
     pub(super) fn start() -> Option<Self> {
-        let mut child = Command::new(interpreter()?)
-            .arg(script("peak_sdk.py"))
+        let mut child = run_script(&interpreter()?, "peak_sdk.py")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -411,7 +411,7 @@ pub(super) fn canonical(text: &str) -> Option<String> {
             if number.contains(['.', 'e', 'E']) {
                 number = format!("{:?}", number.parse::<f64>().ok()?);
             }
-            marked.push_str(&format!("\"number {number}\""));
+            marked.extend(["\"number ", &number, "\""]);
         } else {
             in_string = character == '"';
             marked.push(character);
