@@ -420,3 +420,43 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     let value: Value = serde_json::from_str(&marked).ok()?;
     Some(value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_the_same_however_it_is_written_and_another_where_it_says_another_thing() {
+        let same = |a, b| canonical(a).unwrap() == canonical(b).unwrap();
+        assert!(same(r#"{"a": 1, "b": "\u00e9"}"#, r#"{"b":"é","a":1}"#));
+        assert!(same("1e22", "1.0E+22"));
+        assert!(same("1.50", "1.5"));
+        assert!(!same("1", "1.0"));
+        assert!(!same("1", "\"1\""));
+        assert!(!same("12345678901234567890123", "12345678901234567890124"));
+        assert!(!same("[1,2]", "[2,1]"));
+        assert!(!same(r#"{"a":null}"#, "{}"));
+        assert_eq!(canonical("{"), None);
+    }
+
+    #[test]
+    fn forms_are_read_to_their_end_or_not_at_all() {
+        let field =
+            "--b\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\na--b\r\nx\r\n--b--\r\n";
+        let Body::Form { fields, artifact } = form(field.as_bytes(), "b") else {
+            panic!("not read");
+        };
+        assert_eq!(
+            fields,
+            BTreeMap::from([("n".to_owned(), vec!["a--b\r\nx".to_owned()])])
+        );
+        assert_eq!(artifact, None);
+        assert!(matches!(form(b"--b--\r\n", "b"), Body::Form { fields, .. } if fields.is_empty()));
+        for broken in ["", "--b", "--b\r\n", &field[..field.len() - 6]] {
+            assert!(
+                matches!(form(broken.as_bytes(), "b"), Body::Unexpected(_)),
+                "{broken:?}"
+            );
+        }
+    }
+}
