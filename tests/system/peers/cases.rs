@@ -160,6 +160,9 @@ fn output() -> Vec<Case> {
         upsert("images create-or-update upload.yaml --output yaml"),
     ];
     for command in commands {
+        if command.contains(" list") {
+            cases.push(case(format!("{command} -o table")).world(found()));
+        }
         for option in ["-o json", "--output yaml", "--paging"] {
             cases.push(case(format!("{command} {option}")).world(found()));
         }
@@ -175,6 +178,15 @@ fn artifacts() -> Vec<Case> {
         case(format!(
             "artifacts describe {ARTIFACT} --page-number 3 --page-size 10"
         )),
+        case("artifacts describe a/b?c").known(
+            "an id is one part of the path, whatever is in it",
+            |theirs| {
+                for request in &mut theirs.requests {
+                    request.path = "/artifacts/api/v1/artifacts/a%2Fb%3Fc".to_owned();
+                    request.query.clear();
+                }
+            },
+        ),
         case("artifacts create artifact.yaml"),
         case("artifacts create artifact.json"),
         case("artifacts create artifact-ignores.yaml"),
@@ -471,6 +483,16 @@ fn templates() -> Vec<Case> {
         case("images create include-optional.yaml"),
         case("images create undefined-attribute.yaml"),
         case("images create broken-template.yaml"),
+        case("images create features.yaml -v parameters.yaml").known(
+            "our templates have no tuples, only lists",
+            |theirs| {
+                set_field(
+                    theirs,
+                    "values",
+                    "True False None 1.0 [1, 'a', None] {'k': 'v'} [1, 2]",
+                )
+            },
+        ),
     ]
 }
 
