@@ -480,6 +480,12 @@ fn templates() -> Vec<Case> {
             .within("plain")
             .known(AFTER_INCLUDE, after_include),
         case("images create include-absent.yaml"),
+        case("images create circular.yaml"),
+        case("images create one-name.yaml"),
+        case("images create two-names.yaml").theirs(
+            "images create one-name.yaml",
+            "they take a file that is included by two spellings of its name for a circle",
+        ),
         case("images create include-optional.yaml"),
         case("images create undefined-attribute.yaml"),
         case("images create broken-template.yaml"),

@@ -292,6 +292,12 @@ fn the_python_command_line_and_ours_ask_the_same_of_the_platform() {
                 no_longer(reason);
             }
         }
+        if they.code == Some(2) && we.code != Some(2) && !our_outcome.succeeded {
+            failures.push(format!(
+                "{case}\n  a wrong command line to them, to us {:?}\n",
+                we.code
+            ));
+        }
         if expected != our_outcome {
             failures.push(format!(
                 "{case}\n  - theirs, + ours:\n{}  their stderr: {}\n  our stderr: {}\n",
