@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod peers;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -50,6 +51,15 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// What the tests with real peers need on this machine
+    #[command(subcommand)]
+    Peers(PeersCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PeersCommand {
+    /// Install skopeo and docker-registry (Debian packages) and the public Python client (target/peers/python)
+    Up,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +70,9 @@ fn main() -> ExitCode {
         Command::BenchHelper { command } => {
             bench::run_as_helper(command.into_iter()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Peers(PeersCommand::Up) => workspace_root()
+            .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
+            .map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

@@ -44,11 +44,11 @@ pub(crate) struct BuildLogsArguments {
     /// As the Python tool has it
     #[arg(long, hide = true, overrides_with = "save")]
     no_save: bool,
-    /// Save the log, as far as it is written, into a file
-    #[arg(long, conflicts_with_all = ["follow", "next_token"])]
+    /// Save the log, as far as it is written, into a file; --follow and --next-token mean nothing then
+    #[arg(long)]
     save: bool,
-    /// The file to save into [default: `image_build_logs_IMAGE_BUILD.log`]
-    #[arg(long, value_name = "FILE", requires = "save")]
+    /// The file that --save saves into [default: `image_build_logs_IMAGE_BUILD.log`]
+    #[arg(long, value_name = "FILE")]
     file_name: Option<PathBuf>,
 }
 

@@ -1,29 +1,11 @@
 //! Other people's tools read what we wrote, and read from the registry that we serve.
-//!
-//! A peer that is not installed skips its test with a line on standard error; `PEAK_PEERS=required` makes
-//! that a failure, which is how CI runs.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, skipped, workspace};
-
-/// Whether a peer can be used. Says why not, and fails where it must not be missing.
-fn peer(program: &str, package: &str) -> bool {
-    if Command::new(program).arg("--version").output().is_ok() {
-        return true;
-    }
-    let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
-    assert!(
-        !required,
-        "{program} is required here and not installed (Debian package `{package}`)"
-    );
-    skipped(&format!(
-        "{program} is not installed; `apt-get install {package}` would run this test"
-    ));
-    false
-}
+use super::peer;
+use crate::support::{Sandbox, workspace};
 
 #[track_caller]
 fn run(command: &mut Command) -> String {
@@ -38,7 +20,7 @@ fn run(command: &mut Command) -> String {
 
 #[test]
 fn skopeo_reads_the_layouts_that_ship_wrote() {
-    if !peer("skopeo", "skopeo") {
+    if !peer("skopeo") {
         return;
     }
     let sandbox = Sandbox::new();
@@ -68,7 +50,7 @@ fn skopeo_reads_the_layouts_that_ship_wrote() {
 
 #[test]
 fn skopeo_pulls_the_same_digest_from_the_embedded_registry() {
-    if !peer("skopeo", "skopeo") {
+    if !peer("skopeo") {
         return;
     }
     let sandbox = Sandbox::new();
@@ -100,7 +82,7 @@ fn skopeo_pulls_the_same_digest_from_the_embedded_registry() {
 
 #[test]
 fn what_skopeo_pushes_into_the_embedded_registry_we_pull_and_build_upon() {
-    if !peer("skopeo", "skopeo") {
+    if !peer("skopeo") {
         return;
     }
     let sandbox = Sandbox::new();
@@ -203,7 +185,7 @@ impl Drop for DockerRegistry {
 
 #[test]
 fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
-    if !peer("skopeo", "skopeo") || !peer("docker-registry", "docker-registry") {
+    if !peer("skopeo") || !peer("docker-registry") {
         return;
     }
     let sandbox = Sandbox::new();
