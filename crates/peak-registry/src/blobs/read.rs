@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use peak_http::ResponseBody;
 use peak_oci::{BlobRead, ContentError, Descriptor};
 
+use crate::connection::reasons;
 use crate::{RegistryError, Repository};
 
 /// Interruptions without progress before a download is given up.
@@ -99,7 +100,7 @@ async fn request(
             return Err(repository.unusable("a partial answer where the whole was asked for"));
         }
         status => {
-            let reasons = Repository::reasons(response).await;
+            let reasons = reasons(response).await;
             return Err(if status == StatusCode::NOT_FOUND {
                 RegistryError::BlobNotFound {
                     repository: repository.to_string(),
@@ -125,7 +126,7 @@ async fn request(
     })
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
