@@ -4,7 +4,7 @@ use bytes::Bytes;
 use peak_oci::{Descriptor, Digest, ImageManifest, Manifest, MediaType, Raw, Selector, Tag};
 use peak_registry::RegistryError;
 
-use crate::script::{Script, answer};
+use crate::script::{Request, Script, answer};
 
 fn manifest() -> Raw<Manifest> {
     let config = Descriptor::of(MediaType::OCI_EMPTY, b"{}");
@@ -25,7 +25,7 @@ async fn a_manifest_goes_up_unchanged_under_each_tag_or_its_digest() {
         .unwrap();
     repository.upload_manifest(&manifest(), &[]).await.unwrap();
     let requests = server.requests();
-    let lines: Vec<_> = requests.iter().map(|request| request.line()).collect();
+    let lines: Vec<_> = requests.iter().map(Request::line).collect();
     assert_eq!(
         lines,
         [
@@ -143,7 +143,7 @@ async fn deletes_name_what_goes_and_nothing_is_looked_up() {
     repository.delete_tag(&tags(&["v1"])[0]).await.unwrap();
     repository.delete_blob(&digest).await.unwrap();
     let requests = server.requests();
-    let lines: Vec<_> = requests.iter().map(|request| request.line()).collect();
+    let lines: Vec<_> = requests.iter().map(Request::line).collect();
     assert_eq!(
         lines,
         [

@@ -169,7 +169,7 @@ async fn old_registry(others: usize) -> (Script, Arc<Mutex<Vec<Descriptor>>>) {
         match request.line().split(' ').next().unwrap() {
             "PUT" if is_list => {
                 let sent = Manifest::parse(request.body().to_vec().into(), None).unwrap();
-                *kept = sent.value().as_index().unwrap().manifests.clone();
+                kept.clone_from(&sent.value().as_index().unwrap().manifests);
                 let mut left = left.lock().unwrap();
                 if *left > 0 {
                     // Another client read the same as we did and writes after us: ours is lost.

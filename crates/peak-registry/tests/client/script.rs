@@ -113,7 +113,7 @@ async fn serve(
         }
     }
     let mut request = Request(String::from_utf8(head).unwrap(), Vec::new());
-    let length = request.header("content-length").map(|text| text.parse());
+    let length = request.header("content-length").map(str::parse);
     request.1 = vec![0; length.transpose().unwrap().unwrap_or(0)];
     if connection.read_exact(&mut request.1).await.is_err() {
         return;
