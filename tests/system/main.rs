@@ -20,5 +20,6 @@ mod interrupt;
 mod invariants;
 mod peers;
 mod readme;
+mod registry;
 mod ship;
 mod support;

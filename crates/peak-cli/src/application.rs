@@ -76,6 +76,14 @@ impl Application {
         Ok(self.session_builder()?.client(client).build()?)
     }
 
+    /// A client for registries, which knows the platform's own if there is a platform.
+    pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
+        match self.session() {
+            Ok(session) => registry_of(&session, builder),
+            Err(_) => Ok(builder.build()?),
+        }
+    }
+
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
         if let Some(stage) = &self.stage {
@@ -98,22 +106,17 @@ pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
     Ok(Session::builder().endpoint(url).without_token().build()?)
 }
 
-/// A client for the registry of an image that the platform built. The platform's own registry, which is
-/// the one at the very same address, takes the platform's token; no other ever sees it.
-pub(crate) fn registry_beside(
+/// A client for registries. The platform's own registry, which is the one at the very same address, takes the
+/// platform's token; no other ever sees it.
+pub(crate) fn registry_of(
     session: &Session,
-    registry: &str,
-    builder: RegistryBuilder,
+    mut builder: RegistryBuilder,
 ) -> Result<Registry, CliError> {
     let endpoint = session.endpoint().url();
-    let own = endpoint.host_str().is_some_and(|host| {
-        endpoint
-            .port_or_known_default()
-            .is_some_and(|port| registry == format!("{host}:{port}"))
-    });
-    let mut builder = builder;
-    if let Some(token) = session.token().filter(|_| own) {
-        builder = builder.credentials(registry, Credentials::new(REGISTRY_USER, token.clone()));
+    let own = endpoint.host_str().zip(endpoint.port_or_known_default());
+    if let (Some((host, port)), Some(token)) = (own, session.token()) {
+        let credentials = Credentials::new(REGISTRY_USER, token.clone());
+        builder = builder.credentials(&format!("{host}:{port}"), credentials);
     }
     Ok(builder.build()?)
 }

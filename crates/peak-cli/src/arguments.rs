@@ -169,6 +169,10 @@ pub(crate) struct StateOptions {
 impl Command {
     /// Whether `--output` may name a file.
     pub(crate) fn writes_a_file(&self) -> bool {
-        matches!(self, Self::Pack(_))
+        match self {
+            Self::Pack(_) => true,
+            Self::Registry(registry) => registry.writes_a_file(),
+            _ => false,
+        }
     }
 }

@@ -5,12 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use peak_http::address::is_loopback;
 use peak_http::{Origin, Proxies, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, RegistryAuthenticator};
+use crate::connection::{self, Call, Connection};
 use crate::host::{self, Host};
+use crate::notices::{Notices, RateLimit};
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
@@ -25,6 +28,7 @@ pub struct Registry {
 struct Inner {
     client: peak_http::Client,
     insecure: BTreeSet<String>,
+    notices: Arc<Notices>,
 }
 
 impl Registry {
@@ -45,10 +49,53 @@ impl Registry {
     /// The reference's digest or tag is what [`Source::manifest`](peak_oci::Source::manifest) without a selector means.
     pub fn repository(&self, reference: &Reference) -> Repository {
         Repository::new(
-            self.inner.client.clone(),
-            Host::new(reference.registry(), &self.inner.insecure),
+            self.connection(reference.registry()),
             reference.repository().clone(),
             reference.selector(),
+        )
+    }
+
+    /// Asks a registry whether it speaks the protocol and lets us in.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthorized`] and [`Denied`](RegistryError::Denied) where it wants other credentials,
+    /// [`InvalidResponse`](RegistryError::InvalidResponse) where it is no registry, and whatever a request can meet.
+    pub async fn ping(&self, registry: &str) -> Result<(), RegistryError> {
+        let connection = self.connection(registry);
+        let root = connection.host.root()?;
+        let place = connection.host.name();
+        let call = Call::new("ping", Method::GET, root);
+        let response = connection.send(call, place).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::NOT_FOUND => Err(RegistryError::InvalidResponse {
+                repository: place.to_owned(),
+                reason: "it has no /v2/, so it is no registry",
+            }),
+            status => {
+                let reasons = connection::reasons(response).await;
+                Err(connection::refusal(place, status, reasons))
+            }
+        }
+    }
+
+    /// The warnings (`Warning: 299`) that a registry has sent so far, each once. They are logged too.
+    pub fn warnings(&self, registry: &str) -> Vec<String> {
+        self.inner.notices.warnings(&host::canonical_name(registry))
+    }
+
+    /// How much one may ask of a registry, as it last said it; `None` where it never did.
+    pub fn rate_limit(&self, registry: &str) -> Option<RateLimit> {
+        self.inner
+            .notices
+            .rate_limit(&host::canonical_name(registry))
+    }
+
+    pub(crate) fn connection(&self, registry: &str) -> Connection {
+        Connection::new(
+            self.inner.client.clone(),
+            Host::new(registry, &self.inner.insecure),
+            Arc::clone(&self.inner.notices),
         )
     }
 }
@@ -149,6 +196,7 @@ impl RegistryBuilder {
             inner: Arc::new(Inner {
                 client,
                 insecure: self.insecure,
+                notices: Arc::default(),
             }),
         })
     }

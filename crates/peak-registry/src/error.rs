@@ -25,6 +25,46 @@ pub enum RegistryError {
         /// What the registry said.
         reasons: Reasons,
     },
+    /// The registry has no such repository.
+    #[error("there is no repository {repository}{reasons}")]
+    RepositoryNotFound {
+        /// Registry and repository.
+        repository: String,
+        /// What the registry said.
+        reasons: Reasons,
+    },
+    /// The registry does not delete such a thing.
+    #[error("{repository} does not delete {what}{reasons}; {alternative}")]
+    DeleteUnsupported {
+        /// Registry and repository.
+        repository: String,
+        /// What was to be deleted.
+        what: String,
+        /// What the registry said.
+        reasons: Reasons,
+        /// What can be done in its place.
+        alternative: &'static str,
+    },
+    /// The registry says that it has stored something else than what was sent.
+    #[error("{repository} stored {actual} where {expected} was sent")]
+    Stored {
+        /// Registry and repository.
+        repository: String,
+        /// The digest of what was sent.
+        expected: Digest,
+        /// The digest that the registry says.
+        actual: Digest,
+    },
+    /// Others change the list of referrers all the time, and one of the changes is lost each time.
+    #[error(
+        "the referrers of {subject} in {repository} were changed by others again and again; run this again"
+    )]
+    ReferrersChanged {
+        /// Registry and repository.
+        repository: String,
+        /// What the referrers refer to.
+        subject: Digest,
+    },
     /// The registry has no such blob in this repository.
     #[error("{repository} has no blob {digest}{reasons}")]
     BlobNotFound {
@@ -134,6 +174,25 @@ pub enum RegistryError {
         /// The size the registry has.
         actual: u64,
     },
+    /// The blob is larger than what is read into memory.
+    #[error("blob {digest} of {repository} has {size} bytes; at most {limit} are read into memory")]
+    BlobTooLarge {
+        /// Registry and repository.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// How much is read.
+        limit: u64,
+    },
+    /// The content of a blob could not be read to its end.
+    #[error("the blob cannot be read")]
+    Content {
+        /// Why not.
+        #[source]
+        source: ContentError,
+    },
     /// A blob was dropped so often without progress that asking again has no point.
     #[error(
         "blob {digest} from {repository} was cut off at byte {received} again and again; run this again to go on"
@@ -174,14 +233,19 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether some content was not what its digest or size says.
     pub fn is_integrity(&self) -> bool {
-        matches!(self, Self::Integrity { .. } | Self::BlobSize { .. })
+        matches!(
+            self,
+            Self::Integrity { .. } | Self::BlobSize { .. } | Self::Stored { .. }
+        )
     }
 
     /// Whether the thing asked for is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(
             self,
-            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. }
+            Self::ManifestNotFound { .. }
+                | Self::BlobNotFound { .. }
+                | Self::RepositoryNotFound { .. }
         )
     }
 
@@ -198,6 +262,8 @@ impl RegistryError {
         match self {
             Self::ManifestNotFound { reasons, .. }
             | Self::BlobNotFound { reasons, .. }
+            | Self::RepositoryNotFound { reasons, .. }
+            | Self::DeleteUnsupported { reasons, .. }
             | Self::Unauthorized { reasons, .. }
             | Self::Denied { reasons, .. }
             | Self::RateLimited { reasons, .. }
@@ -210,16 +276,25 @@ impl RegistryError {
 
     fn kind(&self) -> ContentErrorKind {
         match self {
-            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => ContentErrorKind::NotFound,
+            Self::ManifestNotFound { .. }
+            | Self::BlobNotFound { .. }
+            | Self::RepositoryNotFound { .. } => ContentErrorKind::NotFound,
             Self::Unauthorized { .. } | Self::NoCredential { .. } | Self::Denied { .. } => {
                 ContentErrorKind::Denied
             }
-            Self::Integrity { .. } | Self::BlobSize { .. } => ContentErrorKind::Integrity,
+            Self::Integrity { .. } | Self::BlobSize { .. } | Self::Stored { .. } => {
+                ContentErrorKind::Integrity
+            }
             Self::Interrupted { .. } => ContentErrorKind::Interrupted,
+            Self::Content { source } => source.kind(),
             Self::RateLimited { .. } | Self::Transport { .. } => ContentErrorKind::Network,
-            Self::Status { .. } | Self::Setup(_) => ContentErrorKind::Other,
+            Self::Status { .. }
+            | Self::Setup(_)
+            | Self::DeleteUnsupported { .. }
+            | Self::ReferrersChanged { .. } => ContentErrorKind::Other,
             Self::InvalidRegistry { .. }
             | Self::NoSelector { .. }
+            | Self::BlobTooLarge { .. }
             | Self::ManifestType { .. }
             | Self::InvalidManifest { .. }
             | Self::InvalidResponse { .. } => ContentErrorKind::Invalid,
@@ -280,6 +355,15 @@ impl Reasons {
                 })
                 .collect(),
         )
+    }
+}
+
+impl Reasons {
+    /// Whether one of these codes is among them.
+    pub(crate) fn has_any(&self, codes: &[&str]) -> bool {
+        self.0
+            .iter()
+            .any(|reason| codes.contains(&reason.code.as_str()))
     }
 }
 

@@ -40,12 +40,21 @@
 mod auth;
 mod blobs;
 mod client;
+mod connection;
+mod delete;
 mod error;
 mod host;
+mod links;
 mod manifests;
+mod notices;
+mod pages;
+mod referrers;
 mod repository;
+mod tags;
+mod upload;
 
 pub use auth::Credentials;
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
+pub use notices::RateLimit;
 pub use repository::Repository;

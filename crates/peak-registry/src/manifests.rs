@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, Selector};
 
+use crate::connection::reasons;
 use crate::{RegistryError, Repository};
 
 /// Every type in one header, the preferred first: one round trip, and old registries do not convert to schema 1.
@@ -129,7 +130,7 @@ impl Repository {
 
     async fn manifest_failure(&self, selector: &Selector, response: Response) -> RegistryError {
         let status = response.status();
-        let reasons = Self::reasons(response).await;
+        let reasons = reasons(response).await;
         if status == StatusCode::NOT_FOUND {
             RegistryError::ManifestNotFound {
                 repository: self.to_string(),
@@ -140,13 +141,6 @@ impl Repository {
             self.refusal(status, reasons)
         }
     }
-
-    pub(crate) fn unusable(&self, reason: &'static str) -> RegistryError {
-        RegistryError::InvalidResponse {
-            repository: self.to_string(),
-            reason,
-        }
-    }
 }
 
 fn accepting(types: HeaderValue) -> HeaderMap {
@@ -154,6 +148,6 @@ fn accepting(types: HeaderValue) -> HeaderMap {
 }
 
 /// The digest that the registry says; one that cannot be read counts as none.
-fn said_digest(headers: &HeaderMap) -> Option<Digest> {
+pub(crate) fn said_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get(DIGEST_HEADER)?.to_str().ok()?.parse().ok()
 }

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
-use peak_http::{Body, ErrorKind, Operation, Response};
+use peak_http::Response;
 use peak_oci::{
     BlobRead, BoxFuture, ContentError, Descriptor, Manifest, Raw, RepositoryName, Selector, Source,
 };
 use url::Url;
 
 use crate::auth::Scope;
-use crate::error::{MAX_ERROR_BODY, Reasons};
-use crate::host::Host;
+use crate::connection::{self, Call, Connection};
+use crate::error::Reasons;
 use crate::{RegistryError, blobs};
 
 /// One repository of one registry: manifests, and blobs as a [`Source`] of images. Cheap to clone.
@@ -22,23 +22,20 @@ pub struct Repository {
 }
 
 struct Inner {
-    client: peak_http::Client,
-    host: Host,
+    connection: Connection,
     name: RepositoryName,
     selector: Option<Selector>,
 }
 
 impl Repository {
     pub(crate) fn new(
-        client: peak_http::Client,
-        host: Host,
+        connection: Connection,
         name: RepositoryName,
         selector: Option<Selector>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                client,
-                host,
+                connection,
                 name,
                 selector,
             }),
@@ -47,7 +44,7 @@ impl Repository {
 
     /// The registry's name.
     pub fn registry(&self) -> &str {
-        self.inner.host.name()
+        self.inner.connection.host.name()
     }
 
     /// The repository's name within the registry.
@@ -77,9 +74,14 @@ impl Repository {
         blobs::read::open(self.clone(), descriptor, offset).await
     }
 
+    /// The way to the registry.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.inner.connection
+    }
+
     /// The URL of something in the repository.
     pub(crate) fn url(&self, kind: &str, what: &dyn fmt::Display) -> Result<Url, RegistryError> {
-        self.inner.host.url(&self.inner.name, kind, what)
+        self.connection().host.url(&self.inner.name, kind, what)
     }
 
     /// Sends a request that reads.
@@ -90,61 +92,36 @@ impl Repository {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<Response, RegistryError> {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(url.as_str())
-            .extension(Operation(operation))
-            .extension(Scope::pull(&self.inner.name))
-            .body(Body::empty())
-            .map_err(|_| RegistryError::InvalidRegistry {
-                registry: self.registry().to_owned(),
-            })?;
-        *request.headers_mut() = headers;
-        self.inner
-            .client
-            .send(request)
-            .await
-            .map_err(|source| self.transport(source))
+        let call = Call::new(operation, method, url.clone()).headers(headers);
+        self.call(call.scope(Scope::pull(self.name()))).await
+    }
+
+    /// Sends any request.
+    pub(crate) async fn call(&self, call: Call) -> Result<Response, RegistryError> {
+        self.connection().send(call, &self.to_string()).await
     }
 
     pub(crate) fn transport(&self, source: peak_http::Error) -> RegistryError {
-        let repository = self.to_string();
-        if source.kind() == ErrorKind::Authentication {
-            RegistryError::NoCredential { repository, source }
-        } else {
-            RegistryError::Transport { repository, source }
-        }
-    }
-
-    /// What the registry says in the body of an answer that is no success. No body, no reasons.
-    pub(crate) async fn reasons(response: Response) -> Reasons {
-        match response.bytes(MAX_ERROR_BODY).await {
-            Ok(body) => Reasons::parse(&body),
-            Err(_) => Reasons::default(),
-        }
+        connection::transport(&self.to_string(), source)
     }
 
     /// The error for a status that means the same for every request.
+    pub(crate) async fn refused(&self, response: Response) -> RegistryError {
+        let status = response.status();
+        let reasons = connection::reasons(response).await;
+        self.refusal(status, reasons)
+    }
+
+    /// The same, when the reasons are read already.
     pub(crate) fn refusal(&self, status: StatusCode, reasons: Reasons) -> RegistryError {
-        let repository = self.to_string();
-        match status {
-            StatusCode::UNAUTHORIZED => RegistryError::Unauthorized {
-                repository,
-                reasons,
-            },
-            StatusCode::FORBIDDEN => RegistryError::Denied {
-                repository,
-                reasons,
-            },
-            StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited {
-                repository,
-                reasons,
-            },
-            status => RegistryError::Status {
-                repository,
-                status,
-                reasons,
-            },
+        connection::refusal(&self.to_string(), status, reasons)
+    }
+
+    /// The error for an answer that does not follow the protocol.
+    pub(crate) fn unusable(&self, reason: &'static str) -> RegistryError {
+        RegistryError::InvalidResponse {
+            repository: self.to_string(),
+            reason,
         }
     }
 }

@@ -20,7 +20,7 @@ use peak_sdk::registry::{Registry, Repository};
 use peak_sdk::transfer::Target;
 use serde_json::json;
 
-use crate::application::{Application, registry_beside, session_at};
+use crate::application::{Application, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
 use crate::commands::local;
@@ -276,7 +276,7 @@ struct Built {
 impl Built {
     async fn look_up(session: &Session, pull_url: &str) -> Result<Self, CliError> {
         let reference = parse_reference(pull_url)?;
-        let registry = registry_beside(session, reference.registry(), Registry::builder())?;
+        let registry = registry_of(session, Registry::builder())?;
         let repository = registry.repository(&reference);
         let digest = repository
             .get_manifest_digest(&reference.selector_or_latest())

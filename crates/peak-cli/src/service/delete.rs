@@ -41,7 +41,7 @@ pub(crate) async fn delete<O: Operation>(
 }
 
 /// Asks on a terminal; without one, more than one thing is deleted only if `--yes` says so.
-fn agree(yes: bool, what: &str, count: usize) -> Result<(), CliError> {
+pub(crate) fn agree(yes: bool, what: &str, count: usize) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }

@@ -64,6 +64,19 @@ impl Scope {
     pub(crate) fn pull(repository: &RepositoryName) -> Self {
         Self(format!("repository:{repository}:pull"))
     }
+
+    pub(crate) fn push(repository: &RepositoryName) -> Self {
+        Self(format!("repository:{repository}:pull,push"))
+    }
+
+    /// Everything: `delete` alone makes Quay refuse the token, and without it distribution refuses to delete.
+    pub(crate) fn delete(repository: &RepositoryName) -> Self {
+        Self(format!("repository:{repository}:*"))
+    }
+
+    pub(crate) fn catalog() -> Self {
+        Self("registry:catalog:*".to_owned())
+    }
 }
 
 impl fmt::Display for Scope {

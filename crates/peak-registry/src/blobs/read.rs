@@ -8,6 +8,7 @@ use peak_http::ResponseBody;
 use peak_http::resume::{ContentRange, Patience};
 use peak_oci::{BlobRead, ContentError, Descriptor};
 
+use crate::connection::reasons;
 use crate::{RegistryError, Repository};
 
 /// Opens `descriptor`'s blob at `offset`, as a stream that goes on by itself when it is cut off.
@@ -84,7 +85,7 @@ async fn request(
             return Err(repository.unusable("a partial answer where the whole was asked for"));
         }
         status => {
-            let reasons = Repository::reasons(response).await;
+            let reasons = reasons(response).await;
             return Err(if status == StatusCode::NOT_FOUND {
                 RegistryError::BlobNotFound {
                     repository: repository.to_string(),
@@ -110,7 +111,7 @@ async fn request(
     })
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -6,7 +6,10 @@
 )]
 
 mod authentication;
+mod changes;
 mod downloads;
 mod embedded;
+mod lists;
 mod manifests;
+mod referrers;
 mod script;

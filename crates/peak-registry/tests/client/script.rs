@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// One request as it came: the first line and the headers.
+/// One request as it came: the first line and the headers, and the body.
 #[derive(Clone, Debug)]
-pub(crate) struct Request(String);
+pub(crate) struct Request(String, Vec<u8>);
 
 impl Request {
     /// `GET /v2/…`
@@ -25,6 +25,10 @@ impl Request {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.1
     }
 
     /// Where the asked range starts; 0 where none is asked for.
@@ -108,7 +112,12 @@ async fn serve(
             Err(_) => return,
         }
     }
-    let request = Request(String::from_utf8(head).unwrap());
+    let mut request = Request(String::from_utf8(head).unwrap(), Vec::new());
+    let length = request.header("content-length").map(str::parse);
+    request.1 = vec![0; length.transpose().unwrap().unwrap_or(0)];
+    if connection.read_exact(&mut request.1).await.is_err() {
+        return;
+    }
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());

@@ -1,17 +1,20 @@
 //! `peak registry`: manifests and images in any OCI or Docker registry.
 
-use clap::{Args, Subcommand};
-use peak_sdk::oci::{
-    Digest, Manifest, MediaType, MediaTypeError, Platform, PlatformError, Raw, Reference, Selector,
-};
-use peak_sdk::registry::{Registry, Repository};
-use peak_sdk::transfer::Target;
-use serde_json::{Value, json};
+mod blob;
+mod lists;
+mod manifest;
 
-use crate::application::{Application, registry_beside};
+use clap::{Args, Subcommand};
+use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
+use peak_sdk::registry::{Registry, RegistryError};
+use peak_sdk::transfer::Target;
+use serde_json::json;
+
+use crate::application::Application;
 use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, write_json, write_out};
+use crate::output::{Output, human_size};
+use crate::service::agree;
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
@@ -22,14 +25,27 @@ pub(crate) struct RegistryArguments {
     command: RegistryCommand,
 }
 
+impl RegistryArguments {
+    /// Whether `--output` may name a file.
+    pub(crate) fn writes_a_file(&self) -> bool {
+        matches!(
+            self.command,
+            RegistryCommand::Blob(blob::BlobCommand::Get { .. })
+        )
+    }
+}
+
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   peak registry digest 127.0.0.1:7325/hello-web:0.0.1")]
 enum RegistryCommand {
-    /// Read the manifests of images
+    /// Read, send and delete manifests
     #[command(subcommand)]
-    Manifest(ManifestCommand),
+    Manifest(manifest::ManifestCommand),
+    /// Read and send blobs
+    #[command(subcommand)]
+    Blob(blob::BlobCommand),
     /// Print the digest that each reference stands for
     #[command(after_help = "\
 Example:
@@ -38,6 +54,63 @@ Example:
         /// References of images
         #[arg(value_name = "REF", required = true)]
         references: Vec<String>,
+    },
+    /// Print the config of an image: its environment, command, labels and history
+    #[command(after_help = "\
+Example:
+  peak registry config ubuntu:24.04 --platform linux/arm64")]
+    Config {
+        /// Reference of the image
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Of an index, for this platform (os/arch[/variant]) [default: this machine's]
+        #[arg(long, value_name = "PLATFORM")]
+        platform: Option<String>,
+    },
+    /// List the tags of a repository
+    #[command(after_help = "\
+Example:
+  peak registry tags 127.0.0.1:7325/hello-web")]
+    Tags {
+        /// The repository
+        #[arg(value_name = "REPO")]
+        repository: String,
+    },
+    /// List the repositories of a registry; many do not tell
+    #[command(after_help = "\
+Example:
+  peak registry catalog 127.0.0.1:7325")]
+    Catalog {
+        /// The registry, as host[:port]
+        #[arg(value_name = "HOST")]
+        host: String,
+    },
+    /// List what refers to an image: signatures, attestations and the like
+    #[command(after_help = "\
+Example:
+  peak registry referrers 127.0.0.1:7325/hello-web:0.0.1")]
+    Referrers {
+        /// Reference of the image
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Only of this artifact type
+        #[arg(long, value_name = "TYPE")]
+        artifact_type: Option<String>,
+    },
+    /// Delete a tag, or with a digest the manifest and every tag that leads to it
+    #[command(after_help = "\
+Example:
+  peak registry delete 127.0.0.1:7325/hello-web:0.0.1 --yes")]
+    Delete {
+        /// Reference of the image
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Where the registry cannot delete just a tag, make it lead to an empty image first and delete that
+        #[arg(long)]
+        replace: bool,
+        /// Delete without asking
+        #[arg(long, short = 'y')]
+        yes: bool,
     },
     /// Take a reference apart: registry, repository, tag, digest, familiar and canonical form
     #[command(after_help = "\
@@ -62,85 +135,38 @@ Example:
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum ManifestCommand {
-    /// Print a manifest
-    #[command(after_help = "\
-Example:
-  peak registry manifest get 127.0.0.1:7325/hello-web:0.0.1")]
-    Get {
-        /// Reference of the image
-        #[arg(value_name = "REF")]
-        reference: String,
-        /// Print the very bytes that the registry sent
-        #[arg(long)]
-        raw: bool,
-        /// Accept this media type alone
-        #[arg(long, value_name = "TYPE")]
-        media_type: Option<String>,
-        /// Of an index, print the manifest for this platform (os/arch[/variant])
-        #[arg(long, value_name = "PLATFORM", conflicts_with = "media_type")]
-        platform: Option<String>,
-    },
-}
-
 pub(crate) async fn run(
     application: &Application,
     arguments: RegistryArguments,
 ) -> Result<(), CliError> {
-    let registry = |reference: &Reference| {
-        let mut builder = Registry::builder();
-        for host in &arguments.insecure {
-            builder = builder.insecure(host);
-        }
-        match application.session() {
-            Ok(session) => registry_beside(&session, reference.registry(), builder),
-            // Without a platform there is none beside which the registry could stand.
-            Err(_) => Ok(builder.build()?),
-        }
-    };
+    let mut builder = Registry::builder();
+    for host in &arguments.insecure {
+        builder = builder.insecure(host);
+    }
+    let registry = &application.registry(builder)?;
     match arguments.command {
-        RegistryCommand::Manifest(ManifestCommand::Get {
-            reference,
-            raw,
-            media_type,
-            platform,
-        }) => {
-            let reference = parse_reference(&reference)?;
-            let platform = platform.map(|text| parse_platform(&text)).transpose()?;
-            let repository = registry(&reference)?.repository(&reference);
-            let selector = reference.selector_or_latest();
-            let manifest = match media_type {
-                Some(media_type) => {
-                    repository
-                        .get_manifest_as(&selector, &parse_media_type(&media_type)?)
-                        .await?
-                }
-                None => repository.get_manifest(&selector).await?,
-            };
-            let manifest = match platform {
-                Some(platform) => of_platform(&repository, manifest, &platform).await?,
-                None => manifest,
-            };
-            if raw {
-                write_out(manifest.bytes())
-            } else {
-                show_manifest(&manifest)
-            }
-        }
+        RegistryCommand::Manifest(command) => manifest::run(application, registry, command).await,
+        RegistryCommand::Blob(command) => blob::run(application, registry, command).await,
         RegistryCommand::Digest { references } => {
-            let references = references
-                .iter()
-                .map(|text| parse_reference(text))
-                .collect::<Result<Vec<_>, _>>()?;
-            let mut found = Vec::new();
-            for reference in &references {
-                let repository = registry(reference)?.repository(reference);
-                let selector = reference.selector_or_latest();
-                found.push((reference, repository.get_manifest_digest(&selector).await?));
-            }
-            show_digests(application.asked_output, &found)
+            manifest::digests(application, registry, &references).await
         }
+        RegistryCommand::Config {
+            reference,
+            platform,
+        } => manifest::config(registry, &reference, platform.as_deref()).await,
+        RegistryCommand::Tags { repository } => {
+            lists::tags(application, registry, &repository).await
+        }
+        RegistryCommand::Catalog { host } => lists::catalog(application, registry, &host).await,
+        RegistryCommand::Referrers {
+            reference,
+            artifact_type,
+        } => lists::referrers(application, registry, &reference, artifact_type.as_deref()).await,
+        RegistryCommand::Delete {
+            reference,
+            replace,
+            yes,
+        } => delete(application, registry, &reference, replace, yes).await,
         RegistryCommand::Parse { reference } => {
             show_reference(application.output, &parse_reference(&reference)?)
         }
@@ -150,7 +176,7 @@ pub(crate) async fn run(
         } => {
             let reference = parse_reference(source.strip_prefix("docker://").unwrap_or(&source))?;
             let destination = Destination::open(parse_local_target(&destination)?)?;
-            let source = registry(&reference)?.repository(&reference);
+            let source = registry.repository(&reference);
             let report = destination
                 .receive(application, &source, &reference.selector_or_latest())
                 .await?;
@@ -247,47 +273,44 @@ fn show_reference(output: Output, reference: &Reference) -> Result<(), CliError>
     )
 }
 
-/// A digest a line, as scripts want it, unless JSON was asked for.
-fn show_digests(asked: Option<Output>, found: &[(&Reference, Digest)]) -> Result<(), CliError> {
-    if asked == Some(Output::Json) {
-        let objects: Vec<_> = found
-            .iter()
-            .map(|(reference, digest)| {
-                json!({"reference": reference.to_string(), "digest": digest.to_string()})
-            })
-            .collect();
-        return write_json(&objects);
-    }
-    let lines = found.iter().map(|(_, digest)| format!("{digest}\n"));
-    write_out(lines.collect::<String>())
-}
-
-/// A manifest is JSON whatever the output; for reading it is indented.
-fn show_manifest(manifest: &Raw<Manifest>) -> Result<(), CliError> {
-    let value: Value = serde_json::from_slice(manifest.bytes())
-        .map_err(|error| CliError::other(format!("the manifest cannot be shown: {error}")))?;
-    write_json(&value)
-}
-
-/// The manifest of an index that is for the platform.
-async fn of_platform(
-    repository: &Repository,
-    manifest: Raw<Manifest>,
-    platform: &Platform,
-) -> Result<Raw<Manifest>, CliError> {
-    let Some(index) = manifest.value().as_index() else {
-        return Ok(manifest);
+/// Deletes what the reference names: the manifest by its digest, or just the tag.
+async fn delete(
+    application: &Application,
+    registry: &Registry,
+    reference: &str,
+    replace: bool,
+    yes: bool,
+) -> Result<(), CliError> {
+    let reference = parse_reference(reference)?;
+    let repository = registry.repository(&reference);
+    let what = match (reference.digest(), reference.tag()) {
+        (Some(_), _) => format!("{reference} and every tag that leads to it"),
+        (None, Some(tag)) => format!("the tag `{tag}` of {repository}"),
+        // Here `latest` is not meant unless it is written.
+        (None, None) => {
+            return Err(
+                CliError::usage(format!("`{reference}` has neither tag nor digest"))
+                    .with_hint("say what is to be deleted, as NAME:TAG or NAME@DIGEST"),
+            );
+        }
     };
-    let found = index.best_match(platform);
-    if let Some(child) = found {
-        return Ok(repository
-            .get_manifest(&Selector::Digest(child.digest.clone()))
-            .await?);
+    agree(yes, &what, 1)?;
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => repository.delete_manifest(digest).await?,
+        (None, Some(tag)) => match repository.delete_tag(tag).await {
+            Err(RegistryError::DeleteUnsupported { .. }) if replace => {
+                repository.replace_tag(tag).await?;
+            }
+            Err(error @ RegistryError::DeleteUnsupported { .. }) => {
+                return Err(CliError::from(error)
+                    .with_hint("--replace does the latter, and NAME@DIGEST the former"));
+            }
+            other => other?,
+        },
+        (None, None) => {}
     }
-    let known: Vec<_> = index.platforms().map(ToString::to_string).collect();
-    Err(CliError::new(
-        ErrorKind::NotFound,
-        format!("the index has no manifest for {platform}"),
+    application.output.object(
+        &json!({"deleted": reference.to_string()}),
+        &[("deleted", reference.to_string())],
     )
-    .with_hint(format!("it has {}", known.join(", "))))
 }

@@ -1,0 +1,111 @@
+//! `peak registry tags`, `catalog` and `referrers`: lists, printed while they are walked.
+
+use std::pin::pin;
+
+use futures_util::{Stream, TryStreamExt as _};
+use peak_sdk::oci::Descriptor;
+use peak_sdk::registry::{Registry, RegistryError};
+use serde_json::{Value, json};
+
+use super::{parse_media_type, parse_reference};
+use crate::application::Application;
+use crate::error::CliError;
+use crate::output::{Output, human_size, printable, table, to_yaml, write_out};
+
+/// The tags of a repository.
+pub(crate) async fn tags(
+    application: &Application,
+    registry: &Registry,
+    repository: &str,
+) -> Result<(), CliError> {
+    let reference = parse_reference(repository)?;
+    let repository = registry.repository(&reference);
+    let tags = repository
+        .get_repository_tags()
+        .map_ok(|tag| tag.to_string());
+    names(application, tags).await
+}
+
+/// The repositories of a registry.
+pub(crate) async fn catalog(
+    application: &Application,
+    registry: &Registry,
+    host: &str,
+) -> Result<(), CliError> {
+    let repositories = registry.catalog(host).map_ok(|name| name.to_string());
+    names(application, repositories).await
+}
+
+/// A name a line, or a list of texts; none is kept.
+async fn names(
+    application: &Application,
+    names: impl Stream<Item = Result<String, RegistryError>>,
+) -> Result<(), CliError> {
+    let mut names = pin!(names);
+    let output = application.asked_output.unwrap_or(Output::Table);
+    let mut text = String::new();
+    if output == Output::Json {
+        text.push('[');
+    }
+    let mut count = 0_u64;
+    while let Some(name) = names.try_next().await? {
+        match output {
+            Output::Table => text.extend([&printable(&name), "\n"]),
+            Output::Yaml => text.extend(["- ", &to_yaml(&name)?]),
+            Output::Json => {
+                let comma = if count == 0 { "\n  " } else { ",\n  " };
+                text.extend([comma, &Value::from(name).to_string()]);
+            }
+        }
+        count += 1;
+        if text.len() > 16 * 1024 {
+            write_out(&text)?;
+            text.clear();
+        }
+    }
+    match output {
+        Output::Json => text.push_str(if count == 0 { "]\n" } else { "\n]\n" }),
+        Output::Yaml if count == 0 => text.push_str("[]\n"),
+        _ => {}
+    }
+    write_out(text)
+}
+
+/// What refers to an image.
+pub(crate) async fn referrers(
+    application: &Application,
+    registry: &Registry,
+    reference: &str,
+    artifact_type: Option<&str>,
+) -> Result<(), CliError> {
+    let reference = parse_reference(reference)?;
+    let wanted = artifact_type.map(parse_media_type).transpose()?;
+    let repository = registry.repository(&reference);
+    let subject = match reference.digest() {
+        Some(digest) => digest.clone(),
+        None => {
+            repository
+                .get_manifest_digest(&reference.selector_or_latest())
+                .await?
+        }
+    };
+    let found: Vec<Descriptor> = repository
+        .referrers(&subject, wanted.as_ref())
+        .try_collect()
+        .await?;
+    let rows = found
+        .iter()
+        .map(|entry| {
+            let kind = entry.artifact_type.as_ref().unwrap_or(&entry.media_type);
+            vec![
+                entry.digest.to_string(),
+                kind.to_string(),
+                human_size(entry.size),
+            ]
+        })
+        .collect();
+    application.output.value(
+        &json!({"subject": subject.to_string(), "referrers": found}),
+        || Ok(table(&["digest", "artifact type", "size"], rows)),
+    )
+}

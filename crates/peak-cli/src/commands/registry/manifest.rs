@@ -1,0 +1,310 @@
+//! `peak registry manifest`, `digest` and `config`: manifests as they are, and what they say.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use peak_sdk::oci::{
+    Digest, ImageManifest, Manifest, MediaType, Platform, Raw, Reference, Selector,
+};
+use peak_sdk::registry::{Registry, Repository};
+use serde_json::{Value, json};
+
+use super::{parse_media_type, parse_platform, parse_reference};
+use crate::application::Application;
+use crate::error::{CliError, ErrorKind};
+use crate::output::{Output, write_json, write_out};
+use crate::service::agree;
+
+/// Largest config that is shown, in bytes.
+const CONFIG_LIMIT: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  peak registry manifest get 127.0.0.1:7325/hello-web:0.0.1
+  peak registry manifest put 127.0.0.1:7325/hello-web:copy manifest.json")]
+pub(crate) enum ManifestCommand {
+    /// Print a manifest
+    #[command(after_help = "\
+Examples:
+  peak registry manifest get 127.0.0.1:7325/hello-web:0.0.1
+  peak registry manifest get ubuntu:24.04 --platform linux/arm64 --raw")]
+    Get {
+        /// Reference of the image
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Print the very bytes that the registry sent
+        #[arg(long)]
+        raw: bool,
+        /// Accept this media type alone
+        #[arg(long, value_name = "TYPE")]
+        media_type: Option<String>,
+        /// Of an index, print the manifest for this platform (os/arch[/variant])
+        #[arg(long, value_name = "PLATFORM", conflicts_with = "media_type")]
+        platform: Option<String>,
+    },
+    /// Send a manifest, its bytes unchanged; what it points to has to be there
+    #[command(after_help = "\
+Examples:
+  peak registry manifest put 127.0.0.1:7325/hello-web:copy manifest.json
+  peak registry manifest get hello:1 --raw | peak registry manifest put hello:2 -")]
+    Put {
+        /// Where to, with a tag, or with the manifest's digest
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// The manifest; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Its media type, where the manifest itself does not say it
+        #[arg(long, value_name = "TYPE")]
+        media_type: Option<String>,
+    },
+    /// Delete a manifest, given by its digest, with every tag that leads to it
+    #[command(after_help = "\
+Example:
+  peak registry manifest delete 127.0.0.1:7325/hello-web@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --yes")]
+    Delete {
+        /// Reference with a digest
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Delete without asking
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(
+    application: &Application,
+    registry: &Registry,
+    command: ManifestCommand,
+) -> Result<(), CliError> {
+    match command {
+        ManifestCommand::Get {
+            reference,
+            raw,
+            media_type,
+            platform,
+        } => {
+            let reference = parse_reference(&reference)?;
+            let platform = platform.map(|text| parse_platform(&text)).transpose()?;
+            let repository = registry.repository(&reference);
+            let selector = reference.selector_or_latest();
+            let manifest = match media_type {
+                Some(media_type) => {
+                    repository
+                        .get_manifest_as(&selector, &parse_media_type(&media_type)?)
+                        .await?
+                }
+                None => repository.get_manifest(&selector).await?,
+            };
+            let manifest = match platform {
+                Some(platform) => of_platform(&repository, manifest, &platform).await?,
+                None => manifest,
+            };
+            if raw {
+                write_out(manifest.bytes())
+            } else {
+                show_document(manifest.bytes())
+            }
+        }
+        ManifestCommand::Put {
+            reference,
+            file,
+            media_type,
+        } => {
+            let reference = parse_reference(&reference)?;
+            let content_type = media_type.map(|text| parse_media_type(&text)).transpose()?;
+            let content_type = content_type.as_ref().map(MediaType::as_str);
+            let manifest = Manifest::parse(read_input(&file)?.into(), content_type)
+                .map_err(|error| CliError::from_chain(ErrorKind::Usage, &error))?;
+            put(application, registry, &reference, &manifest).await
+        }
+        ManifestCommand::Delete { reference, yes } => {
+            let reference = parse_reference(&reference)?;
+            let Some(digest) = reference.digest() else {
+                return Err(
+                    CliError::usage(format!("`{reference}` has no digest")).with_hint(
+                        "`peak registry digest` says it; `peak registry delete` takes a tag",
+                    ),
+                );
+            };
+            agree(
+                yes,
+                &format!("{reference} and every tag that leads to it"),
+                1,
+            )?;
+            registry
+                .repository(&reference)
+                .delete_manifest(digest)
+                .await?;
+            application.output.object(
+                &json!({"deleted": digest.to_string()}),
+                &[("deleted", digest.to_string())],
+            )
+        }
+    }
+}
+
+/// Sends a manifest and says where it is.
+pub(crate) async fn put(
+    application: &Application,
+    registry: &Registry,
+    reference: &Reference,
+    manifest: &Raw<Manifest>,
+) -> Result<(), CliError> {
+    if let Some(digest) = reference.digest()
+        && digest.algorithm() == manifest.digest().algorithm()
+        && digest != manifest.digest()
+    {
+        return Err(CliError::new(
+            ErrorKind::Integrity,
+            format!(
+                "the manifest's digest is {}, not that of `{reference}`",
+                manifest.digest()
+            ),
+        ));
+    }
+    let tags: Vec<_> = reference.tag().into_iter().cloned().collect();
+    if tags.is_empty() && reference.digest().is_none() {
+        return Err(
+            CliError::usage(format!("`{reference}` has neither tag nor digest"))
+                .with_hint("say where the manifest goes, as NAME:TAG"),
+        );
+    }
+    registry
+        .repository(reference)
+        .upload_manifest(manifest, &tags)
+        .await?;
+    application.output.object(
+        &json!({
+            "reference": reference.to_string(),
+            "digest": manifest.digest().to_string(),
+            "mediaType": manifest.media_type().to_string(),
+            "size": manifest.size(),
+        }),
+        &[
+            ("reference", reference.to_string()),
+            ("digest", manifest.digest().to_string()),
+            ("mediaType", manifest.media_type().to_string()),
+        ],
+    )
+}
+
+/// `peak registry digest`: a digest a line, as scripts want it, unless another form was asked for.
+pub(crate) async fn digests(
+    application: &Application,
+    registry: &Registry,
+    references: &[String],
+) -> Result<(), CliError> {
+    let references = references
+        .iter()
+        .map(|text| parse_reference(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut found: Vec<(&Reference, Digest)> = Vec::new();
+    for reference in &references {
+        let repository = registry.repository(reference);
+        let selector = reference.selector_or_latest();
+        found.push((reference, repository.get_manifest_digest(&selector).await?));
+    }
+    let objects: Vec<_> = found
+        .iter()
+        .map(|(reference, digest)| {
+            json!({"reference": reference.to_string(), "digest": digest.to_string()})
+        })
+        .collect();
+    let output = application.asked_output.unwrap_or(Output::Table);
+    output.value(&objects, || {
+        let lines = found.iter().map(|(_, digest)| format!("{digest}\n"));
+        Ok(lines.collect())
+    })
+}
+
+/// `peak registry config`: the config of an image, as it is.
+pub(crate) async fn config(
+    registry: &Registry,
+    reference: &str,
+    platform: Option<&str>,
+) -> Result<(), CliError> {
+    let reference = parse_reference(reference)?;
+    let repository = registry.repository(&reference);
+    let (_, image) = image(&repository, &reference.selector_or_latest(), platform).await?;
+    let config = repository
+        .get_blob(&image.config.digest, CONFIG_LIMIT)
+        .await?;
+    show_document(&config)
+}
+
+/// The image manifest that is meant: the one given, or of an index the one for the platform, which unless given is
+/// this machine's.
+pub(crate) async fn image(
+    repository: &Repository,
+    selector: &Selector,
+    platform: Option<&str>,
+) -> Result<(Digest, ImageManifest), CliError> {
+    let manifest = repository.get_manifest(selector).await?;
+    let platform = match platform {
+        Some(text) => parse_platform(text)?,
+        None => Platform::host(),
+    };
+    let manifest = of_platform(repository, manifest, &platform).await?;
+    let digest = manifest.digest().clone();
+    match manifest.into_value() {
+        Manifest::Image(image) => Ok((digest, image)),
+        _ => Err(CliError::other(format!(
+            "{digest} is no image manifest, so it has no config of its own"
+        ))),
+    }
+}
+
+/// The manifest of an index that is for the platform.
+pub(crate) async fn of_platform(
+    repository: &Repository,
+    manifest: Raw<Manifest>,
+    platform: &Platform,
+) -> Result<Raw<Manifest>, CliError> {
+    let Some(index) = manifest.value().as_index() else {
+        return Ok(manifest);
+    };
+    let found = index.best_match(platform);
+    if let Some(child) = found {
+        return Ok(repository
+            .get_manifest(&Selector::Digest(child.digest.clone()))
+            .await?);
+    }
+    let known: Vec<_> = index.platforms().map(ToString::to_string).collect();
+    Err(CliError::new(
+        ErrorKind::NotFound,
+        format!("the index has no manifest for {platform}"),
+    )
+    .with_hint(format!("it has {}", known.join(", "))))
+}
+
+/// A manifest or config is JSON whatever the output; for reading it is indented.
+fn show_document(bytes: &[u8]) -> Result<(), CliError> {
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| CliError::other(format!("the document cannot be shown: {error}")))?;
+    write_json(&value)
+}
+
+/// A small file, or standard input.
+fn read_input(file: &Path) -> Result<Vec<u8>, CliError> {
+    use std::io::Read as _;
+
+    const LIMIT: u64 = 4 * 1024 * 1024;
+    let failed = |error: std::io::Error| {
+        CliError::other(format!("`{}` cannot be read: {error}", file.display()))
+    };
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        std::fs::File::open(file)
+            .and_then(|open| open.take(LIMIT + 1).read_to_end(&mut bytes))
+            .map_err(failed)?;
+    }
+    Ok(bytes)
+}

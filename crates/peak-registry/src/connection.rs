@@ -1,0 +1,158 @@
+//! The way to one registry: what every request to it has in common.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+use peak_http::{Body, ErrorKind, Idempotency, Operation, Response};
+use url::Url;
+
+use crate::RegistryError;
+use crate::auth::Scope;
+use crate::error::{MAX_ERROR_BODY, Reasons};
+use crate::host::Host;
+use crate::notices::Notices;
+
+/// One registry, as a client sees it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    client: peak_http::Client,
+    pub(crate) host: Host,
+    notices: Arc<Notices>,
+}
+
+/// A request to be sent.
+pub(crate) struct Call {
+    operation: &'static str,
+    method: Method,
+    url: Url,
+    scope: Option<Scope>,
+    headers: HeaderMap,
+    body: Body,
+    anonymous: bool,
+    idempotency: Option<Idempotency>,
+}
+
+impl Call {
+    /// A request without headers or body. The operation is what traces call it.
+    pub(crate) fn new(operation: &'static str, method: Method, url: Url) -> Self {
+        Self {
+            operation,
+            method,
+            url,
+            scope: None,
+            headers: HeaderMap::new(),
+            body: Body::empty(),
+            anonymous: false,
+            idempotency: None,
+        }
+    }
+
+    /// What the request needs to be allowed.
+    pub(crate) fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub(crate) fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Whether it may be sent twice, where its method does not say.
+    pub(crate) fn idempotency(mut self, idempotency: Idempotency) -> Self {
+        self.idempotency = Some(idempotency);
+        self
+    }
+
+    /// Without credentials: the URL is another server's and holds its own.
+    pub(crate) fn anonymous(mut self, yes: bool) -> Self {
+        self.anonymous = yes;
+        self
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(client: peak_http::Client, host: Host, notices: Arc<Notices>) -> Self {
+        Self {
+            client,
+            host,
+            notices,
+        }
+    }
+
+    /// Sends a request. `place` is what errors call the other side.
+    pub(crate) async fn send(&self, call: Call, place: &str) -> Result<Response, RegistryError> {
+        let mut request = http::Request::builder()
+            .method(call.method)
+            .uri(call.url.as_str())
+            .extension(Operation(call.operation))
+            .body(call.body)
+            .map_err(|_| RegistryError::InvalidRegistry {
+                registry: self.host.name().to_owned(),
+            })?;
+        if let Some(scope) = call.scope {
+            request.extensions_mut().insert(scope);
+        }
+        if let Some(idempotency) = call.idempotency {
+            request.extensions_mut().insert(idempotency);
+        }
+        if call.anonymous {
+            request.extensions_mut().insert(peak_http::Anonymous);
+        }
+        *request.headers_mut() = call.headers;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|source| transport(place, source))?;
+        self.notices.read(self.host.name(), response.headers());
+        Ok(response)
+    }
+}
+
+/// The error of a request that did not get through, or of an answer that could not be read.
+pub(crate) fn transport(place: &str, source: peak_http::Error) -> RegistryError {
+    let repository = place.to_owned();
+    if source.kind() == ErrorKind::Authentication {
+        RegistryError::NoCredential { repository, source }
+    } else {
+        RegistryError::Transport { repository, source }
+    }
+}
+
+/// What the registry says in the body of an answer that is no success. No body, no reasons.
+pub(crate) async fn reasons(response: Response) -> Reasons {
+    let body = response
+        .beginning(usize::try_from(MAX_ERROR_BODY).unwrap_or(usize::MAX))
+        .await;
+    Reasons::parse(&body)
+}
+
+/// The error for a status that means the same for every request.
+pub(crate) fn refusal(place: &str, status: StatusCode, reasons: Reasons) -> RegistryError {
+    let repository = place.to_owned();
+    match status {
+        StatusCode::UNAUTHORIZED => RegistryError::Unauthorized {
+            repository,
+            reasons,
+        },
+        StatusCode::FORBIDDEN => RegistryError::Denied {
+            repository,
+            reasons,
+        },
+        StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited {
+            repository,
+            reasons,
+        },
+        status => RegistryError::Status {
+            repository,
+            status,
+            reasons,
+        },
+    }
+}

@@ -1,0 +1,268 @@
+//! What refers to a manifest: signatures, attestations and the like.
+//!
+//! A registry may keep the list itself; where it does not, the list is an index under a tag that is named after the
+//! manifest (distribution-spec 1.1, "Referrers Tag Schema"), and clients keep it.
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _, stream};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use peak_oci::{Descriptor, Digest, Index, Manifest, MediaType, Raw, Selector, Tag};
+use url::Url;
+
+use crate::connection::reasons;
+use crate::links;
+use crate::{RegistryError, Repository};
+
+/// Longest list that is read, in bytes.
+const MAX_LIST: u64 = 4 * 1024 * 1024;
+
+/// Most pages of a list.
+const MAX_PAGES: usize = 1000;
+
+/// How often a list under a fallback tag is written again when others write it at the same time.
+const MAX_TRIES: usize = 5;
+
+/// The filters that the registry has already applied.
+const FILTERS_HEADER: &str = "oci-filters-applied";
+
+impl Repository {
+    /// What refers to the manifest with this digest; only what is of the artifact type where one is given. The
+    /// registry is asked first, then the list under the fallback tag. A manifest that nothing refers to, or that is
+    /// not there, has none.
+    ///
+    /// The stream ends after the first error.
+    pub fn referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+    ) -> impl Stream<Item = Result<Descriptor, RegistryError>> + Send + use<> {
+        let walk = Walk {
+            repository: self.clone(),
+            subject: subject.clone(),
+            artifact_type: artifact_type.cloned(),
+            next: Next::First,
+            pages: 0,
+        };
+        stream::try_unfold(walk, |mut walk| async move {
+            let page = walk.page().await?;
+            Ok::<_, RegistryError>(page.map(|page| (page, walk)))
+        })
+        .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+        .try_flatten()
+    }
+
+    /// Puts a manifest into the list of its subject's referrers under the fallback tag: read, merge, write, and read
+    /// again, since others may have written in between.
+    pub(crate) async fn add_referrer(&self, manifest: &Raw<Manifest>) -> Result<(), RegistryError> {
+        let Some(subject) = manifest.value().subject() else {
+            return Ok(());
+        };
+        let mut entry = manifest.descriptor();
+        entry.artifact_type = manifest.value().artifact_type().cloned();
+        entry.annotations.clone_from(manifest.value().annotations());
+        let tag = fallback_tag(&subject.digest)
+            .ok_or_else(|| self.unusable("the subject's digest cannot be a tag"))?;
+        for _ in 0..MAX_TRIES {
+            let mut index = self
+                .fallback_list(&tag)
+                .await?
+                .unwrap_or_else(|| Index::new(Vec::new()));
+            if index
+                .manifests
+                .iter()
+                .any(|known| known.digest == entry.digest)
+            {
+                return Ok(());
+            }
+            index.manifests.push(entry.clone());
+            let index = index
+                .to_raw()
+                .map_err(|_| self.unusable("the list of referrers cannot be written"))?;
+            self.put_manifest(&index, &Selector::Tag(tag.clone()))
+                .await?;
+        }
+        Err(RegistryError::ReferrersChanged {
+            repository: self.to_string(),
+            subject: subject.digest.clone(),
+        })
+    }
+
+    /// The list under the fallback tag, if there is one.
+    async fn fallback_list(&self, tag: &Tag) -> Result<Option<Index>, RegistryError> {
+        match self.get_manifest(&Selector::Tag(tag.clone())).await {
+            Ok(manifest) => match manifest.into_value() {
+                Manifest::Index(index) => Ok(Some(index)),
+                _ => Err(self.unusable("what stands under the tag for referrers is no index")),
+            },
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `<algorithm>-<hex>`, each cut as the specification has it.
+pub(crate) fn fallback_tag(subject: &Digest) -> Option<Tag> {
+    let text = subject.to_string();
+    let (algorithm, hex) = text.split_once(':')?;
+    let cut = |part: &str, length: usize| part.chars().take(length).collect::<String>();
+    format!("{}-{}", cut(algorithm, 32), cut(hex, 64))
+        .parse()
+        .ok()
+}
+
+enum Next {
+    First,
+    Page(Url),
+    End,
+}
+
+struct Walk {
+    repository: Repository,
+    subject: Digest,
+    artifact_type: Option<MediaType>,
+    next: Next,
+    pages: usize,
+}
+
+impl Walk {
+    async fn page(&mut self) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let (url, is_first) = match std::mem::replace(&mut self.next, Next::End) {
+            Next::First => (self.first()?, true),
+            Next::Page(url) => (url, false),
+            Next::End => return Ok(None),
+        };
+        self.pages += 1;
+        if self.pages > MAX_PAGES {
+            return Err(self
+                .repository
+                .unusable("its list of referrers does not end"));
+        }
+        let accept = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
+        let response = self
+            .repository
+            .send(
+                "get_referrers",
+                Method::GET,
+                &url,
+                HeaderMap::from_iter([(ACCEPT, accept)]),
+            )
+            .await?;
+        let is_list = response.status() == StatusCode::OK && is_index(response.headers());
+        if !is_list {
+            let status = response.status();
+            let reasons = reasons(response).await;
+            let has_none = is_first
+                && matches!(
+                    status,
+                    StatusCode::OK
+                        | StatusCode::NOT_FOUND
+                        | StatusCode::BAD_REQUEST
+                        | StatusCode::NOT_ACCEPTABLE
+                        | StatusCode::METHOD_NOT_ALLOWED
+                );
+            return match status {
+                // The registry knows the question and has no such repository.
+                StatusCode::NOT_FOUND if reasons.has_any(&["NAME_UNKNOWN"]) => {
+                    Err(RegistryError::RepositoryNotFound {
+                        repository: self.repository.to_string(),
+                        reasons,
+                    })
+                }
+                _ if has_none => self.fallback().await.map(Some),
+                StatusCode::OK => Err(self
+                    .repository
+                    .unusable("its list of referrers is no index")),
+                status => Err(self.repository.refusal(status, reasons)),
+            };
+        }
+        let headers = response.headers().clone();
+        let body = response
+            .bytes(MAX_LIST)
+            .await
+            .map_err(|source| self.repository.transport(source))?;
+        let found = self.read(body)?;
+        let following = links::next(&url, &headers).map_err(|_| {
+            self.repository
+                .unusable("its list of referrers goes on elsewhere")
+        })?;
+        if let Some(next) = following.filter(|next| !found.is_empty() && *next != url) {
+            self.next = Next::Page(next);
+        }
+        let applied = headers.get_all(FILTERS_HEADER).iter().any(|value| {
+            value.to_str().is_ok_and(|text| {
+                text.split(',')
+                    .any(|filter| filter.trim().eq_ignore_ascii_case("artifactType"))
+            })
+        });
+        Ok(Some(if applied { found } else { self.filter(found) }))
+    }
+
+    fn first(&self) -> Result<Url, RegistryError> {
+        let mut url = self.repository.url("referrers", &self.subject)?;
+        if let Some(artifact_type) = &self.artifact_type {
+            url.query_pairs_mut()
+                .append_pair("artifactType", artifact_type.as_str());
+        }
+        Ok(url)
+    }
+
+    fn read(&self, body: Bytes) -> Result<Vec<Descriptor>, RegistryError> {
+        let index =
+            Manifest::parse(body, Some(MediaType::OCI_INDEX.as_str())).map_err(|source| {
+                RegistryError::InvalidManifest {
+                    repository: self.repository.to_string(),
+                    selector: format!("the referrers of {}", self.subject),
+                    source,
+                }
+            })?;
+        match index.into_value() {
+            Manifest::Index(index) => Ok(index.manifests),
+            _ => Err(self
+                .repository
+                .unusable("its list of referrers is no index")),
+        }
+    }
+
+    async fn fallback(&self) -> Result<Vec<Descriptor>, RegistryError> {
+        let Some(tag) = fallback_tag(&self.subject) else {
+            return Ok(Vec::new());
+        };
+        let index = self.repository.fallback_list(&tag).await?;
+        Ok(self.filter(index.map(|index| index.manifests).unwrap_or_default()))
+    }
+
+    fn filter(&self, mut found: Vec<Descriptor>) -> Vec<Descriptor> {
+        if let Some(wanted) = &self.artifact_type {
+            found.retain(|descriptor| descriptor.artifact_type.as_ref() == Some(wanted));
+        }
+        found
+    }
+}
+
+fn is_index(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| MediaType::from_content_type(text).ok())
+        .is_some_and(|media_type| media_type == MediaType::OCI_INDEX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fallback_tags_are_cut_as_the_specification_says() {
+        let short = Digest::sha256_of(b"x");
+        assert_eq!(
+            fallback_tag(&short).unwrap().as_str(),
+            short.to_string().replace(':', "-")
+        );
+        let long: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
+        assert_eq!(
+            fallback_tag(&long).unwrap().as_str(),
+            format!("sha512-{}", "ab".repeat(32))
+        );
+    }
+}

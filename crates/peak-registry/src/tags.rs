@@ -1,0 +1,125 @@
+//! Lists of tags and of repositories.
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _, stream};
+use peak_oci::{RepositoryName, Tag};
+use serde::Deserialize;
+
+use crate::auth::Scope;
+use crate::client::Registry;
+use crate::pages::{List, PAGE_SIZE, Page};
+use crate::{RegistryError, Repository};
+
+impl Repository {
+    /// All tags of the repository, page by page as they are asked for, in the registry's order (which the
+    /// specification wants to be the lexical one). Entries that are no tags are skipped.
+    ///
+    /// The stream ends after the first error: [`RegistryError::RepositoryNotFound`] where there is no such
+    /// repository, and whatever a request can meet.
+    pub fn get_repository_tags(
+        &self,
+    ) -> impl Stream<Item = Result<Tag, RegistryError>> + Send + use<> {
+        self.tags_from(None)
+    }
+
+    /// As [`get_repository_tags`](Self::get_repository_tags), those behind this one.
+    pub fn get_repository_tags_after(
+        &self,
+        last: &Tag,
+    ) -> impl Stream<Item = Result<Tag, RegistryError>> + Send + use<> {
+        self.tags_from(Some(last))
+    }
+
+    fn tags_from(
+        &self,
+        last: Option<&Tag>,
+    ) -> impl Stream<Item = Result<Tag, RegistryError>> + Send + use<> {
+        let list = List {
+            connection: self.connection().clone(),
+            operation: "get_repository_tags",
+            scope: Scope::pull(self.name()),
+            place: self.to_string(),
+            read: read_tags,
+        };
+        let first = self.url("tags", &"list").map(|mut url| {
+            url.query_pairs_mut()
+                .append_pair("n", &PAGE_SIZE.to_string());
+            if let Some(last) = last {
+                url.query_pairs_mut().append_pair("last", last.as_str());
+            }
+            url
+        });
+        started(first, list)
+    }
+}
+
+impl Registry {
+    /// The repositories of a registry, page by page as they are asked for. Many registries do not tell; Docker Hub and
+    /// Quay are among them. Names that are none are skipped.
+    ///
+    /// The stream ends after the first error.
+    pub fn catalog(
+        &self,
+        registry: &str,
+    ) -> impl Stream<Item = Result<RepositoryName, RegistryError>> + Send + use<> {
+        let connection = self.connection(registry);
+        let first = connection.host.root().map(|mut url| {
+            url.set_path("/v2/_catalog");
+            url.query_pairs_mut()
+                .append_pair("n", &PAGE_SIZE.to_string());
+            url
+        });
+        let list = List {
+            place: connection.host.name().to_owned(),
+            connection,
+            operation: "get_catalog",
+            scope: Scope::catalog(),
+            read: read_catalog,
+        };
+        started(first, list)
+    }
+}
+
+/// The walk, or the one error that the first URL is.
+fn started<T: Send + 'static>(
+    first: Result<url::Url, RegistryError>,
+    list: List<T>,
+) -> impl Stream<Item = Result<T, RegistryError>> + Send + use<T> {
+    stream::once(std::future::ready(first.map(|url| list.walk(url)))).try_flatten()
+}
+
+/// `{"name": …, "tags": […]}`; `null` is an empty list.
+fn read_tags(body: &Bytes) -> Option<Page<Tag>> {
+    #[derive(Deserialize)]
+    struct Tags {
+        #[serde(default)]
+        tags: Option<Vec<String>>,
+    }
+    let page: Tags = object(body)?;
+    Some(valid(page.tags))
+}
+
+fn read_catalog(body: &Bytes) -> Option<Page<RepositoryName>> {
+    #[derive(Deserialize)]
+    struct Catalog {
+        #[serde(default)]
+        repositories: Option<Vec<String>>,
+    }
+    let page: Catalog = object(body)?;
+    Some(valid(page.repositories))
+}
+
+/// An object; a list would do for a struct, too.
+fn object<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Option<T> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object.then(|| serde_json::from_slice(body).ok())?
+}
+
+/// The names that are valid; the others are of no use to anybody.
+fn valid<T: std::str::FromStr>(names: Option<Vec<String>>) -> Page<T> {
+    let names = names.unwrap_or_default();
+    Page {
+        entries: names.iter().filter_map(|name| name.parse().ok()).collect(),
+        is_empty: names.is_empty(),
+    }
+}

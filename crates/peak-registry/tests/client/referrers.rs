@@ -1,0 +1,232 @@
+//! Referrers: from the registry, from the fallback tag, and written there.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::TryStreamExt;
+use peak_oci::{Descriptor, Digest, ImageManifest, Index, Manifest, MediaType, Raw};
+use peak_registry::{RegistryError, Repository};
+
+use crate::script::{Script, answer};
+
+fn media_type(text: &str) -> MediaType {
+    text.parse().unwrap()
+}
+
+fn entry(name: &str, artifact_type: &str) -> Descriptor {
+    let mut entry = Descriptor::of(MediaType::OCI_MANIFEST, name.as_bytes());
+    entry.artifact_type = Some(media_type(artifact_type));
+    entry
+}
+
+fn index(entries: Vec<Descriptor>) -> Raw<Manifest> {
+    Index::new(entries).to_raw().unwrap()
+}
+
+fn list(entries: Vec<Descriptor>, more: &[(&str, &str)]) -> Vec<u8> {
+    let mut headers = vec![("content-type", "application/vnd.oci.image.index.v1+json")];
+    headers.extend_from_slice(more);
+    answer("200 OK", &headers, index(entries).bytes())
+}
+
+fn subject() -> Digest {
+    Digest::sha256_of(b"subject")
+}
+
+async fn found(
+    repository: &Repository,
+    artifact_type: Option<&str>,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let wanted = artifact_type.map(media_type);
+    repository
+        .referrers(&subject(), wanted.as_ref())
+        .try_collect()
+        .await
+}
+
+#[tokio::test]
+async fn the_registrys_list_is_filtered_here_unless_it_was_there() {
+    let entries = || vec![entry("a", "text/a"), entry("b", "text/b")];
+    let server = Script::start(move |_, _| list(entries(), &[])).await;
+    let repository = server.repository();
+    assert_eq!(found(&repository, None).await.unwrap(), entries());
+    assert_eq!(
+        found(&repository, Some("text/b")).await.unwrap(),
+        [entry("b", "text/b")]
+    );
+    assert_eq!(
+        server.requests()[1].line(),
+        format!(
+            "GET /v2/team/app/referrers/{}?artifactType=text%2Fb",
+            subject()
+        )
+    );
+    // It says that it has filtered: then it is believed.
+    let applied = ("oci-filters-applied", "artifactType");
+    let server = Script::start(move |_, _| list(entries(), &[applied])).await;
+    assert_eq!(
+        found(&server.repository(), Some("text/b"))
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn pages_of_referrers_are_followed() {
+    let server = Script::start(|number, _| match number {
+        0 => list(
+            vec![entry("a", "text/a")],
+            &[("link", "<?page=2>; rel=next")],
+        ),
+        _ => list(vec![entry("b", "text/a")], &[]),
+    })
+    .await;
+    assert_eq!(found(&server.repository(), None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn registries_without_the_list_are_asked_for_the_fallback_tag() {
+    for refusal in [
+        answer("404 Not Found", &[], b""),
+        answer("400 Bad Request", &[], b""),
+        answer("406 Not Acceptable", &[], b""),
+        answer("200 OK", &[("content-type", "text/html")], b"<html></html>"),
+    ] {
+        let server = Script::start(move |_, request| {
+            if request.line().contains("/referrers/") {
+                refusal.clone()
+            } else {
+                list(vec![entry("a", "text/a"), entry("b", "text/b")], &[])
+            }
+        })
+        .await;
+        let entries = found(&server.repository(), Some("text/a")).await.unwrap();
+        assert_eq!(entries, [entry("a", "text/a")]);
+        let tag = subject().to_string().replace(':', "-");
+        assert_eq!(
+            server.requests()[1].line(),
+            format!("GET /v2/team/app/manifests/{tag}")
+        );
+    }
+    let server = Script::start(|_, _| answer("404 Not Found", &[], b"")).await;
+    assert!(found(&server.repository(), None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_repository_is_not_taken_for_a_registry_without_the_list() {
+    let body = br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#;
+    let server = Script::start(|_, _| answer("404 Not Found", &[], body)).await;
+    let error = found(&server.repository(), None).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::RepositoryNotFound { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 1);
+    let server = Script::start(|_, _| answer("403 Forbidden", &[], b"")).await;
+    assert!(
+        found(&server.repository(), None)
+            .await
+            .unwrap_err()
+            .is_authentication()
+    );
+}
+
+fn signature() -> Raw<Manifest> {
+    let config = Descriptor::of(media_type("application/vnd.test.signature"), b"{}");
+    let mut manifest = ImageManifest::new(config, Vec::new());
+    manifest.subject = Some(Descriptor::new(MediaType::OCI_MANIFEST, subject(), 7));
+    manifest
+        .annotations
+        .insert("made-by".to_owned(), "test".to_owned());
+    manifest.to_raw().unwrap()
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_the_list_is_left_to_it() {
+    let server = Script::start(|_, _| {
+        let subject = subject().to_string();
+        answer("201 Created", &[("oci-subject", &subject)], b"")
+    })
+    .await;
+    server
+        .repository()
+        .upload_manifest(&signature(), &[])
+        .await
+        .unwrap();
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// A registry that knows nothing of subjects. `others` says what others write into the list between our reading and
+/// our writing, the first so many times.
+async fn old_registry(others: usize) -> (Script, Arc<Mutex<Vec<Descriptor>>>) {
+    let stored: Arc<Mutex<Vec<Descriptor>>> = Arc::default();
+    let kept = Arc::clone(&stored);
+    let left = Mutex::new(others);
+    let server = Script::start(move |_, request| {
+        let is_list = request.line().contains("/manifests/sha256-");
+        let mut kept = kept.lock().unwrap();
+        match request.line().split(' ').next().unwrap() {
+            "PUT" if is_list => {
+                let sent = Manifest::parse(request.body().to_vec().into(), None).unwrap();
+                kept.clone_from(&sent.value().as_index().unwrap().manifests);
+                let mut left = left.lock().unwrap();
+                if *left > 0 {
+                    // Another client read the same as we did and writes after us: ours is lost.
+                    *left -= 1;
+                    *kept = vec![entry(&format!("other {left}"), "text/other")];
+                }
+                answer("201 Created", &[], b"")
+            }
+            "PUT" => answer("201 Created", &[], b""),
+            _ if is_list && kept.is_empty() => answer("404 Not Found", &[], b""),
+            _ => list(kept.clone(), &[]),
+        }
+    })
+    .await;
+    (server, stored)
+}
+
+#[tokio::test]
+async fn the_list_under_the_fallback_tag_is_written_until_ours_is_in_it() {
+    let (server, stored) = old_registry(2).await;
+    server
+        .repository()
+        .upload_manifest(&signature(), &[])
+        .await
+        .unwrap();
+    let stored = stored.lock().unwrap().clone();
+    let ours = stored.last().unwrap();
+    assert_eq!(ours.digest, *signature().digest());
+    assert_eq!(
+        ours.artifact_type,
+        Some(media_type("application/vnd.test.signature"))
+    );
+    assert_eq!(ours.annotation("made-by"), Some("test"));
+    // What another client wrote last is still there.
+    assert_eq!(stored.len(), 2);
+
+    // The same again changes nothing.
+    let before = server.requests().len();
+    server
+        .repository()
+        .upload_manifest(&signature(), &[])
+        .await
+        .unwrap();
+    assert_eq!(server.requests().len(), before + 2);
+}
+
+#[tokio::test]
+async fn a_list_that_others_always_overwrite_ends_in_an_error() {
+    let (server, _) = old_registry(100).await;
+    let error = server
+        .repository()
+        .upload_manifest(&signature(), &[])
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RegistryError::ReferrersChanged { .. }),
+        "{error}"
+    );
+    assert!(server.requests().len() < 20);
+}

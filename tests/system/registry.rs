@@ -1,0 +1,209 @@
+//! `peak registry` against the registry of the embedded platform.
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, Server, digest};
+
+/// A sandbox with a platform that has built one image, `project:0.0.1`.
+struct Site {
+    sandbox: Sandbox,
+    server: Server,
+}
+
+impl Site {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.project();
+        let server = sandbox.serve();
+        let shipped = sandbox.peak(["ship", "project", "--endpoint-url", &server.url]);
+        shipped.assert_code(0);
+        Self { sandbox, server }
+    }
+
+    /// `HOST:PORT/name`
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.server.host())
+    }
+
+    #[track_caller]
+    fn text(&self, arguments: &[&str]) -> String {
+        let finished = self.sandbox.peak(arguments);
+        finished.assert_code(0);
+        finished.stdout
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.text(&[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+#[test]
+fn manifests_are_read_and_sent_unchanged_and_deleted() {
+    let site = Site::new();
+    let image = site.name("project:0.0.1");
+    let raw = site.text(&["registry", "manifest", "get", &image, "--raw"]);
+    let known = digest(raw.as_bytes());
+    assert_eq!(
+        site.text(&["registry", "digest", &image]),
+        format!("{known}\n")
+    );
+
+    site.sandbox.files("", [("manifest.json", raw.as_bytes())]);
+    let put = site.json(&[
+        "registry",
+        "manifest",
+        "put",
+        &site.name("project:copy"),
+        "manifest.json",
+    ]);
+    assert_eq!(put["digest"], known);
+    assert_eq!(
+        site.text(&["registry", "tags", &site.name("project")]),
+        "0.0.1\ncopy\n"
+    );
+    // The bytes say what they are: under another digest they are refused before anything is sent.
+    let wrong = format!("{}@{}", site.name("project"), digest(b"other"));
+    let refused = site
+        .sandbox
+        .peak(["registry", "manifest", "put", &wrong, "manifest.json"]);
+    refused.assert_code(7);
+
+    assert_eq!(
+        site.json(&["registry", "delete", &site.name("project:copy")]),
+        json!({"deleted": site.name("project:copy")})
+    );
+    assert_eq!(
+        site.json(&["registry", "tags", &site.name("project")]),
+        json!(["0.0.1"])
+    );
+    let by_digest = format!("{}@{known}", site.name("project"));
+    site.json(&["registry", "manifest", "delete", &by_digest]);
+    site.sandbox
+        .peak(["registry", "digest", &image])
+        .assert_code(4);
+    // A tag is not what `manifest delete` takes, and no tag is never `latest`.
+    for arguments in [
+        &["registry", "manifest", "delete", &image][..],
+        &["registry", "delete", &site.name("project")],
+        &[
+            "registry",
+            "manifest",
+            "put",
+            &site.name("project"),
+            "manifest.json",
+        ],
+    ] {
+        site.sandbox.peak(arguments).assert_code(2);
+    }
+}
+
+#[test]
+fn blobs_go_up_and_come_back_verified() {
+    let site = Site::new();
+    let content = b"{\"hello\": \"blob\"}";
+    site.sandbox.files("", [("blob.json", content.as_slice())]);
+    let put = site.json(&["registry", "blob", "put", &site.name("data"), "blob.json"]);
+    assert_eq!(
+        put,
+        json!({"digest": digest(content), "size": content.len()})
+    );
+    let reference = format!("{}@{}", site.name("data"), digest(content));
+    let text = site.text(&["registry", "blob", "get", &reference]);
+    assert_eq!(text.as_bytes(), content);
+    site.text(&[
+        "registry",
+        "blob",
+        "get",
+        &reference,
+        "--output",
+        "copy.json",
+    ]);
+    assert_eq!(
+        std::fs::read(site.sandbox.path("copy.json")).unwrap(),
+        content
+    );
+    let absent = format!("{}@{}", site.name("data"), digest(b"absent"));
+    site.sandbox
+        .peak(["registry", "blob", "get", &absent])
+        .assert_code(4);
+    site.sandbox
+        .peak(["registry", "blob", "get", &site.name("data")])
+        .assert_code(2);
+    site.sandbox.assert_no_leftovers();
+}
+
+#[test]
+fn the_config_and_the_lists_of_a_registry_are_shown() {
+    let site = Site::new();
+    let config = site.text(&["registry", "config", &site.name("project:0.0.1")]);
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["config"]["Cmd"], json!(["serve"]));
+    assert_eq!(
+        site.text(&["registry", "catalog", site.server.host()]),
+        "project\n"
+    );
+    assert_eq!(
+        site.text(&["registry", "tags", &site.name("project"), "-o", "yaml"]),
+        "- \"0.0.1\"\n"
+    );
+    let missing = site
+        .sandbox
+        .peak(["registry", "tags", &site.name("nothing")]);
+    missing.assert_code(4);
+}
+
+#[test]
+fn what_refers_to_an_image_is_listed_and_filtered() {
+    let site = Site::new();
+    let image = site.name("project:0.0.1");
+    let subject = site.text(&["registry", "digest", &image]);
+    let subject = subject.trim();
+    let size = site
+        .text(&["registry", "manifest", "get", &image, "--raw"])
+        .len();
+    site.sandbox.files("", [("empty.json", b"{}".as_slice())]);
+    site.json(&[
+        "registry",
+        "blob",
+        "put",
+        &site.name("project"),
+        "empty.json",
+    ]);
+    let signature = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.test.signature",
+        "config": {
+            "mediaType": "application/vnd.oci.empty.v1+json",
+            "digest": digest(b"{}"),
+            "size": 2
+        },
+        "layers": [],
+        "subject": {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": subject,
+            "size": size
+        }
+    })
+    .to_string();
+    site.sandbox
+        .files("", [("signature.json", signature.as_bytes())]);
+    let place = format!("{}@{}", site.name("project"), digest(signature.as_bytes()));
+    site.json(&["registry", "manifest", "put", &place, "signature.json"]);
+    let found = site.json(&["registry", "referrers", &image]);
+    assert_eq!(found["subject"], subject);
+    assert_eq!(
+        found["referrers"][0]["digest"],
+        digest(signature.as_bytes())
+    );
+    let other = site.json(&[
+        "registry",
+        "referrers",
+        &image,
+        "--artifact-type",
+        "application/vnd.test.other",
+    ]);
+    assert_eq!(other["referrers"], json!([]));
+}
