@@ -304,6 +304,12 @@ fn a_site_becomes_an_image() {
 }
 
 #[test]
+fn a_single_file_is_not_files() {
+    let outcome = Bench::new().run(&Attempt::new("FROM scratch\n"));
+    assert_eq!(outcome.log[0], "unpacked 1 file, 13 B");
+}
+
+#[test]
 fn the_same_input_gives_the_same_digests() {
     let (first, second) = (Bench::new(), Bench::new());
     let one = first.run(&site());
