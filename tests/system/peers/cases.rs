@@ -182,7 +182,7 @@ fn artifacts() -> Vec<Case> {
             "an id is one part of the path, whatever is in it",
             |theirs| {
                 for request in &mut theirs.requests {
-                    request.path = "/artifacts/api/v1/artifacts/a%2Fb%3Fc".to_owned();
+                    request.path = request.path.replace("a/b", "a%2Fb%3Fc");
                     request.query.clear();
                 }
             },
@@ -496,7 +496,7 @@ fn templates() -> Vec<Case> {
                     theirs,
                     "values",
                     "True False None 1.0 [1, 'a', None] {'k': 'v'} [1, 2]",
-                )
+                );
             },
         ),
     ]
