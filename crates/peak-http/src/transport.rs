@@ -26,9 +26,11 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 type Pool = hyper_util::client::legacy::Client<Connector, Body>;
 
-/// Pooled connections.
+/// Pooled connections. Each layer clones all that is below it for each request, so this is one pointer.
 #[derive(Clone)]
-pub(crate) struct Connections {
+pub(crate) struct Connections(Arc<Shared>);
+
+struct Shared {
     pool: Pool,
     proxies: Arc<Proxies>,
 }
@@ -44,10 +46,10 @@ impl Connections {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION);
         version::set_up(&mut builder);
-        Self {
+        Self(Arc::new(Shared {
             pool: builder.build(connector),
             proxies,
-        }
+        }))
     }
 }
 
@@ -64,14 +66,10 @@ impl Service<Request<Body>> for Connections {
         // Which version it becomes is between us and the server.
         *request.version_mut() = Version::HTTP_11;
         // To https URLs proxies give tunnels, which is the connector's business.
-        if self.proxies.has_http() && request.uri().scheme() == Some(&Scheme::HTTP) {
-            Box::pin(send_plain(
-                self.pool.clone(),
-                Arc::clone(&self.proxies),
-                request,
-            ))
+        if self.0.proxies.has_http() && request.uri().scheme() == Some(&Scheme::HTTP) {
+            Box::pin(send_plain(Arc::clone(&self.0), request))
         } else {
-            Box::pin(send(self.pool.request(request)))
+            Box::pin(send(self.0.pool.request(request)))
         }
     }
 }
@@ -84,16 +82,16 @@ async fn send(response: hyper_util::client::legacy::ResponseFuture) -> HttpResul
 }
 
 /// Sends a request for a plain http URL, which a proxy may be asked in the place of the server.
-async fn send_plain(pool: Pool, proxies: Arc<Proxies>, mut request: Request<Body>) -> HttpResult {
+async fn send_plain(shared: Arc<Shared>, mut request: Request<Body>) -> HttpResult {
     let url = Url::parse(&request.uri().to_string()).map_err(|source| {
         Error::new(ErrorKind::InvalidRequest, "the URL is not valid").with_source(source)
     })?;
-    let proxy = proxies.for_url(&url)?;
+    let proxy = shared.proxies.for_url(&url)?;
     if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization()) {
         let headers = request.headers_mut();
         headers.insert(PROXY_AUTHORIZATION, authorization.clone());
     }
-    let response = send(pool.request(request)).await?;
+    let response = send(shared.pool.request(request)).await?;
     match proxy {
         Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             Err(proxy.wants_credentials())

@@ -47,7 +47,8 @@ impl<S: HttpService> Retry<S> {
             let spare = body.try_clone();
             let observed = self.observer.as_ref().map(|observer| {
                 let about = (&parts.method, &*url, &parts.extensions);
-                Observed::begin(Arc::clone(observer), about, retry + 1)
+                // Boxed, so that it costs nothing where nobody looks.
+                Box::new(Observed::begin(Arc::clone(observer), about, retry + 1))
             });
             let attempt = Request::from_parts(parts.clone(), body);
             let result = self.inner.clone().oneshot(attempt).await;
