@@ -157,7 +157,8 @@ fn only_the_transport_core_names_hyper_and_rustls() {
         for transport in [
             "hyper",
             "hyper-util",
-            "hyper-rustls",
+            "h2",
+            "tokio-rustls",
             "rustls",
             "rustls-platform-verifier",
         ] {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use peak_sdk::http::Client;
+use peak_sdk::http::{Client, Proxies};
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Registry, RegistryBuilder};
 use url::Url;
@@ -80,7 +80,7 @@ impl Application {
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
         match self.session() {
             Ok(session) => registry_of(&session, builder),
-            Err(_) => Ok(builder.build()?),
+            Err(_) => Ok(builder.proxies(Proxies::from_environment()).build()?),
         }
     }
 
@@ -110,8 +110,9 @@ pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
 /// platform's token; no other ever sees it.
 pub(crate) fn registry_of(
     session: &Session,
-    mut builder: RegistryBuilder,
+    builder: RegistryBuilder,
 ) -> Result<Registry, CliError> {
+    let mut builder = builder.proxies(Proxies::from_environment());
     let endpoint = session.endpoint().url();
     let own = endpoint.host_str().zip(endpoint.port_or_known_default());
     if let (Some((host, port)), Some(token)) = (own, session.token()) {

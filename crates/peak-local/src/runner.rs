@@ -482,7 +482,7 @@ mod tests {
             let mut next = Some(0);
             while let Some(from) = next {
                 let page = self.shared.state.log_page(image, build, from).unwrap();
-                next = page.next;
+                next = page.has_more.then_some(page.position);
                 pages.push(page);
             }
             pages
@@ -556,10 +556,10 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
-        assert_eq!((page.status, page.next), (BuildStatus::Building, Some(2)));
+        assert_eq!((page.status, page.position, page.has_more), (BuildStatus::Building, 2, true));
         assert!(page.started_at.is_some() && page.finished_at.is_none());
         let nothing_new = bench.shared.state.log_page(image, build, 2).unwrap();
-        assert_eq!((nothing_new.lines.len(), nothing_new.next), (0, Some(2)));
+        assert_eq!((nothing_new.lines.len(), nothing_new.position), (0, 2));
         go_on.store(true, Ordering::Relaxed);
         let pages = bench.ended(&changed).await;
         assert_eq!(
@@ -650,7 +650,7 @@ mod tests {
                 .state
                 .log_page(changed.image, changed.build.unwrap(), 0)
                 .unwrap();
-            assert_eq!((page.status, page.next), (BuildStatus::Failed, None));
+            assert_eq!((page.status, page.has_more), (BuildStatus::Failed, false));
             assert!(
                 page.lines.last().unwrap().message.contains(words),
                 "{:?}",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use peak_sdk::images::Artifact;
-use peak_sdk::pack::{Archive, FileList, PackError, PackOptions, pack_to_file, scan, tree};
+use peak_sdk::pack::{Archive, CancelFlag, FileList, PackError, PackOptions, pack_to_file, scan, tree};
 use serde_json::json;
 
 use crate::application::Application;
@@ -136,22 +136,27 @@ impl Packed {
     }
 }
 
-/// Lists the files of the artifact, off the async threads.
+/// Lists the files of the artifact, off the async threads. Dropping it ends the work.
 pub(crate) async fn scan_directory(
     directory: &Path,
     options: &PackOptions,
 ) -> Result<FileList, CliError> {
-    let (directory, options) = (directory.to_owned(), options.clone());
+    let flag = CancelFlag::new();
+    let _cancel = flag.cancel_on_drop();
+    let (directory, options) = (directory.to_owned(), options.clone().cancel_flag(&flag));
     Ok(blocking(move || scan(&directory, &options)).await??)
 }
 
-/// Packs the directory into a file, off the async threads.
+/// Packs the directory into a file, off the async threads. Dropping it ends the work and leaves no file.
 pub(crate) async fn pack_directory(
     directory: &Path,
     options: &PackOptions,
     file: &Path,
 ) -> Result<Archive, CliError> {
-    let (directory, options, file) = (directory.to_owned(), options.clone(), file.to_owned());
+    let flag = CancelFlag::new();
+    let _cancel = flag.cancel_on_drop();
+    let (directory, file) = (directory.to_owned(), file.to_owned());
+    let options = options.clone().cancel_flag(&flag);
     Ok(blocking(move || pack_to_file(&directory, &options, &file)).await??)
 }
 

@@ -407,7 +407,7 @@ pub(super) struct Logs {
     finish_time: Option<Timestamp>,
     logs: Vec<Line>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_token: Option<String>,
+    next_token: String,
 }
 
 #[derive(Serialize)]
@@ -430,7 +430,8 @@ impl Logs {
             start_time: page.started_at,
             finish_time: page.finished_at,
             logs: page.lines.into_iter().map(line).collect(),
-            next_token: page.next.map(|number| number.to_string()),
+            // Also at the end: a client that asks on without a token would begin anew.
+            next_token: page.position.to_string(),
         }
     }
 }

@@ -51,8 +51,10 @@ pub(crate) struct LogPage {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) lines: Vec<LogLine>,
-    /// The number of the line after these, where there is one or may yet be one.
-    pub(crate) next: Option<u64>,
+    /// The number of the line after these.
+    pub(crate) position: u64,
+    /// Whether there is such a line, or may yet be one.
+    pub(crate) has_more: bool,
 }
 
 impl State {
@@ -140,7 +142,8 @@ impl State {
                 started_at: record.started_at,
                 finished_at: record.finished_at,
                 lines,
-                next: more.then_some(next),
+                position: next,
+                has_more: more,
             })
         })
     }

@@ -254,7 +254,7 @@ mod tests {
             let log = state
                 .log_page(changed.image, changed.build.unwrap(), 0)
                 .unwrap();
-            assert_eq!((log.status, log.next), (BuildStatus::Failed, None));
+            assert_eq!((log.status, log.has_more), (BuildStatus::Failed, false));
             assert_eq!(
                 log.lines
                     .iter()
@@ -295,9 +295,9 @@ mod tests {
         state.append_log(web.build.unwrap(), &lines).unwrap();
         succeed(&state, &web);
         let first = state.log_page(web.image, web.build.unwrap(), 0).unwrap();
-        assert_eq!((first.lines.len(), first.next), (3, Some(3)));
+        assert_eq!((first.lines.len(), first.position, first.has_more), (3, 3, true));
         let last = state.log_page(web.image, web.build.unwrap(), 3).unwrap();
-        assert_eq!((last.lines.len(), last.next), (1, None));
+        assert_eq!((last.lines.len(), last.position, last.has_more), (1, 4, false));
     }
 
     #[test]

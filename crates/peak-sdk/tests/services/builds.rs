@@ -46,11 +46,13 @@ async fn pages(bench: &Bench, image: &Id, build: &Id) -> Vec<Vec<String>> {
             assert!(line.timestamp.is_some() && line.ingestion_time.is_some());
             line.message.unwrap()
         });
-        pages.push(lines.collect());
-        token = page.next_token;
-        if token.is_none() {
+        let lines: Vec<_> = lines.collect();
+        // There is always a token; the end is where nothing comes any more.
+        token = Some(page.next_token.unwrap());
+        if lines.is_empty() {
             return pages;
         }
+        pages.push(lines);
     }
 }
 

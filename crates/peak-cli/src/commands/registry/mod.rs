@@ -4,7 +4,10 @@ mod blob;
 mod lists;
 mod manifest;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
+use peak_sdk::http::TlsOptions;
 use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
 use peak_sdk::registry::{Registry, RegistryError};
 use peak_sdk::transfer::Target;
@@ -21,8 +24,40 @@ pub(crate) struct RegistryArguments {
     /// Registry to speak plain HTTP to, as `host[:port]`; may be repeated. Loopback needs no such mark
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArguments,
     #[command(subcommand)]
     command: RegistryCommand,
+}
+
+/// Whom to trust, and who we are, where the registry asks for it.
+#[derive(Debug, Args)]
+struct TlsArguments {
+    /// PEM file with certificates to trust beside the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// PEM file with our certificate, for registries that ask for one
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// PEM file with the key of our certificate
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl TlsArguments {
+    fn options(&self) -> Result<TlsOptions, CliError> {
+        let wrong = |error: peak_sdk::http::Error| CliError::from_chain(ErrorKind::Usage, &error);
+        let mut options = TlsOptions::new();
+        if let Some(file) = &self.ca_file {
+            options = options.with_root_certificates_file(file).map_err(wrong)?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
+            options = options
+                .with_client_certificate_files(certificate, key)
+                .map_err(wrong)?;
+        }
+        Ok(options)
+    }
 }
 
 impl RegistryArguments {
@@ -139,7 +174,7 @@ pub(crate) async fn run(
     application: &Application,
     arguments: RegistryArguments,
 ) -> Result<(), CliError> {
-    let mut builder = Registry::builder();
+    let mut builder = Registry::builder().tls(arguments.tls.options()?);
     for host in &arguments.insecure {
         builder = builder.insecure(host);
     }
