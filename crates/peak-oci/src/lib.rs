@@ -53,7 +53,7 @@ mod reference;
 mod text;
 mod verify;
 
-pub use config::{ContainerConfig, History, ImageConfig, MAX_CONFIG_SIZE, RootFs};
+pub use config::{ContainerConfig, History, ImageConfig, MAX_CONFIG_SIZE, RootFs, Step};
 pub use content::{
     BlobRead, BlobStream, BlobWriter, BoxFuture, ContentError, ContentErrorKind, MAX_INDEX_DEPTH,
     Placement, Sink, Source, ValidationReport, read_verified, validate,
@@ -61,7 +61,11 @@ pub use content::{
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use json::{JsonError, UnknownFields};
-pub use manifest::{ImageManifest, Index, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+pub use manifest::{
+    ArtifactManifest, ImageManifest, Index, IndexError, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+    Merge, Mixing, NoMatchingPlatform, Schema1Layer, Schema1Manifest, Schema1Signature,
+    V1Compatibility,
+};
 pub use media_type::{MediaType, MediaTypeError};
 pub use platform::{Platform, PlatformError};
 pub use raw::Raw;

@@ -7,7 +7,8 @@ use super::{ContentError, ContentErrorKind, Source};
 use crate::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
-use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, Schema1Manifest};
+use crate::media_type::MediaType;
 use crate::raw::Raw;
 use crate::reference::Selector;
 
@@ -38,8 +39,9 @@ pub struct ValidationReport {
 /// Checked are: digest and size of every manifest and blob (streamed, nothing but manifests and configs is held in
 /// memory); that the type of a manifest is the one its descriptor says; that indexes are not nested deeper than
 /// [`MAX_INDEX_DEPTH`]; that the config of an image can be read and has one `diff_id` for each layer, and for an
-/// uncompressed layer that it is the digest of the layer. A `diff_id` of a compressed layer is not computed. `subject` is
-/// not followed. Content that is reached on several ways is read once, but for configs, which are read with each image.
+/// uncompressed layer that it is the digest of the layer; that the history of a schema 1 manifest can be read. A `diff_id`
+/// of a compressed layer is not computed, signatures are not verified, `subject` is not followed. The layers of a schema 1
+/// manifest are read by the size that [`Source::blob_size`] says. Content that is reached on several ways is read once, but for configs, which are read with each image.
 ///
 /// # Errors
 /// The first thing that is wrong, as [`ContentErrorKind::Integrity`] or [`ContentErrorKind::Invalid`], or what the source
@@ -103,9 +105,7 @@ impl Walk<'_> {
                 }
                 // Backwards, because the last one pushed is looked at first.
                 for child in index.manifests.iter().rev() {
-                    let is_manifest =
-                        child.media_type.is_index() || child.media_type.is_image_manifest();
-                    if !is_manifest {
+                    if !child.media_type.is_manifest() {
                         self.blob(child).await?;
                     } else if self.is_new(child, true)? {
                         self.pending.push((child.clone(), depth + 1));
@@ -113,7 +113,34 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
+            Manifest::Artifact(artifact) => {
+                for blob in &artifact.blobs {
+                    self.blob(blob).await?;
+                }
+                Ok(())
+            }
+            Manifest::Schema1(manifest) => self.schema1(manifest).await,
         }
+    }
+
+    /// Reads every layer, once each, by the size that the source says.
+    async fn schema1(&mut self, manifest: &Schema1Manifest) -> Result<(), ContentError> {
+        manifest.history()?;
+        for layer in &manifest.layers {
+            let mut descriptor =
+                Descriptor::new(MediaType::DOCKER_LAYER_GZIP, layer.digest.clone(), 0);
+            let known = self.seen.get(&(layer.digest.clone(), false)).copied();
+            descriptor.size = match known {
+                Some(size) => size,
+                None => self
+                    .source
+                    .blob_size(&layer.digest)
+                    .await
+                    .map_err(|error| within(&descriptor, error))?,
+            };
+            self.blob(&descriptor).await?;
+        }
+        Ok(())
     }
 
     async fn fetch(&mut self, descriptor: &Descriptor) -> Result<Raw<Manifest>, ContentError> {

@@ -1,15 +1,20 @@
-//! Manifests: image manifests and indexes, of OCI and of Docker.
+//! Manifests: image manifests, indexes and artifact manifests, of OCI and of Docker.
 
+mod artifact;
 mod image;
 mod index;
 mod kind;
+mod members;
+mod schema1;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+pub use artifact::ArtifactManifest;
 pub use image::ImageManifest;
-pub use index::Index;
+pub use index::{Index, IndexError, Merge, Mixing, NoMatchingPlatform};
+pub use schema1::{Schema1Layer, Schema1Manifest, Schema1Signature, V1Compatibility};
 
 use crate::descriptor::Descriptor;
 use crate::json::{Json, JsonError, ToJson, from_bytes, parse, to_bytes};
@@ -56,14 +61,14 @@ pub enum ManifestError {
         member: &'static str,
     },
     /// The document is of a type that is not read here.
-    #[error("documents of the type {} cannot be read; image manifests and indexes of OCI and Docker v2 schema 2 can", Excerpt(media_type.as_str()))]
+    #[error("documents of the type {} cannot be read as manifests; those of OCI and Docker can", Excerpt(media_type.as_str()))]
     Unsupported {
         /// The type.
         media_type: MediaType,
     },
     /// Neither `Content-Type`, nor `mediaType`, nor the members tell what the document is.
     #[error(
-        "nothing tells what the document is: it has no `mediaType`, no `manifests`, and no `config` with `layers`"
+        "nothing tells what the document is: it has no `mediaType`, no `manifests`, no `config` with `layers`, no `fsLayers` and no `blobs`"
     )]
     Unrecognized,
 }
@@ -80,17 +85,26 @@ pub enum Manifest {
     Image(ImageManifest),
     /// A list of manifests.
     Index(Index),
+    /// An artifact, as it was before it became an image manifest.
+    Artifact(ArtifactManifest),
+    /// An image for one platform, as Docker had it before 2016.
+    Schema1(Schema1Manifest),
 }
+
+/// For manifests that cannot have annotations.
+static NO_ANNOTATIONS: BTreeMap<String, String> = BTreeMap::new();
 
 impl Manifest {
     /// Reads a manifest and keeps its bytes.
     ///
     /// `content_type` is the `Content-Type` header it came with, parameters and all. Where it is absent or says nothing
     /// (`application/octet-stream`, `application/json`, `text/plain`), `$.mediaType` decides, and where that is absent too,
-    /// the members do.
+    /// the members do. Whether a schema 1 manifest is signed is always seen in the document.
     ///
     /// # Errors
-    /// [`ManifestError`]; the size is checked before anything is parsed.
+    /// [`ManifestError`]; the size is checked before anything is parsed. Beside what the types of members demand:
+    /// numbers of bytes are from 0 to `i64::MAX`; no list has more than 10,000 entries; nothing is nested deeper than 32
+    /// levels; the document has at most 500,000 values, and no key twice.
     pub fn parse(bytes: Bytes, content_type: Option<&str>) -> Result<Raw<Self>, ManifestError> {
         check_size(&bytes, MAX_MANIFEST_SIZE)?;
         let claimed = content_type
@@ -101,20 +115,27 @@ impl Manifest {
             .filter(|media_type| !media_type.is_generic());
         let document = parse(&bytes).map_err(ManifestError::Json)?;
         let value = Self::from_document(document, claimed)?;
-        Ok(Raw::new(bytes, value))
+        let payload = match &value {
+            Self::Schema1(manifest) => schema1::payload(&bytes, manifest)
+                .map_err(|error| ManifestError::Json(error.at_top()))?,
+            _ => None,
+        };
+        Ok(Raw::signed(bytes, payload, value))
     }
 
     fn from_document(document: Json, claimed: Option<MediaType>) -> Result<Self, ManifestError> {
-        let in_place = |error: JsonError| ManifestError::Json(error.at_top());
         let (kind, media_type) = kind::of(&document, claimed)?;
         match kind {
-            Kind::Image => ImageManifest::from_document(document, media_type)
-                .map(Self::Image)
-                .map_err(in_place),
-            Kind::Index => Index::from_document(document, media_type)
-                .map(Self::Index)
-                .map_err(in_place),
+            Kind::Image => ImageManifest::from_document(document, media_type).map(Self::Image),
+            Kind::Index => Index::from_document(document, media_type).map(Self::Index),
+            Kind::Artifact => {
+                ArtifactManifest::from_document(document, media_type).map(Self::Artifact)
+            }
+            Kind::Schema1 => {
+                Schema1Manifest::from_document(document, media_type).map(Self::Schema1)
+            }
         }
+        .map_err(|error| ManifestError::Json(error.at_top()))
     }
 
     /// What it is.
@@ -122,18 +143,24 @@ impl Manifest {
         match self {
             Self::Image(image) => &image.media_type,
             Self::Index(index) => &index.media_type,
+            Self::Artifact(artifact) => &artifact.media_type,
+            Self::Schema1(manifest) => &manifest.media_type,
         }
     }
 
-    /// Everything it points to and cannot do without: config and then layers, or the manifests of an index.
+    /// Everything it points to and cannot do without: config and then layers, the manifests of an index, or the blobs of
+    /// an artifact.
     ///
-    /// A `subject` is not among them: it may be missing.
+    /// A `subject` is not among them: it may be missing. **Nor are the layers of a schema 1 manifest**, which says no
+    /// sizes and so has no descriptors: whoever moves or keeps content has to look at [`Schema1Manifest::layers`].
     pub fn children(&self) -> Vec<&Descriptor> {
         match self {
             Self::Image(image) => std::iter::once(&image.config)
                 .chain(&image.layers)
                 .collect(),
             Self::Index(index) => index.manifests.iter().collect(),
+            Self::Artifact(artifact) => artifact.blobs.iter().collect(),
+            Self::Schema1(_) => Vec::new(),
         }
     }
 
@@ -141,7 +168,7 @@ impl Manifest {
     pub fn as_image(&self) -> Option<&ImageManifest> {
         match self {
             Self::Image(image) => Some(image),
-            Self::Index(_) => None,
+            _ => None,
         }
     }
 
@@ -149,7 +176,23 @@ impl Manifest {
     pub fn as_index(&self) -> Option<&Index> {
         match self {
             Self::Index(index) => Some(index),
-            Self::Image(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The artifact manifest, if it is one.
+    pub fn as_artifact(&self) -> Option<&ArtifactManifest> {
+        match self {
+            Self::Artifact(artifact) => Some(artifact),
+            _ => None,
+        }
+    }
+
+    /// The schema 1 manifest, if it is one.
+    pub fn as_schema1(&self) -> Option<&Schema1Manifest> {
+        match self {
+            Self::Schema1(manifest) => Some(manifest),
+            _ => None,
         }
     }
 
@@ -158,6 +201,8 @@ impl Manifest {
         match self {
             Self::Image(image) => image.subject.as_ref(),
             Self::Index(index) => index.subject.as_ref(),
+            Self::Artifact(artifact) => artifact.subject.as_ref(),
+            Self::Schema1(_) => None,
         }
     }
 
@@ -171,6 +216,8 @@ impl Manifest {
                     .unwrap_or(&image.config.media_type),
             ),
             Self::Index(index) => index.artifact_type.as_ref(),
+            Self::Artifact(artifact) => artifact.artifact_type.as_ref(),
+            Self::Schema1(_) => None,
         }
     }
 
@@ -179,6 +226,8 @@ impl Manifest {
         match self {
             Self::Image(image) => &image.annotations,
             Self::Index(index) => &index.annotations,
+            Self::Artifact(artifact) => &artifact.annotations,
+            Self::Schema1(_) => &NO_ANNOTATIONS,
         }
     }
 }
@@ -204,15 +253,22 @@ fn written(view: &impl ToJson) -> Result<Raw<Manifest>, ManifestError> {
     Manifest::parse(to_bytes(view).into(), None)
 }
 
-/// `schemaVersion` has to be there and has to be 2.
-fn check_schema_version(version: u64) -> Result<u64, JsonError> {
-    if version == 2 {
-        Ok(version)
+/// A document that has to be of one kind.
+fn read_as<T>(
+    document: Json,
+    expected: Kind,
+    read: impl FnOnce(Json, MediaType) -> Result<T, JsonError>,
+) -> Result<T, JsonError> {
+    let (kind, media_type) =
+        kind::of(&document, None).map_err(|error| JsonError::here(error.to_string()))?;
+    if kind == expected {
+        read(document, media_type)
     } else {
-        Err(
-            JsonError::here(format!("expected the version 2, found {version}"))
-                .below("schemaVersion"),
-        )
+        Err(JsonError::here(format!(
+            "expected {}, found {}",
+            expected.name(),
+            kind.name()
+        )))
     }
 }
 
