@@ -299,8 +299,7 @@ mod tests {
     use super::*;
     use crate::content::{BlobRead, BoxFuture};
     use crate::digest::Algorithm;
-    use crate::manifest::Index;
-    use crate::media_type::MediaType;
+    use crate::manifest::{ArtifactManifest, Index};
     use crate::platform::Platform;
 
     /// A source in memory; blobs come in pieces of three bytes.
@@ -416,6 +415,11 @@ mod tests {
                 ))
             })
         }
+
+        fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
+            let found = self.blobs.get(digest).map(|bytes| bytes.len() as u64);
+            Box::pin(async move { found.ok_or_else(missing) })
+        }
     }
 
     #[test]
@@ -437,6 +441,57 @@ mod tests {
                 .map(|blob| blob.len() as u64)
                 .sum::<u64>();
         assert_eq!(report.bytes, expected);
+    }
+
+    /// Schema 1 of these layers, the top first, with this `v1Compatibility` for each.
+    fn schema1(layers: &[&[u8]], v1_compatibility: &str) -> Raw<Manifest> {
+        let list = |entry: &dyn Fn(&[u8]) -> String| {
+            let entries: Vec<_> = layers.iter().map(|layer| entry(layer)).collect();
+            entries.join(",")
+        };
+        let text = format!(
+            "{{\"schemaVersion\":1,\"fsLayers\":[{}],\"history\":[{}]}}",
+            list(&|layer| format!("{{\"blobSum\":\"{}\"}}", Digest::sha256_of(layer))),
+            list(&|_| format!("{{\"v1Compatibility\":\"{v1_compatibility}\"}}")),
+        );
+        Manifest::parse(text.into(), None).unwrap()
+    }
+
+    #[test]
+    fn schema_1_images_are_read_by_the_sizes_of_the_source() {
+        let mut memory = Memory::default();
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"top");
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"empty");
+        memory.put(schema1(&[b"top", b"empty", b"base", b"empty"], "{}"));
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::NotFound);
+        assert!(text.contains(Digest::sha256_of(b"base").as_str()), "{text}");
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"base");
+        let report = memory.validate().unwrap();
+        assert_eq!((report.manifests, report.blobs), (1, 3));
+        assert_eq!(report.bytes, report.root.size + 3 + 5 + 4);
+        memory
+            .blobs
+            .insert(Digest::sha256_of(b"base"), Bytes::from_static(b"Base"));
+        assert_eq!(memory.complaint().0, ContentErrorKind::Integrity);
+        memory.put(schema1(&[b"top"], "["));
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("$.history[0].v1Compatibility"), "{text}");
+    }
+
+    #[test]
+    fn artifact_manifests_are_followed_from_indexes() {
+        let mut memory = Memory::default();
+        let blob = memory.add_blob("text/plain".parse().unwrap(), b"a bill of materials");
+        let artifact_type: MediaType = "application/x.y".parse().unwrap();
+        let artifact = ArtifactManifest::new(artifact_type, vec![blob.clone()]);
+        let artifact = memory.put(artifact.to_raw().unwrap());
+        memory.index(vec![artifact]);
+        let report = memory.validate().unwrap();
+        assert_eq!((report.manifests, report.blobs), (2, 1));
+        memory.blobs.remove(&blob.digest);
+        assert_eq!(memory.complaint().0, ContentErrorKind::NotFound);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl ArtifactManifest {
     }
 
     pub(super) fn from_document(document: Json, media_type: MediaType) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(document)?;
+        let mut fields = Fields::exact(document)?;
         let blobs = members::bounded("blobs", fields.or_default("blobs")?)?;
         let members = Members::take(fields)?;
         Ok(Self {

@@ -64,7 +64,7 @@ impl ImageManifest {
     }
 
     pub(super) fn from_document(document: Json, media_type: MediaType) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(document)?;
+        let mut fields = Fields::exact(document)?;
         let schema_version = members::schema_version(&mut fields, 2)?;
         let config = fields.required("config")?;
         let layers = members::bounded("layers", fields.list("layers")?)?;

@@ -56,7 +56,7 @@ pub(super) fn of(
     document: &Json,
     claimed: Option<MediaType>,
 ) -> Result<(Kind, MediaType), ManifestError> {
-    let Json::Object(_) = document else {
+    let Json::Object(members) = document else {
         return Err(ManifestError::Json(
             JsonError::expected("an object", document).at_top(),
         ));
@@ -79,10 +79,11 @@ pub(super) fn of(
         Kind::Schema1 => schema1_type(document),
         _ => media_type,
     };
-    let foreign = kind
-        .foreign_members()
-        .iter()
-        .find(|name| document.get(name).is_some());
+    let foreign = kind.foreign_members().iter().find(|name| {
+        members
+            .iter()
+            .any(|(member, _)| member.eq_ignore_ascii_case(name))
+    });
     match foreign {
         Some(member) => Err(ManifestError::Ambiguous { media_type, member }),
         None => Ok((kind, media_type)),

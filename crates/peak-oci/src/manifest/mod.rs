@@ -16,9 +16,11 @@ pub use image::ImageManifest;
 pub use index::{Index, IndexError, Merge, Mixing, NoMatchingPlatform};
 pub use schema1::{Schema1Layer, Schema1Manifest, Schema1Signature, V1Compatibility};
 
+use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::json::{Json, JsonError, ToJson, from_bytes, parse, to_bytes};
 use crate::media_type::{MediaType, MediaTypeError};
+use crate::platform::Platform;
 use crate::raw::Raw;
 use crate::text::Excerpt;
 use kind::Kind;
@@ -61,7 +63,7 @@ pub enum ManifestError {
         member: &'static str,
     },
     /// The document is of a type that is not read here.
-    #[error("documents of the type {} cannot be read as manifests; those of OCI and Docker can", Excerpt(media_type.as_str()))]
+    #[error("the type {} cannot be used for a manifest here; use an image manifest or an index of OCI or of Docker v2 schema 2", Excerpt(media_type.as_str()))]
     Unsupported {
         /// The type.
         media_type: MediaType,
@@ -104,7 +106,8 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`]; the size is checked before anything is parsed. Beside what the types of members demand:
     /// numbers of bytes are from 0 to `i64::MAX`; no list has more than 10,000 entries; nothing is nested deeper than 32
-    /// levels; the document has at most 500,000 values, and no key twice.
+    /// levels; the document has at most 500,000 values; no key is there twice, nor one that differs from a known one only
+    /// in the case of its letters (`Layers`), which other readers would take for that.
     pub fn parse(bytes: Bytes, content_type: Option<&str>) -> Result<Raw<Self>, ManifestError> {
         check_size(&bytes, MAX_MANIFEST_SIZE)?;
         let claimed = content_type
@@ -196,6 +199,22 @@ impl Manifest {
         }
     }
 
+    /// Writes it as compact JSON: known members in a fixed order, then the unknown ones as they came.
+    ///
+    /// # Errors
+    /// [`ManifestError`] when what was put together is no manifest that could be read again;
+    /// [`ManifestError::Unsupported`] for schema 1, which is not written.
+    pub fn to_raw(&self) -> Result<Raw<Self>, ManifestError> {
+        match self {
+            Self::Image(image) => image.to_raw(),
+            Self::Index(index) => index.to_raw(),
+            Self::Artifact(artifact) => artifact.to_raw(),
+            Self::Schema1(manifest) => Err(ManifestError::Unsupported {
+                media_type: manifest.media_type.clone(),
+            }),
+        }
+    }
+
     /// The manifest that this one says something about.
     pub fn subject(&self) -> Option<&Descriptor> {
         match self {
@@ -230,6 +249,26 @@ impl Manifest {
             Self::Schema1(_) => &NO_ANNOTATIONS,
         }
     }
+
+    /// The annotations, to change them; `None` for schema 1, which cannot have any.
+    pub fn annotations_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
+        match self {
+            Self::Image(image) => Some(&mut image.annotations),
+            Self::Index(index) => Some(&mut index.annotations),
+            Self::Artifact(artifact) => Some(&mut artifact.annotations),
+            Self::Schema1(_) => None,
+        }
+    }
+
+    /// The subject, to change it; `None` for schema 1, which cannot have one.
+    pub fn subject_mut(&mut self) -> Option<&mut Option<Descriptor>> {
+        match self {
+            Self::Image(image) => Some(&mut image.subject),
+            Self::Index(index) => Some(&mut index.subject),
+            Self::Artifact(artifact) => Some(&mut artifact.subject),
+            Self::Schema1(_) => None,
+        }
+    }
 }
 
 impl Raw<Manifest> {
@@ -245,6 +284,18 @@ impl Raw<Manifest> {
             self.digest().clone(),
             self.size(),
         )
+    }
+
+    /// A descriptor that points to it from an index: with the platform of its config, if that says one, and the type of
+    /// the artifact, if it says that.
+    pub fn descriptor_for_index(&self, config: Option<&ImageConfig>) -> Descriptor {
+        let mut descriptor = self.descriptor();
+        descriptor.platform = config.map(ImageConfig::platform).filter(Platform::is_known);
+        descriptor.artifact_type = match self.value() {
+            Manifest::Image(image) => image.artifact_type.clone(),
+            other => other.artifact_type().cloned(),
+        };
+        descriptor
     }
 }
 

@@ -190,7 +190,7 @@ fn is_part(part: &str) -> bool {
 
 impl FromJson for Platform {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(value)?;
+        let mut fields = Fields::exact(value)?;
         Ok(Self {
             architecture: fields.required("architecture")?,
             os: fields.required("os")?,

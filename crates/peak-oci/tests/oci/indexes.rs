@@ -81,7 +81,7 @@ fn a_new_index_has_each_platform_once() {
         "{text}"
     );
     let same = Index::create(vec![one.clone(), one.clone()], Mixing::Refuse).unwrap();
-    assert_eq!(same.manifests, [one.clone()]);
+    assert_eq!(same.manifests, std::slice::from_ref(&one));
     // Versions of Windows are platforms of their own, and so is everything that says no platform.
     let mut nameless = two;
     nameless.platform = None;

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use peak_oci::{
-    Algorithm, ArtifactManifest, Descriptor, Digest, ImageConfig, Index, Manifest, ManifestError,
-    MediaType, Mixing, Raw, VerifyError,
+    Algorithm, ArtifactManifest, Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest,
+    ManifestError, MediaType, Mixing, Platform, Raw, VerifyError,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -442,6 +442,59 @@ fn editing_keeps_what_it_does_not_know_at_every_level() {
 }
 
 #[test]
+fn every_kind_but_schema_1_can_be_annotated() {
+    let artifact = ArtifactManifest::new("application/x.y".parse().unwrap(), vec![])
+        .to_raw()
+        .unwrap();
+    for bytes in [SCHEMA2, LIST, OCI, artifact.bytes().as_ref()] {
+        let raw = read(bytes, None).unwrap();
+        let mut manifest = raw.value().clone();
+        let annotations = manifest.annotations_mut().unwrap();
+        annotations.insert("a".to_owned(), "b".to_owned());
+        let subject = Descriptor::of(MediaType::OCI_MANIFEST, OCI);
+        *manifest.subject_mut().unwrap() = Some(subject.clone());
+        let edited = manifest.to_raw().unwrap();
+        assert_eq!(edited.value(), &manifest);
+        assert_eq!(edited.value().annotations()["a"], "b");
+        assert_eq!(edited.value().subject(), Some(&subject));
+        assert_eq!(edited.media_type(), raw.media_type());
+        assert_ne!(edited.digest(), raw.digest());
+    }
+    let mut old = read(SIGNED, None).unwrap().into_value();
+    assert_eq!(old.annotations_mut(), None);
+    assert_eq!(old.subject_mut(), None);
+    assert!(matches!(
+        old.to_raw(),
+        Err(ManifestError::Unsupported { .. })
+    ));
+}
+
+#[test]
+fn members_that_only_others_would_see_are_refused() {
+    let document: Value = serde_json::from_slice(OCI).unwrap();
+    let with = |pointer: &str, name: &str| {
+        let mut document = document.clone();
+        document.pointer_mut(pointer).unwrap()[name] = json!(null);
+        complaint(&document.to_string())
+    };
+    for (pointer, name, place) in [
+        (
+            "",
+            "Layers",
+            "$.Layers: some readers would take this member for `layers`",
+        ),
+        ("", "SUBJECT", "$.SUBJECT: "),
+        ("", "MediaType", "$.MediaType: "),
+        ("", "Manifests", "may not have the member `manifests`"),
+        ("/layers/1", "Digest", "$.layers[1].Digest: "),
+    ] {
+        let text = with(pointer, name);
+        assert!(text.contains(place), "{place}: {text}");
+    }
+    assert_eq!(with("", "Other"), "accepted");
+}
+
+#[test]
 fn every_layer_has_its_step() {
     let config = ImageConfig::parse(Bytes::from_static(CONFIG))
         .unwrap()
@@ -492,7 +545,7 @@ fn an_index_can_be_made_of_an_image_and_its_config() {
     let config = ImageConfig::parse(Bytes::from_static(CONFIG)).unwrap();
     let image = read(SCHEMA2, None).unwrap();
     let index = Index::create(
-        vec![image.descriptor().with_platform(config.value().platform())],
+        vec![image.descriptor_for_index(Some(config.value()))],
         Mixing::Refuse,
     )
     .unwrap();
@@ -510,8 +563,62 @@ fn an_index_can_be_made_of_an_image_and_its_config() {
     );
 }
 
+fn descriptors() -> impl Strategy<Value = Vec<Descriptor>> {
+    let annotations = prop::collection::btree_map(any::<String>(), any::<String>(), 0..3);
+    let descriptor = (
+        prop::sample::select(MediaType::MANIFESTS.to_vec()),
+        any::<Vec<u8>>(),
+        annotations,
+        prop::option::of("[a-z]{1,8}"),
+        prop::option::of("[a-z.]{1,8}"),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(media_type, content, annotations, architecture, url, is_embedded)| {
+                let mut descriptor = Descriptor::of(media_type, &content);
+                descriptor.annotations = annotations;
+                descriptor.platform = architecture.map(|name| Platform::new("linux", name));
+                descriptor.urls.extend(url);
+                descriptor.data = is_embedded.then(|| content.into());
+                descriptor.unknown.set("x", "[1.0]").unwrap();
+                descriptor
+            },
+        );
+    prop::collection::vec(descriptor, 0..6)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is written is read as what was written, and written again it is the same bytes.
+    #[test]
+    fn manifests_print_as_they_parse(
+        descriptors in descriptors(), subject in any::<bool>(), is_docker in any::<bool>(), kind in 0..3_u8,
+        annotations in prop::collection::btree_map(any::<String>(), any::<String>(), 0..3),
+    ) {
+        let mut manifest = match kind {
+            0 => {
+                let config = if is_docker { MediaType::DOCKER_CONFIG } else { MediaType::OCI_CONFIG };
+                Manifest::Image(ImageManifest::new(Descriptor::of(config, b"{}"), descriptors))
+            }
+            1 => {
+                let mut index = Index::new(descriptors);
+                if is_docker { index.media_type = MediaType::DOCKER_MANIFEST_LIST; }
+                Manifest::Index(index)
+            }
+            _ => Manifest::Artifact(ArtifactManifest::new("application/x.y".parse().unwrap(), descriptors)),
+        };
+        *manifest.annotations_mut().unwrap() = annotations;
+        *manifest.subject_mut().unwrap() = subject.then(|| Descriptor::of(MediaType::OCI_MANIFEST, b"subject"));
+        let raw = manifest.to_raw().unwrap();
+        prop_assert_eq!(raw.value(), &manifest);
+        prop_assert_eq!(raw.digest(), &Digest::sha256_of(raw.bytes()));
+        let content_type = format!("{}; charset=utf-8", manifest.media_type());
+        let again = Manifest::parse(raw.bytes().clone(), Some(&content_type)).unwrap();
+        prop_assert_eq!(&again, &raw);
+        let rewritten = again.value().to_raw().unwrap();
+        prop_assert_eq!(rewritten.bytes(), raw.bytes());
+    }
 
     #[test]
     fn media_types_print_as_they_parse(text in "[a-z]{1,8}/[a-zA-Z0-9!#$&^_.+-]{1,40}") {

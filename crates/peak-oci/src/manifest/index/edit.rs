@@ -211,8 +211,7 @@ impl Index {
     /// An index of these manifests, in their order: a Docker manifest list if all of them are Docker's, else an OCI
     /// index. One that is there twice is taken once.
     ///
-    /// Each should have a platform: [`Descriptor::with_platform`] with
-    /// [`ImageConfig::platform`](crate::ImageConfig::platform).
+    /// Each should have a platform: [`descriptor_for_index`](crate::Raw::descriptor_for_index) takes it from the config.
     ///
     /// # Errors
     /// [`IndexError::Mixed`]; [`IndexError::SamePlatform`] for two different manifests for one platform.

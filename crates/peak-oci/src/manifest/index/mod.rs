@@ -82,7 +82,7 @@ impl Index {
     }
 
     pub(super) fn from_document(document: Json, media_type: MediaType) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(document)?;
+        let mut fields = Fields::exact(document)?;
         let schema_version = members::schema_version(&mut fields, 2)?;
         let manifests = members::bounded("manifests", fields.list("manifests")?)?;
         let members = Members::take(fields)?;

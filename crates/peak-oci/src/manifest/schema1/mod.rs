@@ -113,7 +113,7 @@ impl Schema1Manifest {
     }
 
     pub(super) fn from_document(document: Json, media_type: MediaType) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(document)?;
+        let mut fields = Fields::exact(document)?;
         let _version = members::schema_version(&mut fields, 1)?;
         let _declared: Option<String> = fields.optional("mediaType")?;
         let digests = members::bounded("fsLayers", fields.list::<FsLayer>("fsLayers")?)?;
@@ -153,7 +153,7 @@ struct FsLayer(Digest);
 
 impl FromJson for FsLayer {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        Fields::of(value)?.required("blobSum").map(Self)
+        Fields::exact(value)?.required("blobSum").map(Self)
     }
 }
 
@@ -162,6 +162,6 @@ struct HistoryEntry(String);
 
 impl FromJson for HistoryEntry {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        Fields::of(value)?.required("v1Compatibility").map(Self)
+        Fields::exact(value)?.required("v1Compatibility").map(Self)
     }
 }
