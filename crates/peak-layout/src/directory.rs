@@ -243,6 +243,11 @@ impl Inner {
         manifest: &Raw<Manifest>,
         placement: &Placement,
     ) -> Result<(), LayoutError> {
+        if manifest.payload() != manifest.bytes() {
+            return Err(LayoutError::Signed {
+                digest: manifest.digest().clone(),
+            });
+        }
         let staging = self.staging()?;
         let target = self.blob_target(manifest.digest())?;
         let hint = manifest.digest().hex();
@@ -327,6 +332,12 @@ impl Source for Directory {
             .await?;
             Ok(BlobRead::new(offset, Some(size), blob::stream(file, &path)))
         })
+    }
+
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let digest = digest.clone();
+        Box::pin(async move { Ok(blocking(move || inner.open_blob(&digest)).await?.1) })
     }
 }
 

@@ -47,6 +47,14 @@ pub enum LayoutError {
         /// What its `oci-layout` file says (cut to a readable length).
         version: String,
     },
+    /// A manifest whose digest is not that of its bytes, which the name of a blob has to be.
+    #[error(
+        "the signed schema 1 manifest {digest} cannot be kept in an image layout; convert the image to OCI's format first"
+    )]
+    Signed {
+        /// The digest of the manifest.
+        digest: Digest,
+    },
     /// `oci-layout` or `index.json` cannot be understood.
     #[error("{} is not valid", .path.display())]
     InvalidJson {
@@ -210,7 +218,7 @@ impl LayoutError {
             | Self::UnknownImage { .. }
             | Self::MissingBlob { .. } => ContentErrorKind::NotFound,
             Self::Integrity { .. } => ContentErrorKind::Integrity,
-            Self::Version { .. } => ContentErrorKind::Unsupported,
+            Self::Version { .. } | Self::Signed { .. } => ContentErrorKind::Unsupported,
             Self::NotWritable { .. }
             | Self::NotReadable { .. }
             | Self::Broken { .. }

@@ -398,3 +398,29 @@ async fn a_blob_is_read_from_an_offset_and_links_out_are_not_followed() {
         assert!(!layout.has_blob(&linked).await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn a_signed_manifest_is_refused_because_it_has_not_the_digest_of_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("layout");
+    let layout = Directory::create(&path).unwrap();
+    let signed = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[{"protected":"eyJmb3JtYXRMZW5ndGgiOjQ1LCJmb3JtYXRUYWlsIjoiZlEifQ","signature":"c2ln"}]}"#;
+    let signed = Manifest::parse(Bytes::from_static(signed.as_bytes()), None).unwrap();
+    let error = layout
+        .put_manifest(&signed, &Placement::Root { tag: None })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ContentErrorKind::Unsupported);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains(signed.digest().hex()), "{cause}");
+    assert!(!path.join("index.json").exists());
+
+    put_image(&layout, "amd64", None).await;
+    let config = Digest::sha256_of(CONFIG.as_bytes());
+    assert_eq!(
+        layout.blob_size(&config).await.unwrap(),
+        CONFIG.len() as u64
+    );
+    let missing = layout.blob_size(&Digest::sha256_of(b"none")).await;
+    assert_eq!(missing.unwrap_err().kind(), ContentErrorKind::NotFound);
+}

@@ -30,3 +30,7 @@ pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// The full reference of an image in the `index.json` that `ctr` and `docker save` write.
 pub const CONTAINERD_IMAGE_NAME: &str = "io.containerd.image.name";
+/// What `BuildKit` lists in an index beside images: `attestation-manifest`.
+pub const DOCKER_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// The digest of the manifest in the same index that such an entry is about.
+pub const DOCKER_REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";

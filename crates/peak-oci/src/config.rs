@@ -77,7 +77,38 @@ impl ImageConfig {
         Self::parse(to_bytes(self).into())
     }
 
-    /// What the image is for.
+    /// How the image came to be, step by step, the first first, each with the layer that it made.
+    ///
+    /// `None` where that is not known: the history has not one step for each layer, as with images whose layers were
+    /// squashed or whose builder wrote no history.
+    ///
+    /// ```
+    /// use peak_oci::{Digest, History, ImageConfig, Platform};
+    /// let diff_ids = vec![Digest::sha256_of(b"base"), Digest::sha256_of(b"program")];
+    /// let mut config = ImageConfig::new(&Platform::new("linux", "amd64"), diff_ids);
+    /// config.history = vec![History::new("FROM"), History::empty("ENV A=b"), History::new("COPY")];
+    /// let layers: Vec<_> = config.steps().unwrap_or_default().iter().map(|step| step.layer).collect();
+    /// assert_eq!(layers, [Some(0), None, Some(1)]);
+    /// ```
+    pub fn steps(&self) -> Option<Vec<Step<'_>>> {
+        let mut layers = self.rootfs.diff_ids.iter().enumerate();
+        let mut steps = Vec::with_capacity(self.history.len());
+        for history in &self.history {
+            let layer = if history.empty_layer {
+                None
+            } else {
+                Some(layers.next()?)
+            };
+            steps.push(Step {
+                history,
+                layer: layer.map(|(index, _)| index),
+                diff_id: layer.map(|(_, diff_id)| diff_id),
+            });
+        }
+        layers.next().is_none().then_some(steps)
+    }
+
+    /// What the image is for; as written, so not always [normalised](Platform::normalized).
     pub fn platform(&self) -> Platform {
         let mut platform = Platform::new(&self.os, &self.architecture);
         platform.variant.clone_from(&self.variant);
@@ -85,6 +116,18 @@ impl ImageConfig {
         platform.os_features.clone_from(&self.os_features);
         platform
     }
+}
+
+/// A step of [`ImageConfig::steps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step<'a> {
+    /// What was done.
+    pub history: &'a History,
+    /// The number of the layer that it made, from 0: that of the manifest's `layers` and of `diff_ids`.
+    pub layer: Option<usize>,
+    /// The digest of that layer, uncompressed.
+    pub diff_id: Option<&'a Digest>,
 }
 
 /// How a container of the image is run.

@@ -123,7 +123,7 @@ fn check_size(size: u64) -> Result<u64, JsonError> {
 
 impl FromJson for Descriptor {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(value)?;
+        let mut fields = Fields::exact(value)?;
         Ok(Self {
             media_type: fields.required("mediaType")?,
             digest: fields.required("digest")?,

@@ -63,6 +63,18 @@ impl MediaType {
     /// Docker layer, an uncompressed tar.
     pub const DOCKER_LAYER: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar");
 
+    /// Every type of manifest that is read, the preferred first, as they stand in an `Accept` header: one request for all
+    /// of them, and no registry converts what it has to schema 1.
+    pub const MANIFESTS: [Self; 7] = [
+        Self::DOCKER_MANIFEST_LIST,
+        Self::DOCKER_MANIFEST,
+        Self::OCI_INDEX,
+        Self::OCI_MANIFEST,
+        Self::OCI_ARTIFACT_MANIFEST,
+        Self::DOCKER_MANIFEST_V1_SIGNED,
+        Self::DOCKER_MANIFEST_V1,
+    ];
+
     const fn known(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }
@@ -79,6 +91,11 @@ impl MediaType {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is a manifest of any of the types in [`MediaType::MANIFESTS`].
+    pub fn is_manifest(&self) -> bool {
+        Self::MANIFESTS.contains(self)
     }
 
     /// Whether this is an OCI index or a Docker manifest list.

@@ -14,15 +14,23 @@ use crate::verify::VerifyError;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Raw<T> {
     bytes: Bytes,
+    /// What the digest is of, where that is not `bytes`.
+    payload: Option<Bytes>,
     digest: Digest,
     value: T,
 }
 
 impl<T> Raw<T> {
     pub(crate) fn new(bytes: Bytes, value: T) -> Self {
+        Self::signed(bytes, None, value)
+    }
+
+    /// A document that may carry its own signatures, and then what they are for.
+    pub(crate) fn signed(bytes: Bytes, payload: Option<Bytes>, value: T) -> Self {
         Self {
-            digest: Digest::sha256_of(&bytes),
+            digest: Digest::sha256_of(payload.as_ref().unwrap_or(&bytes)),
             bytes,
+            payload,
             value,
         }
     }
@@ -32,7 +40,12 @@ impl<T> Raw<T> {
         &self.bytes
     }
 
-    /// The digest of the bytes: SHA-256, or after [`Raw::verify`] of the algorithm that was asked for.
+    /// The bytes that the digest is of: all of them, but for a signed schema 1 manifest only what was signed.
+    pub fn payload(&self) -> &Bytes {
+        self.payload.as_ref().unwrap_or(&self.bytes)
+    }
+
+    /// The digest of the [payload](Raw::payload): SHA-256, or after [`Raw::verify`] the one that was asked for.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
@@ -52,22 +65,26 @@ impl<T> Raw<T> {
         self.bytes.len() as u64
     }
 
-    /// Checks the bytes against the digest by which they were asked for, and keeps that digest.
+    /// Checks the document against the digest by which it was asked for, and keeps that digest.
+    ///
+    /// That is the digest of the [payload](Raw::payload). For a signed schema 1 manifest that of all its bytes will do,
+    /// too: some registries say that one, and it is no weaker.
     ///
     /// # Errors
-    /// [`VerifyError::Digest`] when the bytes have another one.
+    /// [`VerifyError::Digest`] when it has another one.
     pub fn verify(mut self, expected: &Digest) -> Result<Self, VerifyError> {
-        if self.digest.algorithm() != expected.algorithm() {
-            self.digest = Digest::of(expected.algorithm(), &self.bytes);
+        if self.digest != *expected {
+            let of = |bytes: &Bytes| Digest::of(expected.algorithm(), bytes);
+            let actual = of(self.payload());
+            if actual != *expected && of(&self.bytes) != *expected {
+                return Err(VerifyError::Digest {
+                    expected: expected.clone(),
+                    actual,
+                });
+            }
+            self.digest = expected.clone();
         }
-        if self.digest == *expected {
-            Ok(self)
-        } else {
-            Err(VerifyError::Digest {
-                expected: expected.clone(),
-                actual: self.digest,
-            })
-        }
+        Ok(self)
     }
 }
 
@@ -77,6 +94,7 @@ impl<T: fmt::Debug> fmt::Debug for Raw<T> {
             .debug_struct("Raw")
             .field("digest", &self.digest)
             .field("size", &self.bytes.len())
+            .field("payload", &self.payload.as_ref().map(Bytes::len))
             .field("value", &self.value)
             .finish()
     }

@@ -42,6 +42,7 @@ pub(crate) async fn make(
         );
         TransferError::reading(what, error)
     })?;
+    refuse_schema1(&root)?;
     let mut known: HashMap<Digest, Raw<Manifest>> = HashMap::new();
     let mut bytes = root.size();
     let mut level = vec![root.clone()];
@@ -106,6 +107,7 @@ async fn fetch(source: &dyn Source, child: Descriptor) -> Result<Raw<Manifest>, 
         .with_source(error);
         TransferError::reading(what(), error)
     })?;
+    refuse_schema1(&manifest)?;
     if manifest.size() == child.size {
         Ok(manifest)
     } else {
@@ -115,6 +117,21 @@ async fn fetch(source: &dyn Source, child: Descriptor) -> Result<Raw<Manifest>, 
             actual: manifest.size(),
         })
     }
+}
+
+/// A manifest of schema 1 does not say the sizes of its layers, without which they cannot be moved and checked.
+fn refuse_schema1(manifest: &Raw<Manifest>) -> Result<(), TransferError> {
+    if !manifest.media_type().is_schema1() {
+        return Ok(());
+    }
+    let error = peak_oci::ContentError::new(
+        peak_oci::ContentErrorKind::Unsupported,
+        "images of Docker's schema 1 cannot be copied; push the image again with a newer client",
+    );
+    Err(TransferError::reading(
+        format!("image {}", manifest.digest()),
+        error,
+    ))
 }
 
 /// What an index points to that is a manifest.
@@ -128,7 +145,7 @@ fn manifests_of(parent: &Raw<Manifest>) -> impl Iterator<Item = &Descriptor> {
 }
 
 fn is_manifest(descriptor: &Descriptor) -> bool {
-    descriptor.media_type.is_index() || descriptor.media_type.is_image_manifest()
+    descriptor.media_type.is_manifest()
 }
 
 /// Puts manifests behind what they point to, and blobs into the order in which they are named.

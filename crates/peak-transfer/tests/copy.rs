@@ -319,6 +319,40 @@ async fn indexes_nested_without_end_are_refused() {
     assert!(visible(&to).is_empty());
 }
 
+/// Its layers have no sizes, so that a copy would be the manifest alone.
+#[tokio::test]
+async fn images_of_schema_1_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#;
+    let old = Manifest::parse(Bytes::from_static(old.as_bytes()), None).unwrap();
+    for manifest in [
+        old.clone(),
+        Index::new(vec![old.descriptor()]).to_raw().unwrap(),
+    ] {
+        let source = Directory::create(folder.path().join("from")).unwrap();
+        source.put_manifest(&old, &Placement::Child).await.unwrap();
+        let tag = root(Some("it"));
+        source.put_manifest(&manifest, &tag).await.unwrap();
+        let to = folder.path().join("to");
+        let sink = Directory::create(&to).unwrap();
+        let selector = Selector::Tag("it".parse().unwrap());
+        let error = copy(
+            &source,
+            Some(&selector),
+            &sink,
+            root(None),
+            &CopyOptions::new(),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(&error, TransferError::Source { source, .. } if source.kind() == ContentErrorKind::Unsupported),
+            "{error}"
+        );
+        assert!(visible(&to).is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_corrupted_blob_is_named_and_nothing_becomes_visible() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ pub use read::read_verified;
 pub use validate::{MAX_INDEX_DEPTH, ValidationReport, validate};
 
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::raw::Raw;
 use crate::reference::{Selector, Tag};
@@ -75,6 +76,20 @@ pub trait Source: Send + Sync {
         descriptor: &'a Descriptor,
         offset: u64,
     ) -> BoxFuture<'a, Result<BlobRead, ContentError>>;
+
+    /// The size of a blob in bytes, for manifests that do not say it: those of Docker's schema 1.
+    ///
+    /// A source that does not override this says [`ContentErrorKind::Unsupported`].
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
+        Box::pin(async move {
+            Err(ContentError::new(
+                ContentErrorKind::Unsupported,
+                format!(
+                    "this source cannot tell the size of {digest}, which its manifest does not say"
+                ),
+            ))
+        })
+    }
 }
 
 /// Where a manifest stands in what is being written.

@@ -7,7 +7,8 @@ use super::{ContentError, ContentErrorKind, Source};
 use crate::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
-use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, Schema1Manifest};
+use crate::media_type::MediaType;
 use crate::raw::Raw;
 use crate::reference::Selector;
 
@@ -38,8 +39,9 @@ pub struct ValidationReport {
 /// Checked are: digest and size of every manifest and blob (streamed, nothing but manifests and configs is held in
 /// memory); that the type of a manifest is the one its descriptor says; that indexes are not nested deeper than
 /// [`MAX_INDEX_DEPTH`]; that the config of an image can be read and has one `diff_id` for each layer, and for an
-/// uncompressed layer that it is the digest of the layer. A `diff_id` of a compressed layer is not computed. `subject` is
-/// not followed. Content that is reached on several ways is read once, but for configs, which are read with each image.
+/// uncompressed layer that it is the digest of the layer; that the history of a schema 1 manifest can be read. A `diff_id`
+/// of a compressed layer is not computed, signatures are not verified, `subject` is not followed. The layers of a schema 1
+/// manifest are read by the size that [`Source::blob_size`] says. Content that is reached on several ways is read once, but for configs, which are read with each image.
 ///
 /// # Errors
 /// The first thing that is wrong, as [`ContentErrorKind::Integrity`] or [`ContentErrorKind::Invalid`], or what the source
@@ -103,9 +105,7 @@ impl Walk<'_> {
                 }
                 // Backwards, because the last one pushed is looked at first.
                 for child in index.manifests.iter().rev() {
-                    let is_manifest =
-                        child.media_type.is_index() || child.media_type.is_image_manifest();
-                    if !is_manifest {
+                    if !child.media_type.is_manifest() {
                         self.blob(child).await?;
                     } else if self.is_new(child, true)? {
                         self.pending.push((child.clone(), depth + 1));
@@ -113,7 +113,34 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
+            Manifest::Artifact(artifact) => {
+                for blob in &artifact.blobs {
+                    self.blob(blob).await?;
+                }
+                Ok(())
+            }
+            Manifest::Schema1(manifest) => self.schema1(manifest).await,
         }
+    }
+
+    /// Reads every layer, once each, by the size that the source says.
+    async fn schema1(&mut self, manifest: &Schema1Manifest) -> Result<(), ContentError> {
+        manifest.history()?;
+        for layer in &manifest.layers {
+            let mut descriptor =
+                Descriptor::new(MediaType::DOCKER_LAYER_GZIP, layer.digest.clone(), 0);
+            let known = self.seen.get(&(layer.digest.clone(), false)).copied();
+            descriptor.size = match known {
+                Some(size) => size,
+                None => self
+                    .source
+                    .blob_size(&layer.digest)
+                    .await
+                    .map_err(|error| within(&descriptor, error))?,
+            };
+            self.blob(&descriptor).await?;
+        }
+        Ok(())
     }
 
     async fn fetch(&mut self, descriptor: &Descriptor) -> Result<Raw<Manifest>, ContentError> {
@@ -272,8 +299,7 @@ mod tests {
     use super::*;
     use crate::content::{BlobRead, BoxFuture};
     use crate::digest::Algorithm;
-    use crate::manifest::Index;
-    use crate::media_type::MediaType;
+    use crate::manifest::{ArtifactManifest, Index};
     use crate::platform::Platform;
 
     /// A source in memory; blobs come in pieces of three bytes.
@@ -389,6 +415,11 @@ mod tests {
                 ))
             })
         }
+
+        fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
+            let found = self.blobs.get(digest).map(|bytes| bytes.len() as u64);
+            Box::pin(async move { found.ok_or_else(missing) })
+        }
     }
 
     #[test]
@@ -410,6 +441,57 @@ mod tests {
                 .map(|blob| blob.len() as u64)
                 .sum::<u64>();
         assert_eq!(report.bytes, expected);
+    }
+
+    /// Schema 1 of these layers, the top first, with this `v1Compatibility` for each.
+    fn schema1(layers: &[&[u8]], v1_compatibility: &str) -> Raw<Manifest> {
+        let list = |entry: &dyn Fn(&[u8]) -> String| {
+            let entries: Vec<_> = layers.iter().map(|layer| entry(layer)).collect();
+            entries.join(",")
+        };
+        let text = format!(
+            "{{\"schemaVersion\":1,\"fsLayers\":[{}],\"history\":[{}]}}",
+            list(&|layer| format!("{{\"blobSum\":\"{}\"}}", Digest::sha256_of(layer))),
+            list(&|_| format!("{{\"v1Compatibility\":\"{v1_compatibility}\"}}")),
+        );
+        Manifest::parse(text.into(), None).unwrap()
+    }
+
+    #[test]
+    fn schema_1_images_are_read_by_the_sizes_of_the_source() {
+        let mut memory = Memory::default();
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"top");
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"empty");
+        memory.put(schema1(&[b"top", b"empty", b"base", b"empty"], "{}"));
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::NotFound);
+        assert!(text.contains(Digest::sha256_of(b"base").as_str()), "{text}");
+        memory.add_blob(MediaType::DOCKER_LAYER_GZIP, b"base");
+        let report = memory.validate().unwrap();
+        assert_eq!((report.manifests, report.blobs), (1, 3));
+        assert_eq!(report.bytes, report.root.size + 3 + 5 + 4);
+        memory
+            .blobs
+            .insert(Digest::sha256_of(b"base"), Bytes::from_static(b"Base"));
+        assert_eq!(memory.complaint().0, ContentErrorKind::Integrity);
+        memory.put(schema1(&[b"top"], "["));
+        let (kind, text) = memory.complaint();
+        assert_eq!(kind, ContentErrorKind::Invalid);
+        assert!(text.contains("$.history[0].v1Compatibility"), "{text}");
+    }
+
+    #[test]
+    fn artifact_manifests_are_followed_from_indexes() {
+        let mut memory = Memory::default();
+        let blob = memory.add_blob("text/plain".parse().unwrap(), b"a bill of materials");
+        let artifact_type: MediaType = "application/x.y".parse().unwrap();
+        let artifact = ArtifactManifest::new(artifact_type, vec![blob.clone()]);
+        let artifact = memory.put(artifact.to_raw().unwrap());
+        memory.index(vec![artifact]);
+        let report = memory.validate().unwrap();
+        assert_eq!((report.manifests, report.blobs), (2, 1));
+        memory.blobs.remove(&blob.digest);
+        assert_eq!(memory.complaint().0, ContentErrorKind::NotFound);
     }
 
     #[test]

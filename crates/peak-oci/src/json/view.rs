@@ -20,13 +20,39 @@ pub(crate) trait ToJson {
 /// Takes an object apart, member by member; what is left over is kept.
 pub(crate) struct Fields {
     members: Vec<(String, Json)>,
+    is_exact: bool,
 }
 
 impl Fields {
     pub(crate) fn of(value: Json) -> Result<Self, JsonError> {
         match value {
-            Json::Object(members) => Ok(Self { members }),
+            Json::Object(members) => Ok(Self {
+                members,
+                is_exact: false,
+            }),
             other => Err(JsonError::expected("an object", &other)),
+        }
+    }
+
+    /// Refuses members that are spelled like known ones but for the case: readers written in Go take `Layers` for
+    /// `layers`, and would see other content under the same digest.
+    pub(crate) fn exact(value: Json) -> Result<Self, JsonError> {
+        let mut fields = Self::of(value)?;
+        fields.is_exact = true;
+        Ok(fields)
+    }
+
+    fn refuse_other_spellings(&self, name: &str) -> Result<(), JsonError> {
+        let other = self
+            .members
+            .iter()
+            .find(|(key, _)| self.is_exact && key != name && key.eq_ignore_ascii_case(name));
+        match other {
+            Some((key, _)) => Err(JsonError::here(format!(
+                "some readers would take this member for `{name}`; spell it so or leave it out"
+            ))
+            .below(key)),
+            None => Ok(()),
         }
     }
 
@@ -40,6 +66,7 @@ impl Fields {
 
     /// A member that may be absent or `null`, which many writers put where they mean nothing.
     pub(crate) fn optional<T: FromJson>(&mut self, name: &str) -> Result<Option<T>, JsonError> {
+        self.refuse_other_spellings(name)?;
         let Some(index) = self.members.iter().position(|(key, _)| key == name) else {
             return Ok(None);
         };

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Manifest, ManifestError, check_schema_version, written};
+use super::kind::Kind;
+use super::members::{self, Members};
+use super::{ManifestError, read_as, written};
 use crate::descriptor::Descriptor;
-use crate::json::{Builder, Fields, FromJson, Json, JsonError, ToJson, UnknownFields, json_serde};
+use crate::json::{Fields, FromJson, Json, JsonError, ToJson, UnknownFields, json_serde};
 use crate::media_type::MediaType;
 use crate::raw::Raw;
 
 /// An OCI image manifest (image-spec, manifest.md) or a Docker v2 schema 2 manifest, which has the same members.
+///
+/// To change one, clone the view, change its fields and write it with [`ImageManifest::to_raw`]: members that this
+/// version does not know are kept at every level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageManifest {
@@ -54,49 +59,50 @@ impl ImageManifest {
     ///
     /// # Errors
     /// [`ManifestError`] when what was put together is no manifest that could be read again.
-    pub fn to_raw(&self) -> Result<Raw<Manifest>, ManifestError> {
+    pub fn to_raw(&self) -> Result<Raw<super::Manifest>, ManifestError> {
         written(self)
     }
 
     pub(super) fn from_document(document: Json, media_type: MediaType) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(document)?;
-        let _declared: Option<String> = fields.optional("mediaType")?;
+        let mut fields = Fields::exact(document)?;
+        let schema_version = members::schema_version(&mut fields, 2)?;
+        let config = fields.required("config")?;
+        let layers = members::bounded("layers", fields.list("layers")?)?;
+        let members = Members::take(fields)?;
         Ok(Self {
-            schema_version: check_schema_version(fields.required("schemaVersion")?)?,
+            schema_version,
             media_type,
-            artifact_type: fields.optional("artifactType")?,
-            config: fields.required("config")?,
-            layers: fields.list("layers")?,
-            subject: fields.optional("subject")?,
-            annotations: fields.or_default("annotations")?,
-            unknown: fields.rest(),
+            artifact_type: members.artifact_type,
+            config,
+            layers,
+            subject: members.subject,
+            annotations: members.annotations,
+            unknown: members.unknown,
         })
     }
 }
 
 impl FromJson for ImageManifest {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        match Manifest::from_document(value, None) {
-            Ok(Manifest::Image(image)) => Ok(image),
-            Ok(Manifest::Index(_)) => Err(JsonError::here(
-                "expected an image manifest, found an index",
-            )),
-            Err(error) => Err(JsonError::here(error.to_string())),
-        }
+        read_as(value, Kind::Image, Self::from_document)
     }
 }
 
 impl ToJson for ImageManifest {
     fn to_json(&self) -> Json {
-        Builder::new()
-            .member("schemaVersion", &self.schema_version)
-            .member("mediaType", &self.media_type)
-            .optional("artifactType", self.artifact_type.as_ref())
-            .member("config", &self.config)
-            .member("layers", &self.layers)
-            .optional("subject", self.subject.as_ref())
-            .unless_default("annotations", &self.annotations)
-            .finish(&self.unknown)
+        let builder = members::begin(
+            Some(self.schema_version),
+            &self.media_type,
+            self.artifact_type.as_ref(),
+        )
+        .member("config", &self.config)
+        .member("layers", &self.layers);
+        members::end(
+            builder,
+            self.subject.as_ref(),
+            &self.annotations,
+            &self.unknown,
+        )
     }
 }
 

@@ -1,19 +1,26 @@
-//! Manifests: image manifests and indexes, of OCI and of Docker.
+//! Manifests: image manifests, indexes and artifact manifests, of OCI and of Docker.
 
+mod artifact;
 mod image;
 mod index;
 mod kind;
+mod members;
+mod schema1;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+pub use artifact::ArtifactManifest;
 pub use image::ImageManifest;
-pub use index::Index;
+pub use index::{Index, IndexError, Merge, Mixing, NoMatchingPlatform};
+pub use schema1::{Schema1Layer, Schema1Manifest, Schema1Signature, V1Compatibility};
 
+use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::json::{Json, JsonError, ToJson, from_bytes, parse, to_bytes};
 use crate::media_type::{MediaType, MediaTypeError};
+use crate::platform::Platform;
 use crate::raw::Raw;
 use crate::text::Excerpt;
 use kind::Kind;
@@ -56,14 +63,14 @@ pub enum ManifestError {
         member: &'static str,
     },
     /// The document is of a type that is not read here.
-    #[error("documents of the type {} cannot be read; image manifests and indexes of OCI and Docker v2 schema 2 can", Excerpt(media_type.as_str()))]
+    #[error("the type {} cannot be used for a manifest here; use an image manifest or an index of OCI or of Docker v2 schema 2", Excerpt(media_type.as_str()))]
     Unsupported {
         /// The type.
         media_type: MediaType,
     },
     /// Neither `Content-Type`, nor `mediaType`, nor the members tell what the document is.
     #[error(
-        "nothing tells what the document is: it has no `mediaType`, no `manifests`, and no `config` with `layers`"
+        "nothing tells what the document is: it has no `mediaType`, no `manifests`, no `config` with `layers`, no `fsLayers` and no `blobs`"
     )]
     Unrecognized,
 }
@@ -80,17 +87,27 @@ pub enum Manifest {
     Image(ImageManifest),
     /// A list of manifests.
     Index(Index),
+    /// An artifact, as it was before it became an image manifest.
+    Artifact(ArtifactManifest),
+    /// An image for one platform, as Docker had it before 2016.
+    Schema1(Schema1Manifest),
 }
+
+/// For manifests that cannot have annotations.
+static NO_ANNOTATIONS: BTreeMap<String, String> = BTreeMap::new();
 
 impl Manifest {
     /// Reads a manifest and keeps its bytes.
     ///
     /// `content_type` is the `Content-Type` header it came with, parameters and all. Where it is absent or says nothing
     /// (`application/octet-stream`, `application/json`, `text/plain`), `$.mediaType` decides, and where that is absent too,
-    /// the members do.
+    /// the members do. Whether a schema 1 manifest is signed is always seen in the document.
     ///
     /// # Errors
-    /// [`ManifestError`]; the size is checked before anything is parsed.
+    /// [`ManifestError`]; the size is checked before anything is parsed. Beside what the types of members demand:
+    /// numbers of bytes are from 0 to `i64::MAX`; no list has more than 10,000 entries; nothing is nested deeper than 32
+    /// levels; the document has at most 500,000 values; no key is there twice, nor one that differs from a known one only
+    /// in the case of its letters (`Layers`), which other readers would take for that.
     pub fn parse(bytes: Bytes, content_type: Option<&str>) -> Result<Raw<Self>, ManifestError> {
         check_size(&bytes, MAX_MANIFEST_SIZE)?;
         let claimed = content_type
@@ -101,20 +118,27 @@ impl Manifest {
             .filter(|media_type| !media_type.is_generic());
         let document = parse(&bytes).map_err(ManifestError::Json)?;
         let value = Self::from_document(document, claimed)?;
-        Ok(Raw::new(bytes, value))
+        let payload = match &value {
+            Self::Schema1(manifest) => schema1::payload(&bytes, manifest)
+                .map_err(|error| ManifestError::Json(error.at_top()))?,
+            _ => None,
+        };
+        Ok(Raw::signed(bytes, payload, value))
     }
 
     fn from_document(document: Json, claimed: Option<MediaType>) -> Result<Self, ManifestError> {
-        let in_place = |error: JsonError| ManifestError::Json(error.at_top());
         let (kind, media_type) = kind::of(&document, claimed)?;
         match kind {
-            Kind::Image => ImageManifest::from_document(document, media_type)
-                .map(Self::Image)
-                .map_err(in_place),
-            Kind::Index => Index::from_document(document, media_type)
-                .map(Self::Index)
-                .map_err(in_place),
+            Kind::Image => ImageManifest::from_document(document, media_type).map(Self::Image),
+            Kind::Index => Index::from_document(document, media_type).map(Self::Index),
+            Kind::Artifact => {
+                ArtifactManifest::from_document(document, media_type).map(Self::Artifact)
+            }
+            Kind::Schema1 => {
+                Schema1Manifest::from_document(document, media_type).map(Self::Schema1)
+            }
         }
+        .map_err(|error| ManifestError::Json(error.at_top()))
     }
 
     /// What it is.
@@ -122,18 +146,24 @@ impl Manifest {
         match self {
             Self::Image(image) => &image.media_type,
             Self::Index(index) => &index.media_type,
+            Self::Artifact(artifact) => &artifact.media_type,
+            Self::Schema1(manifest) => &manifest.media_type,
         }
     }
 
-    /// Everything it points to and cannot do without: config and then layers, or the manifests of an index.
+    /// Everything it points to and cannot do without: config and then layers, the manifests of an index, or the blobs of
+    /// an artifact.
     ///
-    /// A `subject` is not among them: it may be missing.
+    /// A `subject` is not among them: it may be missing. **Nor are the layers of a schema 1 manifest**, which says no
+    /// sizes and so has no descriptors: whoever moves or keeps content has to look at [`Schema1Manifest::layers`].
     pub fn children(&self) -> Vec<&Descriptor> {
         match self {
             Self::Image(image) => std::iter::once(&image.config)
                 .chain(&image.layers)
                 .collect(),
             Self::Index(index) => index.manifests.iter().collect(),
+            Self::Artifact(artifact) => artifact.blobs.iter().collect(),
+            Self::Schema1(_) => Vec::new(),
         }
     }
 
@@ -141,7 +171,7 @@ impl Manifest {
     pub fn as_image(&self) -> Option<&ImageManifest> {
         match self {
             Self::Image(image) => Some(image),
-            Self::Index(_) => None,
+            _ => None,
         }
     }
 
@@ -149,7 +179,39 @@ impl Manifest {
     pub fn as_index(&self) -> Option<&Index> {
         match self {
             Self::Index(index) => Some(index),
-            Self::Image(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The artifact manifest, if it is one.
+    pub fn as_artifact(&self) -> Option<&ArtifactManifest> {
+        match self {
+            Self::Artifact(artifact) => Some(artifact),
+            _ => None,
+        }
+    }
+
+    /// The schema 1 manifest, if it is one.
+    pub fn as_schema1(&self) -> Option<&Schema1Manifest> {
+        match self {
+            Self::Schema1(manifest) => Some(manifest),
+            _ => None,
+        }
+    }
+
+    /// Writes it as compact JSON: known members in a fixed order, then the unknown ones as they came.
+    ///
+    /// # Errors
+    /// [`ManifestError`] when what was put together is no manifest that could be read again;
+    /// [`ManifestError::Unsupported`] for schema 1, which is not written.
+    pub fn to_raw(&self) -> Result<Raw<Self>, ManifestError> {
+        match self {
+            Self::Image(image) => image.to_raw(),
+            Self::Index(index) => index.to_raw(),
+            Self::Artifact(artifact) => artifact.to_raw(),
+            Self::Schema1(manifest) => Err(ManifestError::Unsupported {
+                media_type: manifest.media_type.clone(),
+            }),
         }
     }
 
@@ -158,6 +220,8 @@ impl Manifest {
         match self {
             Self::Image(image) => image.subject.as_ref(),
             Self::Index(index) => index.subject.as_ref(),
+            Self::Artifact(artifact) => artifact.subject.as_ref(),
+            Self::Schema1(_) => None,
         }
     }
 
@@ -171,6 +235,8 @@ impl Manifest {
                     .unwrap_or(&image.config.media_type),
             ),
             Self::Index(index) => index.artifact_type.as_ref(),
+            Self::Artifact(artifact) => artifact.artifact_type.as_ref(),
+            Self::Schema1(_) => None,
         }
     }
 
@@ -179,6 +245,28 @@ impl Manifest {
         match self {
             Self::Image(image) => &image.annotations,
             Self::Index(index) => &index.annotations,
+            Self::Artifact(artifact) => &artifact.annotations,
+            Self::Schema1(_) => &NO_ANNOTATIONS,
+        }
+    }
+
+    /// The annotations, to change them; `None` for schema 1, which cannot have any.
+    pub fn annotations_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
+        match self {
+            Self::Image(image) => Some(&mut image.annotations),
+            Self::Index(index) => Some(&mut index.annotations),
+            Self::Artifact(artifact) => Some(&mut artifact.annotations),
+            Self::Schema1(_) => None,
+        }
+    }
+
+    /// The subject, to change it; `None` for schema 1, which cannot have one.
+    pub fn subject_mut(&mut self) -> Option<&mut Option<Descriptor>> {
+        match self {
+            Self::Image(image) => Some(&mut image.subject),
+            Self::Index(index) => Some(&mut index.subject),
+            Self::Artifact(artifact) => Some(&mut artifact.subject),
+            Self::Schema1(_) => None,
         }
     }
 }
@@ -197,6 +285,18 @@ impl Raw<Manifest> {
             self.size(),
         )
     }
+
+    /// A descriptor that points to it from an index: with the platform of its config, if that says one, and the type of
+    /// the artifact, if it says that.
+    pub fn descriptor_for_index(&self, config: Option<&ImageConfig>) -> Descriptor {
+        let mut descriptor = self.descriptor();
+        descriptor.platform = config.map(ImageConfig::platform).filter(Platform::is_known);
+        descriptor.artifact_type = match self.value() {
+            Manifest::Image(image) => image.artifact_type.clone(),
+            other => other.artifact_type().cloned(),
+        };
+        descriptor
+    }
 }
 
 /// Compact bytes of a view, read back by the rules for foreign ones, so that nothing can be written that nobody could read.
@@ -204,15 +304,22 @@ fn written(view: &impl ToJson) -> Result<Raw<Manifest>, ManifestError> {
     Manifest::parse(to_bytes(view).into(), None)
 }
 
-/// `schemaVersion` has to be there and has to be 2.
-fn check_schema_version(version: u64) -> Result<u64, JsonError> {
-    if version == 2 {
-        Ok(version)
+/// A document that has to be of one kind.
+fn read_as<T>(
+    document: Json,
+    expected: Kind,
+    read: impl FnOnce(Json, MediaType) -> Result<T, JsonError>,
+) -> Result<T, JsonError> {
+    let (kind, media_type) =
+        kind::of(&document, None).map_err(|error| JsonError::here(error.to_string()))?;
+    if kind == expected {
+        read(document, media_type)
     } else {
-        Err(
-            JsonError::here(format!("expected the version 2, found {version}"))
-                .below("schemaVersion"),
-        )
+        Err(JsonError::here(format!(
+            "expected {}, found {}",
+            expected.name(),
+            kind.name()
+        )))
     }
 }
 

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use peak_oci::{
-    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, RepositoryName, Selector, Tag,
+    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, ManifestError, MediaType, Raw, RepositoryName,
+    Selector, Tag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,13 @@ impl Repository {
     ) -> Result<Raw<Manifest>, StoreError> {
         let manifest = Manifest::parse(bytes, content_type)
             .map_err(|source| StoreError::ManifestInvalid { source })?;
+        if manifest.payload() != manifest.bytes() {
+            // Content is kept under the digest of its bytes, which a signed manifest does not have.
+            let media_type = manifest.media_type().clone();
+            return Err(StoreError::ManifestInvalid {
+                source: ManifestError::Unsupported { media_type },
+            });
+        }
         let (manifest, tag) = match selector {
             Selector::Digest(expected) => (check_digest(manifest, expected)?, None),
             Selector::Tag(tag) => (manifest, Some(tag)),
@@ -215,6 +223,12 @@ impl Repository {
     fn check_children(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let in_index = manifest.as_index().is_some();
         let mut missing = Vec::new();
+        // Schema 1 says no sizes, so being there is all that can be checked.
+        for layer in manifest.as_schema1().iter().flat_map(|image| &image.layers) {
+            if !self.has_blob(&layer.digest)? {
+                missing.push(layer.digest.clone());
+            }
+        }
         for child in manifest.children() {
             match self.size_of_child(child, in_index)? {
                 Some(actual) if actual == child.size => {}
@@ -241,8 +255,7 @@ impl Repository {
     }
 
     fn size_of_child(&self, child: &Descriptor, in_index: bool) -> Result<Option<u64>, StoreError> {
-        let is_manifest = child.media_type.is_index() || child.media_type.is_image_manifest();
-        let present = if in_index && is_manifest {
+        let present = if in_index && child.media_type.is_manifest() {
             self.has_manifest(&child.digest)?
         } else if in_index {
             // An index may list content of any type, and only its sender knows which way it came.

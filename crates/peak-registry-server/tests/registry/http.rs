@@ -466,6 +466,36 @@ async fn an_index_needs_its_manifests() {
 }
 
 #[tokio::test]
+async fn a_schema_1_manifest_needs_its_layers_and_no_signatures() {
+    const V1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    let registry = Registry::new();
+    let manifest = json!({
+        "schemaVersion": 1,
+        "fsLayers": [{"blobSum": Digest::sha256_of(b"layer").to_string()}],
+        "history": [{"v1Compatibility": "{}"}],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let answer = registry.put_manifest("a", "v1", V1, &manifest).await;
+    answer.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
+    registry.push_blob("a", b"layer").await;
+    let answer = registry.put_manifest("a", "v1", V1, &manifest).await;
+    answer.expect(201);
+    let answer = registry.get("/v2/a/manifests/v1").await.expect(200);
+    assert_eq!(answer.header("content-type"), V1);
+    assert_eq!(
+        answer.header("docker-content-digest"),
+        Digest::sha256_of(&manifest).to_string()
+    );
+
+    // Its digest is not that of its bytes, by which the store names content.
+    let signed = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[{"protected":"eyJmb3JtYXRMZW5ndGgiOjQ1LCJmb3JtYXRUYWlsIjoiZlEifQ","signature":"c2ln"}]}"#;
+    let answer = registry
+        .put_manifest("a", "signed", V1, signed.as_bytes())
+        .await;
+    answer.expect_error(400, "MANIFEST_INVALID");
+}
+
+#[tokio::test]
 async fn a_manifest_that_is_none_is_refused() {
     let registry = Registry::new();
     registry.push_blob("a", b"{}").await;

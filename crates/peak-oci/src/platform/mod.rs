@@ -1,10 +1,14 @@
 //! Platforms: operating system, architecture, variant.
 
+mod fit;
+mod names;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::json::{Builder, Fields, FromJson, Json, JsonError, ToJson, UnknownFields, json_serde};
 use crate::text::Excerpt;
+pub(crate) use fit::Fit;
 
 /// A text that is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,88 +79,57 @@ impl Platform {
     }
 
     /// The platform this program was built for, normalised. Images on macOS are those for Linux, so there it is `linux`.
+    ///
+    /// It has no variant but that of 32-bit ARM, which is taken for `v7`: what the processor can do beyond what every
+    /// processor of its architecture can is not looked up.
     pub fn host() -> Self {
         let os = match std::env::consts::OS {
             "macos" => "linux",
             os => os,
         };
-        Self::new(os, std::env::consts::ARCH).normalized()
+        // Rust has one name for both byte orders of these.
+        let architecture = match std::env::consts::ARCH {
+            "mips" if cfg!(target_endian = "little") => "mipsle",
+            "mips64" if cfg!(target_endian = "little") => "mips64le",
+            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+            architecture => architecture,
+        };
+        Self::new(os, architecture).normalized()
     }
 
-    /// The same platform by its usual names: lower case; `x86_64` is `amd64`, `aarch64` is `arm64`, `arm` without variant
-    /// is `v7`, and the variants that mean the plain architecture (`arm64/v8`, `amd64/v1`) are left out.
+    /// The same platform by its usual names, those of Go: lower case; `x86_64` is `amd64`, `aarch64` is `arm64`, `i686` is
+    /// `386`, `arm` without variant is `v7`, what `uname -m` says of 32-bit ARM (`armv7l`, `armv6l`) is `arm` with the
+    /// variant, and the variants that mean the plain architecture (`arm64/v8`, `amd64/v1`) are left out.
     #[must_use]
     pub fn normalized(mut self) -> Self {
-        self.os = match self.os.to_ascii_lowercase() {
-            os if os == "macos" => "darwin".to_owned(),
-            os => os,
-        };
-        let variant = self
-            .variant
-            .map(|variant| variant.to_ascii_lowercase())
-            .filter(|variant| !variant.is_empty());
-        let architecture = self.architecture.to_ascii_lowercase();
-        let (architecture, variant) = match architecture.as_str() {
-            "x86_64" | "x86-64" | "amd64" => (
-                "amd64".to_owned(),
-                variant.filter(|variant| variant != "v1"),
-            ),
-            "i386" | "i686" | "x86" | "386" => ("386".to_owned(), variant),
-            "aarch64" | "arm64" => (
-                "arm64".to_owned(),
-                variant.filter(|variant| !matches!(variant.as_str(), "v8" | "8")),
-            ),
-            "armhf" => ("arm".to_owned(), Some("v7".to_owned())),
-            "armel" => ("arm".to_owned(), Some("v6".to_owned())),
-            "arm" => ("arm".to_owned(), Some(normalize_arm_variant(variant))),
-            "powerpc64le" => ("ppc64le".to_owned(), variant),
-            _ => (architecture, variant),
-        };
-        self.architecture = architecture;
-        self.variant = variant;
-        self.os_version = self.os_version.filter(|version| !version.is_empty());
+        names::normalize(&mut self);
         self
+    }
+
+    /// Whether it says what it is for. `BuildKit` lists attestations under `unknown/unknown`.
+    pub fn is_known(&self) -> bool {
+        let says_something = |name: &str| !name.is_empty() && name != "unknown";
+        says_something(&self.os) && says_something(&self.architecture)
     }
 
     /// How well content for `offered` runs where this platform is wanted: 0 is exact, more is worse, `None` is not at all.
     ///
-    /// A lower variant runs on a higher one: `arm/v7` runs `v6` and `v5`, `amd64/v3` runs `v2` and plain, `arm64/v9` runs
-    /// plain. A wanted `os.version` has to be the offered one; where none is wanted, every version will do.
+    /// What counts, the first thing most:
+    ///
+    /// 1. A lower variant runs on a higher one: `arm/v7` runs `v6` and `v5`, `amd64/v3` runs `v2` and plain, `arm64/v9`
+    ///    runs plain. Nearer ones are better.
+    /// 2. A wanted `os.version` has to be the offered one. On Windows the same build will do too
+    ///    (`10.0.20348.1129` runs `10.0.20348.169`), and, as a last resort, content that says no version. Where none is
+    ///    wanted, every version will do.
+    /// 3. The `os.features` that the content needs have to be among those wanted. Where none are wanted, content that
+    ///    needs fewer is better.
     pub fn mismatch(&self, offered: &Self) -> Option<u32> {
-        let wanted = self.clone().normalized();
-        let offered = offered.clone().normalized();
-        let same_version = wanted.os_version.is_none() || wanted.os_version == offered.os_version;
-        if wanted.os != offered.os || wanted.architecture != offered.architecture || !same_version {
-            return None;
-        }
-        if wanted.variant == offered.variant {
-            return Some(0);
-        }
-        variant_level(&wanted)?
-            .checked_sub(variant_level(&offered)?)
-            .filter(|distance| *distance > 0)
+        self.fit(offered).map(Fit::mismatch)
     }
-}
 
-/// The number of an architecture's variant, where numbers are ordered so that the higher runs the lower.
-fn variant_level(platform: &Platform) -> Option<u32> {
-    let plain = match platform.architecture.as_str() {
-        "amd64" => 1,
-        "arm64" => 8,
-        "arm" => 7,
-        _ => return None,
-    };
-    match &platform.variant {
-        None => Some(plain),
-        Some(variant) => variant.strip_prefix('v')?.parse().ok(),
-    }
-}
-
-fn normalize_arm_variant(variant: Option<String>) -> String {
-    match variant {
-        None => "v7".to_owned(),
-        Some(variant) if matches!(variant.as_str(), "5" | "6" | "7" | "8") => format!("v{variant}"),
-        Some(variant) => variant,
+    /// [`Platform::mismatch`], and what decides between equal ones.
+    pub(crate) fn fit(&self, offered: &Self) -> Option<Fit> {
+        Fit::of(&self.clone().normalized(), &offered.clone().normalized())
     }
 }
 
@@ -217,7 +190,7 @@ fn is_part(part: &str) -> bool {
 
 impl FromJson for Platform {
     fn from_json(value: Json) -> Result<Self, JsonError> {
-        let mut fields = Fields::of(value)?;
+        let mut fields = Fields::exact(value)?;
         Ok(Self {
             architecture: fields.required("architecture")?,
             os: fields.required("os")?,
@@ -242,27 +215,3 @@ impl ToJson for Platform {
 }
 
 json_serde!(Platform);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_normalised() {
-        for (written, normalised) in [
-            ("linux/x86_64", "linux/amd64"),
-            ("Linux/AMD64/v1", "linux/amd64"),
-            ("linux/amd64/v3", "linux/amd64/v3"),
-            ("linux/aarch64", "linux/arm64"),
-            ("linux/arm64/v8", "linux/arm64"),
-            ("linux/arm", "linux/arm/v7"),
-            ("linux/arm/6", "linux/arm/v6"),
-            ("linux/armhf", "linux/arm/v7"),
-            ("linux/i686", "linux/386"),
-            ("macos/arm64", "darwin/arm64"),
-            ("windows/amd64:10.0.17763.1", "windows/amd64:10.0.17763.1"),
-        ] {
-            assert_eq!(written.parse::<Platform>().unwrap().to_string(), normalised);
-        }
-    }
-}
