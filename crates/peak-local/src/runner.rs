@@ -556,7 +556,10 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
-        assert_eq!((page.status, page.position, page.has_more), (BuildStatus::Building, 2, true));
+        assert_eq!(
+            (page.status, page.position, page.has_more),
+            (BuildStatus::Building, 2, true)
+        );
         assert!(page.started_at.is_some() && page.finished_at.is_none());
         let nothing_new = bench.shared.state.log_page(image, build, 2).unwrap();
         assert_eq!((nothing_new.lines.len(), nothing_new.position), (0, 2));

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use peak_sdk::images::Artifact;
-use peak_sdk::pack::{Archive, CancelFlag, FileList, PackError, PackOptions, pack_to_file, scan, tree};
+use peak_sdk::pack::{
+    Archive, CancelFlag, FileList, PackError, PackOptions, pack_to_file, scan, tree,
+};
 use serde_json::json;
 
 use crate::application::Application;

@@ -406,7 +406,6 @@ pub(super) struct Logs {
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_time: Option<Timestamp>,
     logs: Vec<Line>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     next_token: String,
 }
 

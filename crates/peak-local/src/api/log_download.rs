@@ -104,7 +104,7 @@ async fn read(
 
 /// Where to go on. A build that runs always has a next line, but nobody waits for it here.
 fn following(page: &LogPage) -> Option<u64> {
-    page.next.filter(|_| !page.lines.is_empty())
+    (page.has_more && !page.lines.is_empty()).then_some(page.position)
 }
 
 fn text(page: &LogPage) -> Bytes {

@@ -295,9 +295,15 @@ mod tests {
         state.append_log(web.build.unwrap(), &lines).unwrap();
         succeed(&state, &web);
         let first = state.log_page(web.image, web.build.unwrap(), 0).unwrap();
-        assert_eq!((first.lines.len(), first.position, first.has_more), (3, 3, true));
+        assert_eq!(
+            (first.lines.len(), first.position, first.has_more),
+            (3, 3, true)
+        );
         let last = state.log_page(web.image, web.build.unwrap(), 3).unwrap();
-        assert_eq!((last.lines.len(), last.position, last.has_more), (1, 4, false));
+        assert_eq!(
+            (last.lines.len(), last.position, last.has_more),
+            (1, 4, false)
+        );
     }
 
     #[test]
