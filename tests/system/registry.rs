@@ -207,3 +207,100 @@ fn what_refers_to_an_image_is_listed_and_filtered() {
     ]);
     assert_eq!(other["referrers"], json!([]));
 }
+
+/// Puts an image for another platform beside the built one, with the same layers.
+fn put_variant(site: &Site, architecture: &str) {
+    let image = site.name("project:0.0.1");
+    let manifest = site.text(&["registry", "manifest", "get", &image, "--raw"]);
+    let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let config = site.text(&["registry", "config", &image]);
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["architecture"] = json!(architecture);
+    let config = config.to_string();
+    manifest["config"]["digest"] = json!(digest(config.as_bytes()));
+    manifest["config"]["size"] = json!(config.len());
+    let manifest = manifest.to_string();
+    site.sandbox.files(
+        "",
+        [
+            ("config.json", config.as_bytes()),
+            ("variant.json", manifest.as_bytes()),
+        ],
+    );
+    site.json(&[
+        "registry",
+        "blob",
+        "put",
+        &site.name("project"),
+        "config.json",
+    ]);
+    let tag = site.name(&format!("project:{architecture}"));
+    site.json(&["registry", "manifest", "put", &tag, "variant.json"]);
+}
+
+#[test]
+fn indexes_are_made_inspected_merged_and_cut_down() {
+    let site = Site::new();
+    // None of them is this machine's, so that the digests are the same on every machine.
+    for architecture in ["mips64le", "riscv64", "s390x"] {
+        put_variant(&site, architecture);
+    }
+    let (mips, risc, big) = (
+        site.name("project:mips64le"),
+        site.name("project:riscv64"),
+        site.name("project:s390x"),
+    );
+    let all = site.name("project:all");
+    site.json(&["registry", "index", "create", &all, &mips, &risc]);
+    let tree = site.text(&["registry", "inspect", &all, "-o", "table"]);
+    insta::assert_snapshot!("inspect", tree.replace(site.server.host(), "[HOST]"));
+    let shown = site.json(&["registry", "inspect", &all]);
+    let manifests = shown["manifest"]["manifests"].as_array().unwrap();
+    assert_eq!(manifests.len(), 2);
+    assert_eq!(manifests[1]["platform"], "linux/riscv64");
+    assert_eq!(manifests[0]["layers"][0]["sharedBy"], 2);
+    assert!(shown["sharedSize"].as_u64().unwrap() > 0);
+
+    // Of another index, one platform comes and the others stay.
+    let other = site.name("project:other");
+    site.json(&["registry", "index", "create", &other, &risc, &big]);
+    site.json(&[
+        "registry", "index", "merge", &other, &all, "--arch", "s390x",
+    ]);
+    let platforms = |reference: &str| {
+        let shown = site.json(&["registry", "inspect", reference]);
+        let manifests = shown["manifest"]["manifests"].as_array().unwrap().clone();
+        let platforms = manifests.iter().map(|one| one["platform"].clone());
+        platforms.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        platforms(&all),
+        ["linux/mips64le", "linux/riscv64", "linux/s390x"].map(Value::from)
+    );
+    let removed = [
+        "registry",
+        "index",
+        "remove",
+        &all,
+        "--platform",
+        "linux/mips64le,linux/s390x",
+    ];
+    site.json(&removed);
+    assert_eq!(platforms(&all), [json!("linux/riscv64")]);
+    site.sandbox.peak(removed).assert_code(4);
+    // The one for a platform is found by it, and where there is none the error says what there is.
+    let config = site.text(&["registry", "config", &all, "--platform", "linux/riscv64"]);
+    assert!(config.contains("riscv64"));
+    let missing = site
+        .sandbox
+        .peak(["registry", "config", &all, "--platform", "windows/amd64"]);
+    missing.assert_code(4);
+    assert!(
+        missing.stderr.contains("linux/riscv64"),
+        "{}",
+        missing.stderr
+    );
+    // An index lists what is beside it.
+    let elsewhere = ["registry", "index", "create", &site.name("other:1"), &mips];
+    site.sandbox.peak(elsewhere).assert_code(2);
+}

@@ -265,18 +265,12 @@ pub(crate) async fn of_platform(
     let Some(index) = manifest.value().as_index() else {
         return Ok(manifest);
     };
-    let found = index.best_match(platform);
-    if let Some(child) = found {
-        return Ok(repository
-            .get_manifest(&Selector::Digest(child.digest.clone()))
-            .await?);
-    }
-    let known: Vec<_> = index.platforms().map(ToString::to_string).collect();
-    Err(CliError::new(
-        ErrorKind::NotFound,
-        format!("the index has no manifest for {platform}"),
-    )
-    .with_hint(format!("it has {}", known.join(", "))))
+    let found = index
+        .select(platform)
+        .map_err(|error| CliError::from_chain(ErrorKind::NotFound, &error))?;
+    Ok(repository
+        .get_manifest(&Selector::Digest(found.digest.clone()))
+        .await?)
 }
 
 /// A manifest or config is JSON whatever the output; for reading it is indented.

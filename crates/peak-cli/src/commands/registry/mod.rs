@@ -1,6 +1,8 @@
 //! `peak registry`: manifests and images in any OCI or Docker registry.
 
 mod blob;
+mod index;
+mod inspect;
 mod lists;
 mod manifest;
 
@@ -78,6 +80,19 @@ enum RegistryCommand {
     /// Read, send and delete manifests
     #[command(subcommand)]
     Manifest(manifest::ManifestCommand),
+    /// Show all that an image consists of: platforms, configs, layers with their sizes and what made them
+    #[command(after_help = "\
+Examples:
+  peak registry inspect 127.0.0.1:7325/hello-web:0.0.1
+  peak registry inspect ubuntu:24.04 --output json")]
+    Inspect {
+        /// Reference of the image
+        #[arg(value_name = "REF")]
+        reference: String,
+    },
+    /// Make, merge and cut down indexes
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     /// Read and send blobs
     #[command(subcommand)]
     Blob(blob::BlobCommand),
@@ -181,6 +196,10 @@ pub(crate) async fn run(
     let registry = &application.registry(builder)?;
     match arguments.command {
         RegistryCommand::Manifest(command) => manifest::run(application, registry, command).await,
+        RegistryCommand::Inspect { reference } => {
+            inspect::inspect(application, registry, &reference).await
+        }
+        RegistryCommand::Index(command) => index::run(application, registry, command).await,
         RegistryCommand::Blob(command) => blob::run(application, registry, command).await,
         RegistryCommand::Digest { references } => {
             manifest::digests(application, registry, &references).await
