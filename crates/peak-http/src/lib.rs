@@ -71,7 +71,7 @@ mod transport;
 
 use std::pin::Pin;
 
-pub use crate::auth::{Authenticator, StaticToken};
+pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
 pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
 pub use crate::error::{BoxError, Error, ErrorKind};
