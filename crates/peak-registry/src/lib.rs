@@ -32,8 +32,9 @@
 //!
 //! Registries are spoken to over HTTPS; over plain HTTP only on loopback, or when marked
 //! [`insecure`](RegistryBuilder::insecure). Credentials go to the registry they are for, to the token server that it
-//! names, and nowhere else. Anonymous access, Basic and Bearer tokens are here; reading credentials from the
-//! environment and from Docker's and podman's files, uploads, lists of tags, referrers and deletes are not yet.
+//! names, and nowhere else. They come from the caller, or from a [`Keychain`]: the environment, Docker's and podman's
+//! files, credential helpers. [`Registry::login`] checks and keeps them; [`Registry::explain_credentials`] says where they come from.
+//! Uploads, lists of tags, referrers and deletes are not here yet.
 //!
 //! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
 
@@ -45,7 +46,10 @@ mod host;
 mod manifests;
 mod repository;
 
-pub use auth::Credentials;
+pub use auth::{
+    CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
+    KeychainError, Login, Logout, SourceOutcome,
+};
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
 pub use repository::Repository;

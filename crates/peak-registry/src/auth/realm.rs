@@ -1,7 +1,7 @@
 //! Which token server a registry may send us to, and whether credentials may go there.
 
-use peak_http::address::{is_internal, is_loopback};
 use peak_http::Origin;
+use peak_http::address::{is_internal, is_loopback};
 use url::{Host, Url};
 
 /// What a token server may be told.
@@ -14,7 +14,7 @@ pub(crate) enum Trust {
 }
 
 /// Where a URL leads, as seen from a machine inside a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Outside,
     Private,
@@ -40,17 +40,19 @@ pub(crate) fn judge(registry: &Url, realm: &Url) -> Option<Trust> {
     let reachable = same_host
         || match place(realm) {
             Place::Outside => true,
-            Place::Private => place(registry) == Place::Private,
+            Place::Private => matches!(place(registry), Place::Private | Place::Loopback),
             Place::Loopback | Place::LinkLocal => false,
         };
     if !(protected && reachable) {
         return None;
     }
-    Some(if registry.scheme() == "https" || same_host {
-        Trust::Credentials
-    } else {
-        Trust::Anonymous
-    })
+    Some(
+        if registry.scheme() == "https" || same_host || is_loopback(registry) {
+            Trust::Credentials
+        } else {
+            Trust::Anonymous
+        },
+    )
 }
 
 fn place(url: &Url) -> Place {
@@ -99,18 +101,30 @@ mod tests {
     #[test]
     fn a_registry_cannot_send_us_to_machines_of_our_own_network_or_out_of_protection() {
         for (registry, realm) in [
-            ("https://registry.example/v2/", "https://169.254.169.254/latest"),
-            ("https://registry.example/v2/", "https://[::ffff:169.254.169.254]/"),
+            (
+                "https://registry.example/v2/",
+                "https://169.254.169.254/latest",
+            ),
+            (
+                "https://registry.example/v2/",
+                "https://[::ffff:169.254.169.254]/",
+            ),
             ("https://registry.example/v2/", "https://[fd00:ec2::254]/"),
             ("https://registry.example/v2/", "https://100.100.100.200/"),
             ("https://registry.example/v2/", "https://localhost:8080/"),
             ("https://registry.example/v2/", "https://127.1/"),
-            ("https://registry.example/v2/", "https://[::ffff:127.0.0.1]/"),
+            (
+                "https://registry.example/v2/",
+                "https://[::ffff:127.0.0.1]/",
+            ),
             ("https://registry.example/v2/", "https://0.0.0.0/"),
             ("https://registry.example/v2/", "https://10.0.0.1/"),
             ("https://registry.example/v2/", "https://[fd00::1]/"),
             ("https://registry.example/v2/", "http://auth.example/"),
-            ("https://registry.example/v2/", "http://registry.example/token"),
+            (
+                "https://registry.example/v2/",
+                "http://registry.example/token",
+            ),
             ("https://127.0.0.1:5000/v2/", "http://127.0.0.1:5001/token"),
             ("http://registry.example/v2/", "http://auth.example/"),
             ("http://registry.example/v2/", "http://127.0.0.1/"),
@@ -127,15 +141,22 @@ mod tests {
     #[test]
     fn credentials_go_to_a_token_server_that_was_named_over_a_protected_connection() {
         for (registry, realm) in [
-            ("https://registry-1.docker.io/v2/", "https://auth.docker.io/token"),
+            (
+                "https://registry-1.docker.io/v2/",
+                "https://auth.docker.io/token",
+            ),
             ("https://10.0.0.1/v2/", "https://10.0.0.1:5001/token"),
             ("https://10.0.0.1/v2/", "https://10.0.0.2/token"),
             ("https://10.0.0.1/v2/", "https://auth.example/token"),
             ("http://127.0.0.1:5000/v2/", "http://localhost:5001/token"),
             ("http://127.0.0.1:5000/v2/", "https://127.0.0.1:5001/token"),
+            ("http://127.0.0.1:5000/v2/", "https://auth.example/token"),
             // Marked insecure: the registry's own host is as good as the registry.
             ("http://10.0.0.1:5000/v2/", "http://10.0.0.1:5001/token"),
-            ("http://registry.example/v2/", "https://registry.example/token"),
+            (
+                "http://registry.example/v2/",
+                "https://registry.example/token",
+            ),
         ] {
             assert_eq!(judged(registry, realm), Some(Trust::Credentials), "{realm}");
         }

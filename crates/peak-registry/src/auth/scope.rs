@@ -78,7 +78,9 @@ impl Scope {
         }
         for one in text.split_whitespace() {
             let access = match one.rsplit_once(':') {
-                Some((resource, actions)) if resource.contains(':') => {
+                Some((resource, actions))
+                    if resource.contains(':') && actions.chars().any(|one| one != ',') =>
+                {
                     Access::new(resource, &actions.split(',').collect::<Vec<_>>())
                 }
                 _ => Access::new(one, &[]),
@@ -89,14 +91,21 @@ impl Scope {
     }
 
     fn repository_access(repository: &str, actions: &[&str]) -> Self {
-        Self(vec![Access::new(&format!("repository:{repository}"), actions)])
+        Self(vec![Access::new(
+            &format!("repository:{repository}"),
+            actions,
+        )])
     }
 
     fn add(&mut self, access: Access) {
-        match self.0.iter_mut().find(|one| one.resource == access.resource) {
-            Some(one) => one.actions.extend(access.actions),
-            None if self.0.len() < MAX_RESOURCES => self.0.push(access),
-            None => {}
+        let known = self
+            .0
+            .iter_mut()
+            .find(|one| one.resource == access.resource);
+        if let Some(one) = known {
+            one.actions.extend(access.actions);
+        } else if self.0.len() < MAX_RESOURCES {
+            self.0.push(access);
         }
     }
 
@@ -237,22 +246,54 @@ mod tests {
         for (method, url, expected) in [
             (Method::GET, "/v2/", ""),
             (Method::GET, "/v2/_catalog?n=5", "registry:catalog:*"),
-            (Method::GET, "/v2/team/app/manifests/v1", "repository:team/app:pull"),
-            (Method::HEAD, "/v2/app/blobs/sha256:00", "repository:app:pull"),
+            (
+                Method::GET,
+                "/v2/team/app/manifests/v1",
+                "repository:team/app:pull",
+            ),
+            (
+                Method::HEAD,
+                "/v2/app/blobs/sha256:00",
+                "repository:app:pull",
+            ),
             (Method::GET, "/v2/a/tags/list?n=1", "repository:a:pull"),
-            (Method::GET, "/v2/a/referrers/sha256:00", "repository:a:pull"),
+            (
+                Method::GET,
+                "/v2/a/referrers/sha256:00",
+                "repository:a:pull",
+            ),
             (Method::PUT, "/v2/a/manifests/v1", "repository:a:pull,push"),
-            (Method::POST, "/v2/a/blobs/uploads/", "repository:a:pull,push"),
-            (Method::PATCH, "/v2/a/blobs/uploads/x?_state=y", "repository:a:pull,push"),
-            (Method::DELETE, "/v2/a/manifests/sha256:00", "repository:a:*"),
+            (
+                Method::POST,
+                "/v2/a/blobs/uploads/",
+                "repository:a:pull,push",
+            ),
+            (
+                Method::PATCH,
+                "/v2/a/blobs/uploads/x?_state=y",
+                "repository:a:pull,push",
+            ),
+            (
+                Method::DELETE,
+                "/v2/a/manifests/sha256:00",
+                "repository:a:*",
+            ),
             (
                 Method::POST,
                 "/v2/a/blobs/uploads/?mount=sha256:00&from=other/b",
                 "repository:a:pull,push repository:other/b:pull",
             ),
             // A repository may be called like a kind of thing.
-            (Method::GET, "/v2/manifests/blobs/tags/list", "repository:manifests/blobs:pull"),
-            (Method::GET, "/v2/blobs/manifests/v1", "repository:blobs:pull"),
+            (
+                Method::GET,
+                "/v2/manifests/blobs/tags/list",
+                "repository:manifests/blobs:pull",
+            ),
+            (
+                Method::GET,
+                "/v2/blobs/manifests/v1",
+                "repository:blobs:pull",
+            ),
             (Method::GET, "/elsewhere", ""),
         ] {
             assert_eq!(of(method, url), expected, "{url}");
@@ -264,11 +305,15 @@ mod tests {
         let ours = Scope::parse("repository:a:pull");
         let challenge = Scope::parse("repository:b:pull repository:a:pull,push");
         let merged = ours.answering(&challenge);
-        assert_eq!(merged.to_string(), "repository:b:pull repository:a:pull,push");
+        assert_eq!(
+            merged.to_string(),
+            "repository:b:pull repository:a:pull,push"
+        );
         assert!(merged.covers(&ours) && merged.covers(&challenge));
         assert!(!ours.covers(&merged));
         assert_eq!(
-            ours.answering(&Scope::parse("repository:host:5000/c:pull")).to_string(),
+            ours.answering(&Scope::parse("repository:host:5000/c:pull"))
+                .to_string(),
             "repository:host:5000/c:pull repository:a:pull"
         );
     }
@@ -279,7 +324,10 @@ mod tests {
         let told = ours.answering(&Scope::parse("repository:a:delete"));
         assert_eq!(told.to_string(), "repository:a:delete");
         assert_eq!(told.without_any(), None);
-        assert_eq!(ours.without_any().unwrap().to_string(), "repository:a:delete,pull");
+        assert_eq!(
+            ours.without_any().unwrap().to_string(),
+            "repository:a:delete,pull"
+        );
         let catalog = Scope::parse("registry:catalog:*");
         assert_eq!(catalog.without_any(), None);
         assert_eq!(catalog.answering(&catalog), catalog);

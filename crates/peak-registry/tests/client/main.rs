@@ -8,5 +8,7 @@
 mod authentication;
 mod downloads;
 mod embedded;
+mod keychain;
 mod manifests;
 mod script;
+mod security;

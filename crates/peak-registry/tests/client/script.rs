@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peak_oci::{Reference, Selector};
-use peak_registry::{Credentials, Registry, Repository};
+use peak_registry::{Credentials, Keychain, Registry, Repository};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// One request as it came: the first line and the headers.
+/// One request as it came: the first line, the headers, an empty line and the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Request(String);
 
@@ -21,10 +21,15 @@ impl Request {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.0.lines().skip(1).find_map(|line| {
+        let (head, _) = self.0.split_once("\r\n\r\n").unwrap();
+        head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").unwrap().1
     }
 
     /// Where the asked range starts; 0 where none is asked for.
@@ -91,7 +96,13 @@ impl Script {
         registry.unwrap().repository(&self.reference())
     }
 
-    fn reference(&self) -> Reference {
+    /// With the credentials of a keychain.
+    pub(crate) fn registry_with(&self, keychain: Keychain) -> Registry {
+        let registry = Registry::builder().keychain(keychain).build();
+        registry.unwrap()
+    }
+
+    pub(crate) fn reference(&self) -> Reference {
         format!("{}/team/app:v1", self.address).parse().unwrap()
     }
 }
@@ -108,7 +119,15 @@ async fn serve(
             Err(_) => return,
         }
     }
-    let request = Request(String::from_utf8(head).unwrap());
+    let mut request = Request(String::from_utf8(head).unwrap());
+    let length = request
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    if connection.read_exact(&mut body).await.is_err() {
+        return;
+    }
+    request.0.push_str(&String::from_utf8_lossy(&body));
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());
