@@ -176,6 +176,8 @@ fn is_token(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use http::HeaderValue;
     use proptest::prelude::*;
 
@@ -296,14 +298,14 @@ mod tests {
             let mut kept = Vec::new();
             for (position, (name, value, space, quote)) in parameters.into_iter().enumerate() {
                 if position > 0 {
-                    text.push_str(&format!("{space},{space}"));
+                    write!(text, "{space},{space}").unwrap();
                 }
                 let plain = !value.is_empty() && value.chars().all(is_token) && name != "scope";
                 if plain && !quote {
-                    text.push_str(&format!("{name}{space}={space}{value}"));
+                    write!(text, "{name}{space}={space}{value}").unwrap();
                 } else {
                     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
-                    text.push_str(&format!("{name}{space}={space}\"{escaped}\""));
+                    write!(text, "{name}{space}={space}\"{escaped}\"").unwrap();
                 }
                 kept.push((name, value));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -153,7 +154,7 @@ fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!(" {cause}"));
+        write!(text, " {cause}").unwrap();
         source = cause.source();
     }
     text
@@ -352,6 +353,20 @@ async fn where_a_request_is_redirected_to_nothing_of_ours_goes_though_it_asks() 
     });
     assert_eq!(world.get(&url).await.unwrap(), 401);
     assert_eq!(world.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_leads_us_from_https_to_http() {
+    let world = World::new(robot_at(REGISTRY), |_, seen| {
+        if seen.has(BASIC) {
+            return redirect("http://registry.example/v2/a/manifests/v1");
+        }
+        challenge("Basic realm=x")
+    });
+    let url = format!("{REGISTRY}/v2/a/manifests/v1");
+    let error = world.get(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redirect);
+    assert!(world.seen_by("http://").is_empty());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use peak_registry::{
 };
 use tempfile::TempDir;
 
-use crate::script::{Script, answer, tag};
+use crate::script::{Script, answer, registry_with, tag};
 
 // "robot:secret"
 const BASIC: &str = "Basic cm9ib3Q6c2VjcmV0";
@@ -287,45 +287,50 @@ mod helpers {
     }
 
     #[tokio::test]
-    async fn a_helper_that_hangs_is_killed_in_time_and_when_nobody_waits() {
+    async fn a_helper_that_hangs_is_given_up_in_time() {
+        let home = Home::new();
+        home.install("slow");
+        home.write("slow/hang", "");
+        home.write("docker/config.json", r#"{"credsStore":"slow"}"#);
+        let places = home.places(&["slow"]);
+        let keychain = places.helper_timeout(Duration::from_millis(100)).build();
+        let explanation = keychain.explain("reg.example", None).await;
+        let shown = explanation.to_string();
+        assert!(shown.contains("did not answer within"), "{shown}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_helper_that_nobody_waits_for_is_killed_and_leaves_no_lock() {
         let home = Home::new();
         home.install("slow");
         home.write("slow/hang", "");
         home.write("docker/config.json", r#"{"credsStore":"slow"}"#);
         let keychain = home
             .places(&["slow"])
-            .helper_timeout(Duration::from_millis(300))
+            .helper_timeout(Duration::from_secs(600))
             .build();
-        let explanation = keychain.explain("reg.example", None).await;
-        let shown = explanation.to_string();
-        assert!(shown.contains("did not answer within"), "{shown}");
-        gone(&home).await;
-
-        // A future that is dropped takes its helper along, and leaves no lock.
-        fs::remove_file(home.path("slow/pid")).unwrap();
-        let keychain = home.keychain(&["slow"]);
-        let waiting = keychain.credentials("reg.example", None);
-        let dropped = tokio::time::timeout(Duration::from_millis(300), waiting).await;
-        assert!(dropped.is_err());
-        gone(&home).await;
+        let soon = Duration::from_millis(5);
+        let running = async {
+            while home.read("slow/pid").trim().is_empty() {
+                tokio::time::sleep(soon).await;
+            }
+        };
+        tokio::select! {
+            _ = keychain.credentials("reg.example", None) => panic!("it answered"),
+            () = running => {}
+        }
+        let process = format!("/proc/{}/cmdline", home.read("slow/pid").trim());
+        // A process that has ended has no command line.
+        let gone = async {
+            while fs::read(&process).is_ok_and(|line| !line.is_empty()) {
+                tokio::time::sleep(soon).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), gone).await;
+        assert!(in_time.is_ok(), "the helper is still running");
         fs::remove_file(home.path("slow/hang")).unwrap();
         assert!(keychain.credentials("reg.example", None).await.is_none());
-    }
-
-    /// Waits until the helper that left its process id behind has ended.
-    async fn gone(home: &Home) {
-        let Ok(pid) = fs::read_to_string(home.path("slow/pid")) else {
-            return; // It was killed before it could say anything.
-        };
-        let process = format!("/proc/{}", pid.trim());
-        // Ends with the test's own time limit where the process does not.
-        while Path::new(&process).join("cmdline").exists()
-            && !fs::read(Path::new(&process).join("cmdline"))
-                .unwrap_or_default()
-                .is_empty()
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 
     #[tokio::test]
@@ -356,7 +361,7 @@ mod helpers {
                 }
             })
             .await;
-            let registry = server.registry_with(home.keychain(&["ecr-login"]));
+            let registry = registry_with(home.keychain(&["ecr-login"]));
             let repository = registry.repository(&server.reference());
             repository.get_manifest(&tag("v1")).await.unwrap();
             repository.get_manifest(&tag("v1")).await.unwrap();
@@ -373,7 +378,7 @@ mod helpers {
         home.write("own/answer", ANSWER);
         home.write("docker/config.json", r#"{"credsStore":"own"}"#);
         let server = token_server().await;
-        let registry = server.registry_with(home.keychain(&["own"]));
+        let registry = registry_with(home.keychain(&["own"]));
         let repository = registry.repository(&server.reference());
         repository.get_manifest(&tag("v1")).await.unwrap();
         assert_eq!(home.read("own/calls").lines().count(), 2);
@@ -397,7 +402,7 @@ mod helpers {
             answer("401 Unauthorized", &[header], b"")
         })
         .await;
-        let registry = server.registry_with(home.keychain(&["own"]));
+        let registry = registry_with(home.keychain(&["own"]));
         let repository = registry.repository(&server.reference());
         repository.get_manifest(&tag("v1")).await.unwrap();
         let exchange = &server.requests()[1];
@@ -419,7 +424,7 @@ mod helpers {
             answer("401 Unauthorized", &[header], b"")
         })
         .await;
-        let registry = server.registry_with(home.keychain(&["ecr-login"]));
+        let registry = registry_with(home.keychain(&["ecr-login"]));
         let repository = registry.repository(&server.reference());
         for _ in 0..4 {
             assert!(repository.get_manifest(&tag("v1")).await.is_err());
@@ -440,7 +445,7 @@ mod helpers {
             r#"{{"auths":{{"{host}":{{"auth":"b2xkOm9sZA=="}},"other.example":{{}}}},"credHelpers":{{"{host}":"own"}}}}"#
         );
         home.write("docker/config.json", &config);
-        let registry = server.registry_with(home.keychain(&["own"]));
+        let registry = registry_with(home.keychain(&["own"]));
         let login = registry.login(&host, robot()).await.unwrap();
         let helper = KeptIn::Helper {
             name: "own".to_owned(),
@@ -475,7 +480,7 @@ mod helpers {
         home.write("own/failure", "cannot keep secret");
         home.write("docker/config.json", r#"{"credsStore":"own"}"#);
         let server = basic_server().await;
-        let registry = server.registry_with(home.keychain(&["own"]));
+        let registry = registry_with(home.keychain(&["own"]));
         let host = server.address.to_string();
         let error = registry.login(&host, robot()).await.unwrap_err();
         let RegistryError::Keychain(error) = error else {
@@ -530,7 +535,7 @@ async fn login_checks_and_keeps_and_logout_takes_away() {
     let server = basic_server().await;
     let host = server.address.to_string();
     home.write("docker/config.json", "{\n  \"proxies\": {\"a\":1}\n}\n");
-    let registry = server.registry_with(home.keychain(&[]));
+    let registry = registry_with(home.keychain(&[]));
     let repository = registry.repository(&server.reference());
     assert!(repository.get_manifest(&tag("v1")).await.is_err());
 
@@ -585,7 +590,7 @@ async fn login_checks_and_keeps_and_logout_takes_away() {
 async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
     let home = Home::new();
     let open = Script::start(|_, _| answer("200 OK", &[], b"{}")).await;
-    let registry = open.registry_with(home.keychain(&[]));
+    let registry = registry_with(home.keychain(&[]));
     let login = registry
         .login(&open.address.to_string(), robot())
         .await
@@ -618,7 +623,7 @@ async fn login_with_a_token_server_asks_it_and_tells_its_refusal() {
     let home = Home::new();
     let server = token_server().await;
     let host = server.address.to_string();
-    let registry = server.registry_with(home.keychain(&[]));
+    let registry = registry_with(home.keychain(&[]));
     assert!(registry.login(&host, robot()).await.unwrap().checked);
     // Who somebody is needs no scope.
     assert_eq!(server.requests()[1].line(), "GET /token?service=s");

@@ -6,6 +6,7 @@
 )]
 
 mod authentication;
+mod authentication_peers;
 mod downloads;
 mod embedded;
 mod keychain;

@@ -96,12 +96,6 @@ impl Script {
         registry.unwrap().repository(&self.reference())
     }
 
-    /// With the credentials of a keychain.
-    pub(crate) fn registry_with(&self, keychain: Keychain) -> Registry {
-        let registry = Registry::builder().keychain(keychain).build();
-        registry.unwrap()
-    }
-
     pub(crate) fn reference(&self) -> Reference {
         format!("{}/team/app:v1", self.address).parse().unwrap()
     }
@@ -160,4 +154,10 @@ pub(crate) fn with_headers(status: &str, headers: &[(&str, &str)], body: &[u8]) 
 
 pub(crate) fn tag(text: &str) -> Selector {
     Selector::Tag(text.parse().unwrap())
+}
+
+/// A client with the credentials of a keychain.
+pub(crate) fn registry_with(keychain: Keychain) -> Registry {
+    let registry = Registry::builder().keychain(keychain).build();
+    registry.unwrap()
 }

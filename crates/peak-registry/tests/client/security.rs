@@ -1,5 +1,7 @@
 //! Servers that are after credentials, or after memory. Both ends are ours, so both can be looked at.
 
+use std::fmt::Write as _;
+
 use peak_registry::{Credentials, Keychain, Registry, RegistryError};
 
 use crate::script::{Request, Script, answer, tag, with_headers};
@@ -20,7 +22,7 @@ fn all_of(error: &RegistryError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text.push_str(&format!("\n{cause}"));
+        write!(text, "\n{cause}").unwrap();
         source = cause.source();
     }
     text
@@ -177,20 +179,20 @@ async fn what_holds_a_secret_does_not_show_it() {
     let keychain = builder.build();
     let credentials = keychain.credentials("reg.example", None).await.unwrap();
     assert_eq!(credentials.user(), "robot");
-    shown.push_str(&format!("{keychain:?} {credentials:?}"));
+    write!(shown, "{keychain:?} {credentials:?}").unwrap();
     let explanation = keychain.explain("reg.example", None).await;
-    shown.push_str(&format!("{explanation:?} {explanation}"));
+    write!(shown, "{explanation:?} {explanation}").unwrap();
     let builder = Registry::builder()
         .credentials("reg.example", credentials)
         .keychain(keychain);
-    shown.push_str(&format!("{builder:?}"));
+    write!(shown, "{builder:?}").unwrap();
     let registry = builder.build().unwrap();
-    shown.push_str(&format!("{registry:?}"));
+    write!(shown, "{registry:?}").unwrap();
     let reference = "reg.example/team/app".parse().unwrap();
     let repository = registry.repository(&reference);
-    shown.push_str(&format!("{repository:?} {repository}"));
+    write!(shown, "{repository:?} {repository}").unwrap();
     let explanation = registry.explain_credentials(&reference).await.unwrap();
-    shown.push_str(&format!("{explanation:?} {explanation}"));
+    write!(shown, "{explanation:?} {explanation}").unwrap();
     assert!(shown.contains("robot"), "{shown}");
     for secret in ["secret", "cm9ib3Q6"] {
         // The word stands in names of types and in what is said about them, but never as a value.

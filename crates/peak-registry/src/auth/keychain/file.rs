@@ -185,7 +185,10 @@ mod tests {
 
     use super::*;
 
-    fn matches(json: &str, registry: &str) -> Vec<(String, Option<(String, String, bool)>)> {
+    /// User, secret, whether it is an identity token.
+    type Shown = Option<(String, String, bool)>;
+
+    fn matches(json: &str, registry: &str) -> Vec<(String, Shown)> {
         let config = Config::parse(json.as_bytes(), "test").unwrap();
         let found = config.matches(&Server::new(registry)).into_iter();
         found
@@ -202,7 +205,7 @@ mod tests {
             .collect()
     }
 
-    fn one(entry: &str) -> Option<(String, String, bool)> {
+    fn one(entry: &str) -> Shown {
         let json = format!(r#"{{"auths":{{"reg.example":{entry}}}}}"#);
         matches(&json, "reg.example").remove(0).1
     }
@@ -313,7 +316,7 @@ mod tests {
         let path = folder.path().join("config.json");
         assert!(read(&path).unwrap().is_none());
         assert!(read(&path.join("below")).unwrap().is_none());
-        std::fs::write(&path, vec![b' '; MAX_FILE as usize + 1]).unwrap();
+        std::fs::write(&path, " ".repeat(1024 * 1024 + 1)).unwrap();
         assert!(matches!(read(&path), Err(KeychainError::TooLarge { .. })));
         assert!(matches!(
             read(folder.path()),

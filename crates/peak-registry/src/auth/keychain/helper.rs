@@ -221,7 +221,8 @@ fn message(output: &[u8], status: std::process::ExitStatus) -> String {
         })
         .take(MAX_MESSAGE)
         .collect();
-    if text.is_empty() {
+    // What looks like an answer may hold a secret.
+    if text.is_empty() || text.starts_with('{') {
         status.to_string()
     } else {
         text

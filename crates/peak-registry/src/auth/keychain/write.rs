@@ -103,8 +103,7 @@ fn edit(
     };
     let directory = path.parent().ok_or(KeychainError::NoPlace)?;
     create_private(directory).map_err(failed)?;
-    // The directory is what is locked: the file itself is replaced, and no file of ours is left behind.
-    let lock = File::open(directory).map_err(failed)?;
+    let lock = open_lock(directory).map_err(failed)?;
     lock.lock().map_err(failed)?;
     if given_up.load(Ordering::SeqCst) {
         // Whoever wanted this has been told that it failed.
@@ -173,6 +172,23 @@ fn resolve(path: &Path) -> Result<PathBuf, KeychainError> {
         source: std::io::Error::other("it is a link that leads to itself"),
         path,
     })
+}
+
+/// What logins at the same time lock. The directory, since the file itself is replaced, and no file of ours should be
+/// left behind.
+#[cfg(unix)]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::open(directory)
+}
+
+/// Directories cannot be locked here.
+#[cfg(not(unix))]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join(".config.json.lock"))
 }
 
 #[cfg(unix)]
