@@ -2,21 +2,24 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use peak_oci::Reference;
-use peak_registry::{Credentials, Keychain, RegistryError};
+use peak_registry::{Credentials, Keychain, Registry, RegistryError};
+use url::Url;
 
-use crate::script::{registry_with, tag};
+use crate::script::{Request, Script, answer, registry_with, tag};
 
 /// `robot:secret` as `htpasswd -B` writes it.
 const HTPASSWD: &str = "robot:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
 /// Whether a program can be used. Says why not, and fails where it must not be missing.
 fn peer(program: &str) -> bool {
-    if Command::new(program).arg("--version").output().is_ok() {
+    if Command::new(program).arg("version").output().is_ok() {
         return true;
     }
     let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
@@ -29,24 +32,22 @@ fn peer(program: &str) -> bool {
     false
 }
 
-/// Debian's `docker-registry` with Basic authentication. It ends when this is dropped.
+/// Debian's `docker-registry` on loopback. It ends when this is dropped.
 struct DockerRegistry {
     process: Child,
     address: SocketAddr,
 }
 
 impl DockerRegistry {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, auth: &serde_json::Value) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let htpasswd = folder.join("htpasswd");
-        std::fs::write(&htpasswd, HTPASSWD).unwrap();
         let config = serde_json::json!({
             "version": "0.1",
             "storage": {"filesystem": {"rootdirectory": folder.join("storage")}},
             "http": {"addr": address.to_string()},
-            "auth": {"htpasswd": {"realm": "here", "path": htpasswd}},
+            "auth": auth,
         });
         // YAML reads JSON.
         let path = folder.join("config.yml");
@@ -81,7 +82,10 @@ async fn docker_registry_takes_what_we_keep_and_skopeo_reads_and_writes_the_same
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let server = DockerRegistry::start(folder.path());
+    let htpasswd = folder.path().join("htpasswd");
+    std::fs::write(&htpasswd, HTPASSWD).unwrap();
+    let auth = serde_json::json!({"htpasswd": {"realm": "here", "path": htpasswd}});
+    let server = DockerRegistry::start(folder.path(), &auth);
     let host = server.address.to_string();
     let ours = folder.path().join("docker/config.json");
     let registry = registry_with(Keychain::builder().docker_config(&ours).build());
@@ -125,4 +129,134 @@ async fn docker_registry_takes_what_we_keep_and_skopeo_reads_and_writes_the_same
     let repository = registry.repository(&reference);
     let error = repository.get_manifest(&tag("v1")).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
+}
+
+/// Signs tokens, as the token server of a `docker-registry`.
+struct Issuer {
+    key: PathBuf,
+    certificate: PathBuf,
+}
+
+impl Issuer {
+    fn new(folder: &Path) -> Self {
+        let made = Self {
+            key: folder.join("key.pem"),
+            certificate: folder.join("certificate.pem"),
+        };
+        let request = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=tokens";
+        let mut command = Command::new("openssl");
+        command
+            .args(request.split(' '))
+            .arg("-keyout")
+            .arg(&made.key);
+        run(command.arg("-out").arg(&made.certificate), b"");
+        made
+    }
+
+    /// A token for what `scopes` say, and for the next hour.
+    fn token(&self, scopes: &[String]) -> String {
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-outform", "DER", "-in"]);
+        let certificate = run(command.arg(&self.certificate), b"");
+        let access: Vec<serde_json::Value> = scopes
+            .iter()
+            .map(|scope| {
+                let parts: Vec<&str> = scope.split(':').collect();
+                let actions: Vec<&str> = parts[2].split(',').collect();
+                serde_json::json!({"type": parts[0], "name": parts[1], "actions": actions})
+            })
+            .collect();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap().as_secs();
+        let header = serde_json::json!({
+            "typ": "JWT", "alg": "RS256", "x5c": [STANDARD.encode(certificate)],
+        });
+        let claims = serde_json::json!({
+            "iss": "tests", "sub": "robot", "aud": "registry of the tests", "jti": "1",
+            "iat": now, "nbf": now - 60, "exp": now + 3600, "access": access,
+        });
+        let encode = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let mut command = Command::new("openssl");
+        command.args(["dgst", "-sha256", "-sign"]).arg(&self.key);
+        let signature = run(&mut command, signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    output.stdout
+}
+
+fn scopes_of(request: &Request) -> Vec<String> {
+    let target = request.line().split(' ').nth(1).unwrap();
+    let url = Url::parse("http://here").unwrap().join(target).unwrap();
+    let pairs = url.query_pairs();
+    pairs
+        .filter(|(key, _)| key == "scope")
+        .map(|(_, value)| value.into_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_registry_takes_tokens_of_our_own_server_for_what_they_are_for() {
+    if !peer("docker-registry") || !peer("openssl") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = Issuer::new(folder.path());
+    let certificate = issuer.certificate.clone();
+    // Gives robot all but what is private.
+    let tokens = Script::start(move |_, request| {
+        if request.header("authorization") != Some("Basic cm9ib3Q6c2VjcmV0") {
+            return answer("401 Unauthorized", &[], b"");
+        }
+        let mut scopes = scopes_of(request);
+        scopes.retain(|scope| !scope.contains("private"));
+        let body = serde_json::json!({"token": issuer.token(&scopes), "expires_in": 300});
+        answer("200 OK", &[], body.to_string().as_bytes())
+    })
+    .await;
+    let auth = serde_json::json!({"token": {
+        "realm": format!("http://{}/token", tokens.address),
+        "service": "registry of the tests",
+        "issuer": "tests",
+        "rootcertbundle": certificate,
+    }});
+    let server = DockerRegistry::start(folder.path(), &auth);
+    let host = server.address.to_string();
+    let registry = Registry::builder()
+        .credentials(&host, Credentials::new("robot", "secret".into()))
+        .build()
+        .unwrap();
+    let get = async |name: &str| {
+        let reference: Reference = format!("{host}/{name}:v1").parse().unwrap();
+        let repository = registry.repository(&reference);
+        repository.get_manifest(&tag("v1")).await.unwrap_err()
+    };
+    for _ in 0..2 {
+        let error = get("team/app").await;
+        assert!(error.is_not_found(), "{error}");
+    }
+    assert_eq!(tokens.requests().len(), 1);
+    assert_eq!(
+        scopes_of(&tokens.requests()[0]),
+        ["repository:team/app:pull"]
+    );
+    let error = get("private/app").await;
+    assert!(
+        matches!(error, RegistryError::Unauthorized { .. }),
+        "{error}"
+    );
+    assert_eq!(error.codes(), ["UNAUTHORIZED"]);
+    assert!(tokens.requests().len() <= 3, "{:?}", tokens.requests());
 }
