@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::auth::KeychainError;
 use http::StatusCode;
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
 use serde::Deserialize;
+
+use crate::auth::KeychainError;
 
 /// Longest error body that is read, in bytes.
 pub(crate) const MAX_ERROR_BODY: u64 = 64 * 1024;
@@ -49,7 +50,7 @@ pub enum RegistryError {
     },
     /// No token could be had from the server that the registry names.
     #[error(
-        "no credential for {repository} could be had; `peak registry login {}` gives other ones",
+        "no credential for {repository} could be had; log in with `peak registry login {}`",
         registry_of(repository)
     )]
     NoCredential {
@@ -61,7 +62,7 @@ pub enum RegistryError {
     },
     /// The registry knows who asks and refuses (403).
     #[error(
-        "access to {repository} is denied{reasons}; `peak registry login {}` makes you somebody else",
+        "access to {repository} is denied{reasons}; log in as somebody who has it with `peak registry login {}`",
         registry_of(repository)
     )]
     Denied {

@@ -303,12 +303,17 @@ impl Authenticator for RegistryAuthenticator {
         response: &'a response::Parts,
     ) -> BoxFuture<'a, Result<bool, peak_http::Error>> {
         Box::pin(async move {
-            if response.status != StatusCode::UNAUTHORIZED
-                && !self.has_run_out(request, response).await
-            {
+            if response.status == StatusCode::UNAUTHORIZED {
+                return self.answer(request, response).await.map_err(failed);
+            }
+            if !self.has_run_out(request, response).await {
                 return Ok(false);
             }
-            self.answer(request, response).await.map_err(failed)
+            // It was a guess; where it leads nowhere, the answer stands.
+            Ok(self.answer(request, response).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "a credential that may have run out could not be renewed");
+                false
+            }))
         })
     }
 

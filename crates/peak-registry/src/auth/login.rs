@@ -178,6 +178,12 @@ impl Registry {
             }
         })?;
         let status = response.status();
+        if Origin::of(response.url()).as_ref() != Some(&origin) {
+            return Err(RegistryError::InvalidResponse {
+                repository: registry(),
+                reason: "its API is on another host; log in to that one",
+            });
+        }
         if status.is_success() {
             return Ok(authenticator.was_asked(&origin));
         }

@@ -603,6 +603,18 @@ async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
         .await
         .unwrap_err();
     assert!(matches!(error, RegistryError::Status { .. }), "{error}");
+    // A website, to which whoever asks for anything is sent.
+    let website = Script::start(|_, _| answer("200 OK", &[], b"<html>")).await;
+    let there = format!("http://{}/", website.address);
+    let registry_host =
+        Script::start(move |_, _| answer("302 Found", &[("location", there.as_str())], b"")).await;
+    let host = registry_host.address.to_string();
+    let error = registry.login(&host, robot()).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::InvalidResponse { .. }),
+        "{error}"
+    );
+    assert_eq!(home.read("docker/config.json").matches("auth\"").count(), 1);
     for name in ["user@host", "reg.example/team", ""] {
         let error = registry.login(name, robot()).await.unwrap_err();
         assert!(

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ pub use self::explain::{CredentialSource, Explanation, ExplanationStep, SourceOu
 use self::file::{Config, Match};
 use self::helper::Helpers;
 use self::server::{Server, is_within};
+use self::write::Turn;
 use super::credentials::{Credentials, Identity};
 
 /// How long a helper may take.
@@ -158,8 +158,16 @@ impl Keychain {
     /// The credentials of the user who runs this program. Looks at environment variables for where things are; reads
     /// no file and runs nothing before it is asked for a registry.
     pub fn from_environment() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        let home = std::env::home_dir();
+        Self::from_variables(|name| std::env::var_os(name), home).build()
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+        home: Option<PathBuf>,
+    ) -> KeychainBuilder {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let home = home.filter(|home| !home.as_os_str().is_empty());
         let mut builder = Self::builder();
         if let Some(inline) = variable("DOCKER_AUTH_CONFIG") {
             builder = builder.inline(inline.to_string_lossy().into_owned().into());
@@ -184,7 +192,7 @@ impl Keychain {
         if let Some(path) = variable("PATH") {
             builder = builder.helper_path(path);
         }
-        builder.build()
+        builder
     }
 
     /// A keychain of chosen places, for programs that keep credentials elsewhere.
@@ -350,15 +358,12 @@ impl Keychain {
                 .await?;
             // What a time without the helper has left in the file is worth nothing now, and could be read.
             let key = server.clone();
-            changing(&path, move |path, given_up| {
-                write::remove(path, &key, given_up)
-            })
-            .await?;
+            changing(&path, move |path, turn| write::remove(path, &key, turn)).await?;
             KeptIn::Helper { name }
         } else {
             let (key, credentials) = (server.clone(), credentials.clone());
-            changing(&path, move |path, given_up| {
-                write::put(path, &key, &credentials, given_up)
+            changing(&path, move |path, turn| {
+                write::put(path, &key, &credentials, turn)
             })
             .await?;
             KeptIn::File { path }
@@ -379,10 +384,7 @@ impl Keychain {
         let mut removed = Vec::new();
         let config = read_config(&path).await?.unwrap_or_default();
         let key = server.clone();
-        let in_file = changing(&path, move |path, given_up| {
-            write::remove(path, &key, given_up)
-        })
-        .await?;
+        let in_file = changing(&path, move |path, turn| write::remove(path, &key, turn)).await?;
         self.forget(server.name());
         if let Some(name) = config.helper_of(&server).or(config.store()) {
             let mut in_helper = false;
@@ -589,23 +591,28 @@ async fn read_config(path: &Path) -> Result<Option<Config>, KeychainError> {
 /// Changes a file, unless another process keeps it for too long, or nobody waits any more.
 async fn changing<T: Send + 'static>(
     path: &Path,
-    change: impl FnOnce(&Path, &AtomicBool) -> Result<T, KeychainError> + Send + 'static,
+    change: impl FnOnce(&Path, &Turn) -> Result<T, KeychainError> + Send + 'static,
 ) -> Result<T, KeychainError> {
-    struct GiveUp(Arc<AtomicBool>);
-    impl Drop for GiveUp {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
-    let given_up = GiveUp(Arc::default());
-    let flag = Arc::clone(&given_up.0);
+    let turn = Waiting(Arc::default());
+    let worker = Arc::clone(&turn.0);
     let owned = path.to_owned();
-    let work = blocking(path, move || change(&owned, &flag));
-    match tokio::time::timeout(LOCK_TIMEOUT, work).await {
+    let mut work = std::pin::pin!(blocking(path, move || change(&owned, &worker)));
+    match tokio::time::timeout(LOCK_TIMEOUT, work.as_mut()).await {
         Ok(result) => result,
-        Err(_) => Err(KeychainError::Locked {
+        Err(_) if turn.0.give_up() => Err(KeychainError::Locked {
             path: path.to_owned(),
         }),
+        // It has just begun, and will not take long.
+        Err(_) => work.await,
+    }
+}
+
+/// Gives up for whoever is dropped while waiting.
+struct Waiting(Arc<Turn>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 
@@ -633,4 +640,51 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(variables: &[(&str, &str)], home: Option<&str>) -> Vec<String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let keychain = Keychain::from_variables(variable, home.map(PathBuf::from)).build();
+        keychain.inner.places.iter().map(Place::shown).collect()
+    }
+
+    #[test]
+    fn the_environment_says_where_credentials_are() {
+        assert_eq!(
+            places(&[], Some("/home/robot")),
+            [
+                "/home/robot/.docker/config.json",
+                "/home/robot/.config/containers/auth.json"
+            ]
+        );
+        let all = [
+            ("DOCKER_AUTH_CONFIG", "{}"),
+            ("DOCKER_CONFIG", "/docker"),
+            ("XDG_RUNTIME_DIR", "/run/user/7"),
+            ("XDG_CONFIG_HOME", "/config"),
+        ];
+        assert_eq!(
+            places(&all, Some("/home/robot")),
+            [
+                "DOCKER_AUTH_CONFIG",
+                "/docker/config.json",
+                "/run/user/7/containers/auth.json",
+                "/config/containers/auth.json"
+            ]
+        );
+        let podman = [
+            ("REGISTRY_AUTH_FILE", "/podman.json"),
+            ("XDG_RUNTIME_DIR", "/run/user/7"),
+            ("DOCKER_CONFIG", ""),
+        ];
+        assert_eq!(places(&podman, None), ["/podman.json"]);
+        assert_eq!(places(&[], None), [""; 0]);
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use secrecy::ExposeSecret;
 use serde::de::{MapAccess, Visitor};
@@ -31,15 +31,43 @@ const SECRET_FIELDS: [&str; 5] = [
     "registrytoken",
 ];
 
+/// Whose turn it is while a file is waited for: that of the one who changes it, or of the one who gives up. Only one of
+/// them gets it, so that what was given up is not done later.
+#[derive(Default)]
+pub(super) struct Turn(AtomicU8);
+
+impl Turn {
+    const OPEN: u8 = 0;
+    const TAKEN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Begins the change; `false` where it was given up.
+    fn take(&self) -> bool {
+        self.end(Self::TAKEN)
+    }
+
+    /// Gives the change up; `false` where it has begun.
+    pub(super) fn give_up(&self) -> bool {
+        self.end(Self::GIVEN_UP)
+    }
+
+    fn end(&self, state: u8) -> bool {
+        let order = Ordering::SeqCst;
+        self.0
+            .compare_exchange(Self::OPEN, state, order, order)
+            .is_ok()
+    }
+}
+
 /// Puts credentials for a whole registry into the file, in the place of those that it has.
 pub(super) fn put(
     path: &Path,
     server: &Server,
     credentials: &Credentials,
-    given_up: &AtomicBool,
+    turn: &Turn,
 ) -> Result<(), KeychainError> {
     let entry = entry_of(credentials)?;
-    edit(path, given_up, |auths| {
+    edit(path, turn, |auths| {
         let mut kept = Object::default();
         auths.0.retain(|(key, value)| {
             let of_server = matches!(server.fits(key), Some(("", _)));
@@ -58,15 +86,11 @@ pub(super) fn put(
 }
 
 /// Takes a registry's credentials out of the file; those for paths within it stay. `false` where there were none.
-pub(super) fn remove(
-    path: &Path,
-    server: &Server,
-    given_up: &AtomicBool,
-) -> Result<bool, KeychainError> {
+pub(super) fn remove(path: &Path, server: &Server, turn: &Turn) -> Result<bool, KeychainError> {
     if file::read(path)?.is_none() {
         return Ok(false);
     }
-    edit(path, given_up, |auths| {
+    edit(path, turn, |auths| {
         let before = auths.0.len();
         auths
             .0
@@ -92,7 +116,7 @@ fn entry_of(credentials: &Credentials) -> Result<Object, KeychainError> {
 /// Changes `auths`, where `change` says that it did, and puts the file in the place of the old one in one step.
 fn edit(
     path: &Path,
-    given_up: &AtomicBool,
+    turn: &Turn,
     change: impl FnOnce(&mut Object) -> bool,
 ) -> Result<bool, KeychainError> {
     let path = &resolve(path)?;
@@ -105,7 +129,7 @@ fn edit(
     create_private(directory).map_err(failed)?;
     let lock = open_lock(directory).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    if given_up.load(Ordering::SeqCst) {
+    if !turn.take() {
         // Whoever wanted this has been told that it failed.
         return Err(KeychainError::Locked { path: path.clone() });
     }
@@ -296,16 +320,16 @@ mod tests {
         Credentials::new("robot", "secret".into())
     }
 
-    fn after(before: &str, change: impl Fn(&Path, &Server, &AtomicBool)) -> String {
+    fn after(before: &str, change: impl Fn(&Path, &Server)) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         fs::write(&path, before).unwrap();
-        change(&path, &Server::new("reg.example"), &AtomicBool::new(false));
+        change(&path, &Server::new("reg.example"));
         fs::read_to_string(&path).unwrap()
     }
 
-    fn put_robot(path: &Path, server: &Server, given_up: &AtomicBool) {
-        put(path, server, &robot(), given_up).unwrap();
+    fn put_robot(path: &Path, server: &Server) {
+        put(path, server, &robot(), &Turn::default()).unwrap();
     }
 
     #[test]
@@ -347,10 +371,10 @@ mod tests {
     #[test]
     fn what_was_put_is_removed_again_and_nothing_else() {
         let before = "{\n  \"auths\": {\n    \"x.example\": {}\n  },\n  \"a\": null\n}\n";
-        let text = after(before, |path, server, given_up| {
-            put_robot(path, server, given_up);
-            assert!(remove(path, server, given_up).unwrap());
-            assert!(!remove(path, server, given_up).unwrap());
+        let text = after(before, |path, server| {
+            put_robot(path, server);
+            assert!(remove(path, server, &Turn::default()).unwrap());
+            assert!(!remove(path, server, &Turn::default()).unwrap());
         });
         assert_eq!(text, before);
         for odd in ["{}", r#"{"auths":null}"#, r#"{"auths":{}}"#] {
@@ -365,8 +389,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_left_alone() {
         for broken in ["", "[]", "{", r#"{"auths":7}"#] {
-            let text = after(broken, |path, server, given_up| {
-                let error = put(path, server, &robot(), given_up).unwrap_err();
+            let text = after(broken, |path, server| {
+                let error = put(path, server, &robot(), &Turn::default()).unwrap_err();
                 assert!(matches!(error, KeychainError::Invalid { .. }), "{error}");
             });
             assert_eq!(text, broken);
@@ -375,9 +399,9 @@ mod tests {
 
     #[test]
     fn identity_tokens_are_kept_as_such() {
-        let text = after("{}", |path, server, given_up| {
+        let text = after("{}", |path, server| {
             let token = Credentials::identity_token("secret".into());
-            put(path, server, &token, given_up).unwrap();
+            put(path, server, &token, &Turn::default()).unwrap();
         });
         let config = file::Config::parse(text.as_bytes(), "test").unwrap();
         let found = config.matches(&Server::new("reg.example")).remove(0);
@@ -395,7 +419,7 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
 
         let path = folder.path().join("new/docker/config.json");
-        put_robot(&path, &server, &AtomicBool::new(false));
+        put_robot(&path, &server);
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
 
@@ -406,7 +430,7 @@ mod tests {
         for (link, target) in [("a.json", "dotfiles.json"), ("b.json", "absent.json")] {
             let link = folder.path().join(link);
             symlink(target, &link).unwrap();
-            put_robot(&link, &server, &AtomicBool::new(false));
+            put_robot(&link, &server);
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             let target = folder.path().join(target);
             assert_eq!(mode(&target), 0o600);
@@ -414,7 +438,7 @@ mod tests {
         }
         let around = folder.path().join("around.json");
         symlink("around.json", &around).unwrap();
-        assert!(put(&around, &server, &robot(), &AtomicBool::new(false)).is_err());
+        assert!(put(&around, &server, &robot(), &Turn::default()).is_err());
         // Nothing is left beside the files.
         let names = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names, 6);
@@ -429,7 +453,7 @@ mod tests {
                 let path = &path;
                 scope.spawn(move || {
                     let server = Server::new(&format!("reg{number}.example"));
-                    put_robot(path, &server, &AtomicBool::new(false));
+                    put_robot(path, &server);
                 });
             }
         });
@@ -443,10 +467,14 @@ mod tests {
 
     #[test]
     fn who_was_told_that_it_failed_finds_nothing_written() {
-        let text = after("{}", |path, server, _| {
-            let error = put(path, server, &robot(), &AtomicBool::new(true)).unwrap_err();
+        let text = after("{}", |path, server| {
+            let turn = Turn::default();
+            assert!(turn.give_up());
+            let error = put(path, server, &robot(), &turn).unwrap_err();
             assert!(matches!(error, KeychainError::Locked { .. }));
         });
         assert_eq!(text, "{}");
+        let turn = Turn::default();
+        assert!(turn.take() && !turn.give_up());
     }
 }
