@@ -161,9 +161,10 @@ impl Issuer {
         let access: Vec<serde_json::Value> = scopes
             .iter()
             .map(|scope| {
-                let parts: Vec<&str> = scope.split(':').collect();
-                let actions: Vec<&str> = parts[2].split(',').collect();
-                serde_json::json!({"type": parts[0], "name": parts[1], "actions": actions})
+                let (kind, rest) = scope.split_once(':').unwrap();
+                let (name, actions) = rest.rsplit_once(':').unwrap();
+                let actions: Vec<&str> = actions.split(',').collect();
+                serde_json::json!({"type": kind, "name": name, "actions": actions})
             })
             .collect();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

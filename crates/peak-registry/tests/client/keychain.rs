@@ -415,23 +415,29 @@ mod helpers {
 
     #[tokio::test]
     async fn credentials_that_stay_refused_are_not_asked_for_again_and_again() {
-        let home = Home::new();
-        home.install("ecr-login");
-        home.write("ecr-login/answer", ANSWER);
-        home.write("docker/config.json", r#"{"credsStore":"ecr-login"}"#);
-        let server = Script::start(|_, _| {
-            let header = ("www-authenticate", "Basic realm=x");
-            answer("401 Unauthorized", &[header], b"")
-        })
-        .await;
-        let registry = registry_with(home.keychain(&["ecr-login"]));
-        let repository = registry.repository(&server.reference());
-        for _ in 0..4 {
-            assert!(repository.get_manifest(&tag("v1")).await.is_err());
+        // Whether the helper says the same each time or not.
+        for second in ["secret", "another"] {
+            let home = Home::new();
+            home.install("ecr-login");
+            home.write("ecr-login/answer-1", ANSWER);
+            home.write("ecr-login/answer-2", &ANSWER.replace("secret", second));
+            home.write("ecr-login/answer", &ANSWER.replace("secret", "third"));
+            home.write("docker/config.json", r#"{"credsStore":"ecr-login"}"#);
+            let server = Script::start(|_, _| {
+                let header = ("www-authenticate", "Basic realm=x");
+                answer("401 Unauthorized", &[header], b"")
+            })
+            .await;
+            let registry = registry_with(home.keychain(&["ecr-login"]));
+            let repository = registry.repository(&server.reference());
+            for _ in 0..4 {
+                assert!(repository.get_manifest(&tag("v1")).await.is_err());
+            }
+            // Once, and once more to see whether that helps.
+            assert_eq!(home.read("ecr-login/calls").lines().count(), 2);
+            let again = usize::from(second != "secret");
+            assert_eq!(server.requests().len(), 5 + again);
         }
-        // Once, and once more to see whether that helps.
-        assert_eq!(home.read("ecr-login/calls").lines().count(), 2);
-        assert_eq!(server.requests().len(), 5);
     }
 
     #[tokio::test]

@@ -29,8 +29,8 @@ use super::credentials::{Credentials, Identity};
 const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long another process may keep the file that is to be written.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// For how long credentials that were refused, and then found unchanged, are not looked up again.
-const UNCHANGED: Duration = Duration::from_secs(60);
+/// For how long credentials that were refused and looked up again are not looked up once more.
+const RENEWED: Duration = Duration::from_secs(60);
 
 /// The credentials that a user has at rest, by registry. Cheap to clone; clones share what they have looked up.
 ///
@@ -73,8 +73,8 @@ enum Place {
 struct Known {
     asked: Vec<Asked>,
     next: usize,
-    /// When it was looked up again and was the same.
-    unchanged: Option<Instant>,
+    /// When it was looked up again since it was refused.
+    renewed: Option<Instant>,
 }
 
 /// What one source has.
@@ -265,11 +265,15 @@ impl Keychain {
             // Somebody else has looked already.
             other => return other,
         };
-        let lately = |when: Instant| when.elapsed() < UNCHANGED;
-        if known.unchanged.is_some_and(lately) {
+        let lately = |when: Instant| when.elapsed() < RENEWED;
+        if known.renewed.is_some_and(lately) {
+            // Some helpers say something new each time: that alone does not make a refusal pass.
             return None;
         }
-        let mut fresh = Known::default();
+        let mut fresh = Known {
+            renewed: Some(Instant::now()),
+            ..Known::default()
+        };
         let new = self.look_up(&server, repository, &mut fresh).await;
         let changed = new
             .as_ref()
@@ -279,7 +283,7 @@ impl Keychain {
             return new;
         }
         // What was looked up before stays, and with it the tokens that were got with it.
-        known.unchanged = Some(Instant::now());
+        known.renewed = fresh.renewed;
         None
     }
 
