@@ -1,10 +1,10 @@
 //! Other people's registry asks us who we are, and other people's tool reads the credentials that we keep.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -40,32 +40,35 @@ struct DockerRegistry {
 
 impl DockerRegistry {
     fn start(folder: &Path, auth: &serde_json::Value) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
         let config = serde_json::json!({
             "version": "0.1",
             "storage": {"filesystem": {"rootdirectory": folder.join("storage")}},
-            "http": {"addr": address.to_string()},
+            "http": {"addr": "127.0.0.1:0"},
             "auth": auth,
         });
         // YAML reads JSON.
         let path = folder.join("config.yml");
         std::fs::write(&path, config.to_string()).unwrap();
-        let process = Command::new("docker-registry")
+        let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut started = Self { process, address };
-        while TcpStream::connect(address).is_err() {
-            let ended = started.process.try_wait().unwrap();
-            assert!(ended.is_none(), "docker-registry ended: {ended:?}");
-            std::thread::sleep(Duration::from_millis(20));
+        // It says where it listens, and goes on to say this and that, which somebody has to take.
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = log.find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("listening on ")?;
+            let end = rest.find('"').unwrap_or(rest.len());
+            rest.get(..end)?.parse().ok()
+        });
+        std::thread::spawn(move || log.count());
+        Self {
+            process,
+            address: address.unwrap(),
         }
-        started
     }
 }
 
