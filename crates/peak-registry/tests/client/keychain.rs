@@ -163,6 +163,29 @@ async fn a_source_that_cannot_be_read_is_passed_over_and_explained() {
 }
 
 #[tokio::test]
+async fn an_explanation_is_also_for_programs() {
+    let keychain = Keychain::builder()
+        .inline(entry("reg.example/team", "robot").into())
+        .docker_config("/nowhere/config.json")
+        .build();
+    let explanation = keychain.explain("reg.example", Some("team/app")).await;
+    assert_eq!(
+        serde_json::to_value(&explanation).unwrap(),
+        serde_json::json!({
+            "registry": "reg.example",
+            "repository": "team/app",
+            "steps": [
+                {
+                    "source": "environment", "place": "DOCKER_AUTH_CONFIG", "result": "answered",
+                    "user": "robot", "identity_token": false, "path": "team",
+                },
+                {"source": "docker", "place": "/nowhere/config.json", "result": "not_asked"},
+            ],
+        })
+    );
+}
+
+#[tokio::test]
 async fn files_that_are_no_files_hold_nobody_up() {
     let home = Home::new();
     fs::create_dir_all(home.path("docker/config.json")).unwrap();

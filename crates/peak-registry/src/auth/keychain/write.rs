@@ -1,10 +1,11 @@
 //! Changes Docker's `config.json`: one entry of it, everything else as it was.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde::de::{MapAccess, Visitor};
@@ -19,6 +20,8 @@ use crate::auth::Credentials;
 
 /// How often a link to a link is followed.
 const MAX_LINKS: usize = 16;
+/// How often a lock is looked at that another process has.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 /// What Docker indents with.
 const INDENT: &str = "\t";
 const AUTHS: &str = "auths";
@@ -49,6 +52,10 @@ impl Turn {
     /// Gives the change up; `false` where it has begun.
     pub(super) fn give_up(&self) -> bool {
         self.end(Self::GIVEN_UP)
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::GIVEN_UP
     }
 
     fn end(&self, state: u8) -> bool {
@@ -128,8 +135,7 @@ fn edit(
     let directory = path.parent().ok_or(KeychainError::NoPlace)?;
     create_private(directory).map_err(failed)?;
     let lock = open_lock(directory).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    if !turn.take() {
+    if !wait_for(&lock, turn).map_err(failed)? || !turn.take() {
         // Whoever wanted this has been told that it failed.
         return Err(KeychainError::Locked { path: path.clone() });
     }
@@ -196,6 +202,23 @@ fn resolve(path: &Path) -> Result<PathBuf, KeychainError> {
         source: std::io::Error::other("it is a link that leads to itself"),
         path,
     })
+}
+
+/// Waits until nobody else has the lock; `false` where that is given up. Not in the kernel, where nobody could be told
+/// that it is given up, and the program could not end.
+fn wait_for(lock: &File, turn: &Turn) -> std::io::Result<bool> {
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if turn.is_given_up() => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_INTERVAL),
+            // Some network file systems have no locks. Then the rename has to be enough.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                return Ok(true);
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// What logins at the same time lock. The directory, since the file itself is replaced, and no file of ours should be
@@ -476,5 +499,22 @@ mod tests {
         assert_eq!(text, "{}");
         let turn = Turn::default();
         assert!(turn.take() && !turn.give_up());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_never_free_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = File::open(folder.path()).unwrap();
+        held.lock().unwrap();
+        let path = folder.path().join("config.json");
+        let turn = Turn::default();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| put(&path, &Server::new("a"), &robot(), &turn));
+            assert!(turn.give_up());
+            let error = waiting.join().unwrap().unwrap_err();
+            assert!(matches!(error, KeychainError::Locked { .. }), "{error}");
+        });
+        assert!(!path.exists());
     }
 }
