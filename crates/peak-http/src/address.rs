@@ -1,6 +1,6 @@
 //! What can be told of a server's place from its URL alone, without resolving names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use url::{Host, Url};
 
@@ -39,6 +39,7 @@ fn is_internal_address(address: IpAddr) -> bool {
                 || address.is_private()
                 || address.is_link_local()
                 || address.is_unspecified()
+                || is_shared(address)
         }
         IpAddr::V6(address) => {
             address.is_loopback()
@@ -47,6 +48,11 @@ fn is_internal_address(address: IpAddr) -> bool {
                 || address.is_unicast_link_local()
         }
     }
+}
+
+/// 100.64.0.0/10 (RFC 6598): networks of providers, and the metadata service of one of them.
+fn is_shared(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [100, 64..=127, _, _])
 }
 
 #[cfg(test)]
@@ -68,10 +74,15 @@ mod tests {
             "http://0.0.0.0/",
             "http://[::ffff:192.168.0.1]/",
             "http://[fd00::1]/",
+            "http://100.100.100.200/",
         ] {
             assert!(is_internal(&url(text)), "{text}");
         }
-        for text in ["https://auth.example/", "https://8.8.8.8/"] {
+        for text in [
+            "https://auth.example/",
+            "https://8.8.8.8/",
+            "https://100.128.0.1/",
+        ] {
             assert!(!is_internal(&url(text)), "{text}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{request, response};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,15 +21,43 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authorize<'a>(&'a self, request: &'a mut request::Parts)
     -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Called with the request as it was sent and the answer, when the origin of the request answered 401.
+    /// Called with the request as it was sent and the answer, when the origin of the request answered 401, or what
+    /// [`may_be_refusal`](Self::may_be_refusal) says.
     /// `true` says that the credential was renewed and that the request is worth sending once more; that is done at
-    /// most once per attempt, and only if the body can be sent again.
+    /// most once per attempt, and only if the body can be sent again. Where the first request carried no
+    /// `Authorization`, it is done at most twice: the second answer is the first about a credential. The request then
+    /// carries [`ChallengedBefore`].
     fn challenged<'a>(
         &'a self,
         request: &'a request::Parts,
         response: &'a response::Parts,
     ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Whether an answer other than 401 may be about the credential of the request. If so the beginning of its body is
+    /// read, and [`challenged`](Self::challenged) finds it in the extensions of the answer as [`Beginning`].
+    /// Default: no.
+    fn may_be_refusal(&self, _request: &request::Parts, _response: &response::Parts) -> bool {
+        false
+    }
+
+    /// Called with the URL of a server of another origin that the request was redirected to, and its answer 401.
+    /// Gives the credential to ask that server once more with, for this request only. Default: none.
+    fn challenged_elsewhere<'a>(
+        &'a self,
+        _url: &'a Url,
+        _response: &'a response::Parts,
+    ) -> BoxFuture<'a, Result<Option<HeaderValue>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
 }
+
+/// Marks a request, in its extensions, that follows upon a challenge to the same request without a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChallengedBefore;
+
+/// The first bytes of the body of an answer (at most 64 KiB), in its extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning(pub Bytes);
 
 /// A fixed token, sent verbatim as `Authorization: <token>` to the one origin it was made for.
 pub struct StaticToken {

@@ -85,7 +85,7 @@ mod version;
 use std::pin::Pin;
 
 pub use crate::attempt::{Attempt, AttemptOutcome};
-pub use crate::auth::{Authenticator, StaticToken};
+pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
 pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
 pub use crate::error::{BoxError, Error, ErrorKind};

@@ -190,7 +190,7 @@ impl ResponseBody {
         }
     }
 
-    async fn beginning(mut self, limit: usize) -> Bytes {
+    pub(crate) async fn beginning(mut self, limit: usize) -> Bytes {
         let patience = self.patience().unwrap_or(Duration::MAX);
         let mut read = BytesMut::new();
         let reading = async {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use peak_http::address::is_loopback;
 use peak_http::{Origin, Proxies, TlsOptions};
 use peak_oci::Reference;
 
-use crate::auth::{Credentials, RegistryAuthenticator};
+use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
 use crate::connection::{self, Call, Connection};
 use crate::host::{self, Host};
 use crate::notices::{Notices, RateLimit};
@@ -27,6 +26,9 @@ pub struct Registry {
 
 struct Inner {
     client: peak_http::Client,
+    authenticator: Arc<RegistryAuthenticator>,
+    /// What further clients are made of.
+    http: peak_http::ClientBuilder,
     insecure: BTreeSet<String>,
     notices: Arc<Notices>,
 }
@@ -36,6 +38,7 @@ impl Registry {
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder {
             credentials: BTreeMap::new(),
+            keychain: None,
             insecure: BTreeSet::new(),
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
@@ -94,10 +97,42 @@ impl Registry {
     pub(crate) fn connection(&self, registry: &str) -> Connection {
         Connection::new(
             self.inner.client.clone(),
-            Host::new(registry, &self.inner.insecure),
+            self.host(registry),
             Arc::clone(&self.inner.notices),
         )
     }
+
+    pub(crate) fn host(&self, registry: &str) -> Host {
+        Host::new(registry, &self.inner.insecure)
+    }
+
+    pub(crate) fn caller(&self, origin: &Origin) -> Option<&Identity> {
+        self.inner.authenticator.identities().caller(origin)
+    }
+
+    pub(crate) fn configured_keychain(&self) -> Option<&Keychain> {
+        self.inner.authenticator.identities().keychain()
+    }
+
+    pub(crate) fn insecure_origins(&self) -> BTreeSet<Origin> {
+        origins(&self.inner.insecure)
+    }
+
+    /// A client with the same settings and other credentials.
+    pub(crate) fn client_as(
+        &self,
+        identities: Identities,
+    ) -> Result<(peak_http::Client, Arc<RegistryAuthenticator>), RegistryError> {
+        RegistryAuthenticator::client(&self.inner.http, identities)
+    }
+}
+
+/// Where registries that are marked insecure answer.
+fn origins(insecure: &BTreeSet<String>) -> BTreeSet<Origin> {
+    insecure
+        .iter()
+        .filter_map(|registry| Origin::of(&Host::new(registry, insecure).root().ok()?))
+        .collect()
 }
 
 impl fmt::Debug for Registry {
@@ -114,6 +149,7 @@ impl fmt::Debug for Registry {
 #[must_use]
 pub struct RegistryBuilder {
     credentials: BTreeMap<String, Credentials>,
+    keychain: Option<Keychain>,
     insecure: BTreeSet<String>,
     user_agent: String,
     idle_timeout: Duration,
@@ -129,6 +165,13 @@ impl RegistryBuilder {
     pub fn credentials(mut self, registry: &str, credentials: Credentials) -> Self {
         self.credentials
             .insert(host::canonical_name(registry), credentials);
+        self
+    }
+
+    /// Where credentials are looked up for registries that [`credentials`](Self::credentials) names none for, and where
+    /// [`Registry::login`] keeps them. None by default: then access is anonymous.
+    pub fn keychain(mut self, keychain: Keychain) -> Self {
+        self.keychain = Some(keychain);
         self
     }
 
@@ -169,32 +212,23 @@ impl RegistryBuilder {
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let http = || {
-            peak_http::Client::builder()
-                .user_agent(&self.user_agent)
-                .idle_timeout(self.idle_timeout)
-                .tls(self.tls.clone())
-                .proxies(self.proxies.clone())
-        };
-        let token_client = http().build().map_err(RegistryError::Setup)?;
+        let http = peak_http::Client::builder()
+            .user_agent(&self.user_agent)
+            .idle_timeout(self.idle_timeout)
+            .tls(self.tls)
+            .proxies(self.proxies);
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {
             let root = Host::new(&registry, &self.insecure).root()?;
-            // By the choice of scheme above this holds; it is the rule, so it is checked where it matters.
-            let may_see =
-                root.scheme() == "https" || is_loopback(&root) || self.insecure.contains(&registry);
-            if may_see {
-                credentials.extend(Origin::of(&root).map(|origin| (origin, one)));
-            }
+            credentials.extend(Origin::of(&root).map(|origin| (origin, Identity::new(one))));
         }
-        let authenticator = Arc::new(RegistryAuthenticator::new(credentials, token_client));
-        let client = http()
-            .authenticator(authenticator)
-            .build()
-            .map_err(RegistryError::Setup)?;
+        let identities = Identities::new(credentials, self.keychain, origins(&self.insecure));
+        let (client, authenticator) = RegistryAuthenticator::client(&http, identities)?;
         Ok(Registry {
             inner: Arc::new(Inner {
                 client,
+                authenticator,
+                http,
                 insecure: self.insecure,
                 notices: Arc::default(),
             }),

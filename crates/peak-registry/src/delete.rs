@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{Descriptor, Digest, ImageManifest, MediaType, Selector, Tag};
 
-use crate::auth::Scope;
 use crate::connection::{Call, reasons};
 use crate::{RegistryError, Repository};
 
@@ -103,7 +102,7 @@ impl Repository {
         what: &(dyn fmt::Display + Sync),
     ) -> Result<Response, RegistryError> {
         let call = Call::new("delete", Method::DELETE, self.url(kind, &what)?);
-        self.call(call.scope(Scope::delete(self.name()))).await
+        self.call(call).await
     }
 
     async fn deleted(

@@ -6,6 +6,8 @@ use http::StatusCode;
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
 use serde::Deserialize;
 
+use crate::auth::KeychainError;
+
 /// Longest error body that is read, in bytes.
 pub(crate) const MAX_ERROR_BODY: u64 = 64 * 1024;
 const MAX_ERRORS: usize = 8;
@@ -76,7 +78,10 @@ pub enum RegistryError {
         reasons: Reasons,
     },
     /// The registry wants credentials, or refuses the ones it got (401).
-    #[error("{repository} asks for other credentials{reasons}")]
+    #[error(
+        "{repository} asks for other credentials{reasons}; log in with `peak registry login {}`",
+        registry_of(repository)
+    )]
     Unauthorized {
         /// Registry and repository.
         repository: String,
@@ -84,7 +89,10 @@ pub enum RegistryError {
         reasons: Reasons,
     },
     /// No token could be had from the server that the registry names.
-    #[error("no credential for {repository} could be had")]
+    #[error(
+        "no credential for {repository} could be had; log in with `peak registry login {}`",
+        registry_of(repository)
+    )]
     NoCredential {
         /// Registry and repository.
         repository: String,
@@ -93,13 +101,36 @@ pub enum RegistryError {
         source: peak_http::Error,
     },
     /// The registry knows who asks and refuses (403).
-    #[error("access to {repository} is denied{reasons}")]
+    #[error(
+        "access to {repository} is denied{reasons}; log in as somebody who has it with `peak registry login {}`",
+        registry_of(repository)
+    )]
     Denied {
         /// Registry and repository.
         repository: String,
         /// What the registry said.
         reasons: Reasons,
     },
+    /// The registry does not take the credentials of a login.
+    #[error(
+        "{registry} does not accept this user name and password{reasons}; some registries want an access token in the place of the password"
+    )]
+    LoginRefused {
+        /// The registry.
+        registry: String,
+        /// What the registry said.
+        reasons: Reasons,
+        /// What its token server said, where it has one.
+        #[source]
+        source: Option<peak_http::Error>,
+    },
+    /// Credentials could not be kept, or removed.
+    #[error("the credentials cannot be kept or removed")]
+    Keychain(
+        #[from]
+        #[source]
+        KeychainError,
+    ),
     /// Too many requests (429), also after waiting as told.
     #[error("{repository} limits how often it may be asked; try again later{reasons}")]
     RateLimited {
@@ -253,7 +284,10 @@ impl RegistryError {
     pub fn is_authentication(&self) -> bool {
         matches!(
             self,
-            Self::Unauthorized { .. } | Self::NoCredential { .. } | Self::Denied { .. }
+            Self::Unauthorized { .. }
+                | Self::NoCredential { .. }
+                | Self::Denied { .. }
+                | Self::LoginRefused { .. }
         )
     }
 
@@ -266,6 +300,7 @@ impl RegistryError {
             | Self::DeleteUnsupported { reasons, .. }
             | Self::Unauthorized { reasons, .. }
             | Self::Denied { reasons, .. }
+            | Self::LoginRefused { reasons, .. }
             | Self::RateLimited { reasons, .. }
             | Self::Status { reasons, .. } => {
                 reasons.0.iter().map(|one| one.code.as_str()).collect()
@@ -279,9 +314,10 @@ impl RegistryError {
             Self::ManifestNotFound { .. }
             | Self::BlobNotFound { .. }
             | Self::RepositoryNotFound { .. } => ContentErrorKind::NotFound,
-            Self::Unauthorized { .. } | Self::NoCredential { .. } | Self::Denied { .. } => {
-                ContentErrorKind::Denied
-            }
+            Self::Unauthorized { .. }
+            | Self::NoCredential { .. }
+            | Self::Denied { .. }
+            | Self::LoginRefused { .. } => ContentErrorKind::Denied,
             Self::Integrity { .. } | Self::BlobSize { .. } | Self::Stored { .. } => {
                 ContentErrorKind::Integrity
             }
@@ -290,6 +326,7 @@ impl RegistryError {
             Self::RateLimited { .. } | Self::Transport { .. } => ContentErrorKind::Network,
             Self::Status { .. }
             | Self::Setup(_)
+            | Self::Keychain(_)
             | Self::DeleteUnsupported { .. }
             | Self::ReferrersChanged { .. } => ContentErrorKind::Other,
             Self::InvalidRegistry { .. }
@@ -300,6 +337,13 @@ impl RegistryError {
             | Self::InvalidResponse { .. } => ContentErrorKind::Invalid,
         }
     }
+}
+
+/// The registry of a repository that is shown with it, or alone.
+fn registry_of(repository: &str) -> &str {
+    repository
+        .split_once('/')
+        .map_or(repository, |(registry, _)| registry)
 }
 
 impl From<RegistryError> for ContentError {

@@ -10,7 +10,7 @@ use url::Url;
 use crate::RegistryError;
 
 /// The registry of references that name none.
-const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 /// Other names of the same registry, and where it answers.
 const DOCKER_HUB_ENDPOINT: &str = "registry-1.docker.io";
 const DOCKER_HUB_NAMES: [&str; 3] = [DOCKER_HUB, "index.docker.io", DOCKER_HUB_ENDPOINT];
@@ -18,7 +18,8 @@ const DOCKER_HUB_NAMES: [&str; 3] = [DOCKER_HUB, "index.docker.io", DOCKER_HUB_E
 /// The one spelling under which settings of a registry are kept.
 pub(crate) fn canonical_name(registry: &str) -> String {
     let lower = registry.to_ascii_lowercase();
-    if DOCKER_HUB_NAMES.contains(&lower.as_str()) {
+    let without_port = lower.strip_suffix(":443").unwrap_or(&lower);
+    if DOCKER_HUB_NAMES.contains(&without_port) {
         DOCKER_HUB.to_owned()
     } else {
         lower

@@ -27,13 +27,31 @@
 //! # }
 //! ```
 //!
+//! Credentials at rest are found by a [`Keychain`], where people keep them for Docker and podman:
+//!
+//! ```no_run
+//! use peak_registry::{Credentials, Keychain, Registry};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::builder()
+//!     .keychain(Keychain::from_environment())
+//!     .build()?;
+//! let login = registry
+//!     .login("registry.example", Credentials::new("robot", "secret".into()))
+//!     .await?;
+//! println!("kept in {}", login.kept_in);
+//! // Which source answers for an image, and why the others do not.
+//! print!("{}", registry.explain_credentials(&"registry.example/team/app".parse()?).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Manifests are verified against the digest by which they are asked for. Blobs are not: they stream through, and
 //! whoever keeps them checks them (`peak-layout` does, before they become visible).
 //!
 //! Registries are spoken to over HTTPS; over plain HTTP only on loopback, or when marked
 //! [`insecure`](RegistryBuilder::insecure). Credentials go to the registry they are for, to the token server that it
-//! names, and nowhere else. Anonymous access, Basic and Bearer tokens are here; reading credentials from the
-//! environment and from Docker's and podman's files, uploads, lists of tags, referrers and deletes are not yet.
+//! names, and nowhere else. Uploads, lists of tags, referrers and deletes are not here yet.
 //!
 //! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
 
@@ -53,7 +71,10 @@ mod repository;
 mod tags;
 mod upload;
 
-pub use auth::Credentials;
+pub use auth::{
+    CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
+    KeychainError, Login, Logout, SourceOutcome,
+};
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
 pub use notices::RateLimit;

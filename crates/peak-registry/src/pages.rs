@@ -8,7 +8,6 @@ use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use crate::RegistryError;
-use crate::auth::Scope;
 use crate::connection::{Call, Connection, reasons, transport};
 use crate::links::{self, LinkError};
 
@@ -25,7 +24,6 @@ const MAX_PAGES: u64 = 1_000_000;
 pub(crate) struct List<T> {
     pub(crate) connection: Connection,
     pub(crate) operation: &'static str,
-    pub(crate) scope: Scope,
     /// What errors call the other side.
     pub(crate) place: String,
     /// What stands in a page, given its body.
@@ -83,7 +81,7 @@ impl<T: Send + 'static> Walk<T> {
         if !self.guard.is_new(&url) {
             return Err(list.unusable("its list leads back to a page that was there before"));
         }
-        let call = Call::new(list.operation, Method::GET, url.clone()).scope(list.scope.clone());
+        let call = Call::new(list.operation, Method::GET, url.clone());
         let response = list.connection.send(call, &list.place).await?;
         if response.status() != StatusCode::OK {
             let status = response.status();

@@ -10,7 +10,6 @@ use peak_oci::{
 };
 use url::Url;
 
-use crate::auth::Scope;
 use crate::connection::{self, Call, Connection};
 use crate::error::Reasons;
 use crate::{RegistryError, blobs};
@@ -93,7 +92,7 @@ impl Repository {
         headers: HeaderMap,
     ) -> Result<Response, RegistryError> {
         let call = Call::new(operation, method, url.clone()).headers(headers);
-        self.call(call.scope(Scope::pull(self.name()))).await
+        self.call(call).await
     }
 
     /// Sends any request.

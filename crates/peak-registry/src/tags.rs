@@ -5,7 +5,6 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 use peak_oci::{RepositoryName, Tag};
 use serde::Deserialize;
 
-use crate::auth::Scope;
 use crate::client::Registry;
 use crate::pages::{List, PAGE_SIZE, Page};
 use crate::{RegistryError, Repository};
@@ -37,7 +36,6 @@ impl Repository {
         let list = List {
             connection: self.connection().clone(),
             operation: "get_repository_tags",
-            scope: Scope::pull(self.name()),
             place: self.to_string(),
             read: read_tags,
         };
@@ -73,7 +71,6 @@ impl Registry {
             place: connection.host.name().to_owned(),
             connection,
             operation: "get_catalog",
-            scope: Scope::catalog(),
             read: read_catalog,
         };
         started(first, list)

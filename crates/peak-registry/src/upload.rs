@@ -61,7 +61,6 @@ impl Repository {
             self.url("manifests", selector)?,
         );
         let call = call
-            .scope(Scope::push(self.name()))
             .headers(HeaderMap::from_iter([(CONTENT_TYPE, media_type)]))
             .body(Body::from(manifest.bytes().clone()));
         let response = self.call(call).await?;
@@ -90,9 +89,7 @@ impl Repository {
             Method::POST,
             self.url("blobs", &"uploads/")?,
         );
-        let start = start
-            .scope(Scope::push(self.name()))
-            .idempotency(Idempotency::Idempotent);
+        let start = start.idempotency(Idempotency::Idempotent);
         let response = self.call(start).await?;
         if !matches!(
             response.status(),

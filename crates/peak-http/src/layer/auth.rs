@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{Method, Request, Response, StatusCode, request as http_request};
+use http_body_util::Full;
 use tower::ServiceExt as _;
+use url::Url;
 
+use super::redirect::drop_credentials;
 use super::{HttpResult, HttpService, layer_service};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Beginning, ChallengedBefore};
 use crate::body::Body;
 use crate::origin::Origin;
-use crate::request::{self, Anonymous};
-use crate::response::FinalUrl;
+use crate::request::{self, Anonymous, Target};
+use crate::response::{FinalUrl, ResponseBody};
+
+/// How much of an answer the authenticator may look at, in bytes.
+const BEGINNING: usize = 64 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Auth<S> {
@@ -28,36 +35,81 @@ impl<S: HttpService> Auth<S> {
 
     async fn run(self, request: Request<Body>) -> HttpResult {
         let anonymous = request.extensions().get::<Anonymous>().is_some();
-        let Some(authenticator) = self.authenticator.filter(|_| !anonymous) else {
+        let Some(authenticator) = self.authenticator.clone().filter(|_| !anonymous) else {
             return self.inner.oneshot(request).await;
         };
         let url = request::target(request.extensions())?;
-        let (plain, body) = request.into_parts();
-        let spare = body.try_clone();
+        let (mut plain, mut body) = request.into_parts();
+        let mut may_renew = true;
+        let mut challenged_before = false;
+        loop {
+            let spare = body.try_clone();
+            let mut parts = plain.clone();
+            authenticator.authorize(&mut parts).await?;
+            let attempt = Request::from_parts(parts.clone(), body);
+            let response = self.inner.clone().oneshot(attempt).await?;
 
-        let mut parts = plain.clone();
-        authenticator.authorize(&mut parts).await?;
-        let first = Request::from_parts(parts.clone(), body);
-        let response = self.inner.clone().oneshot(first).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+            // A challenge of somewhere we were redirected to is not about our credential.
+            if let Some(FinalUrl(last)) = response.extensions().get::<FinalUrl>()
+                && Origin::of(last) != Origin::of(&url)
+            {
+                let last = Arc::clone(last);
+                return self.elsewhere(&*authenticator, plain, last, response).await;
+            }
+            if !may_renew {
+                return Ok(response);
+            }
+            let (mut head, rest) = response.into_parts();
+            let rest = if head.status == StatusCode::UNAUTHORIZED {
+                rest
+            } else if authenticator.may_be_refusal(&parts, &head) {
+                let beginning = rest.beginning(BEGINNING).await;
+                head.extensions.insert(Beginning(beginning.clone()));
+                ResponseBody::from_service(Full::new(beginning))
+            } else {
+                return Ok(Response::from_parts(head, rest));
+            };
+            // Asked even if the body cannot be sent again, so that a stale credential is forgotten.
+            let renewed = authenticator.challenged(&parts, &head).await?;
+            let Some(spare) = spare.filter(|_| renewed) else {
+                return Ok(Response::from_parts(head, rest));
+            };
+            drop(rest);
+            let bare = !parts.headers.contains_key(AUTHORIZATION);
+            may_renew = bare && !challenged_before;
+            challenged_before = true;
+            plain.extensions.insert(ChallengedBefore);
+            body = spare;
         }
-        // A challenge of somewhere we were redirected to is not about our credential.
-        if let Some(FinalUrl(last)) = response.extensions().get::<FinalUrl>()
-            && Origin::of(last) != Origin::of(&url)
-        {
+    }
+
+    /// Asks a server that we were redirected to once more, with what the authenticator has for it.
+    async fn elsewhere(
+        self,
+        authenticator: &dyn Authenticator,
+        mut plain: http_request::Parts,
+        url: Arc<Url>,
+        response: Response<ResponseBody>,
+    ) -> HttpResult {
+        let reads = matches!(plain.method, Method::GET | Method::HEAD);
+        if response.status() != StatusCode::UNAUTHORIZED || !reads {
             return Ok(response);
         }
         let (head, rest) = response.into_parts();
-        // Asked even if the body cannot be sent again, so that a stale credential is forgotten.
-        let renewed = authenticator.challenged(&parts, &head).await?;
-        let Some(spare) = spare.filter(|_| renewed) else {
+        let Some(credential) = authenticator.challenged_elsewhere(&url, &head).await? else {
             return Ok(Response::from_parts(head, rest));
         };
         drop(rest);
-        let mut parts = plain;
-        authenticator.authorize(&mut parts).await?;
-        self.inner.oneshot(Request::from_parts(parts, spare)).await
+        drop_credentials(&mut plain.headers);
+        plain.headers.insert(AUTHORIZATION, credential);
+        plain.uri = request::to_uri(&url)?;
+        plain.extensions.insert(Target(Arc::clone(&url)));
+        let again = Request::from_parts(plain, Body::empty());
+        let mut response = self.inner.oneshot(again).await?;
+        if response.extensions().get::<FinalUrl>().is_none() {
+            response.extensions_mut().insert(FinalUrl(url));
+        }
+        Ok(response)
     }
 }
 

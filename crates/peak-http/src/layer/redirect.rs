@@ -169,7 +169,7 @@ fn drop_content_headers(headers: &mut HeaderMap) {
 }
 
 /// Removes what proves who we are: the well-known headers, and whatever is marked sensitive.
-fn drop_credentials(headers: &mut HeaderMap) {
+pub(super) fn drop_credentials(headers: &mut HeaderMap) {
     for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }

@@ -8,8 +8,8 @@ use futures_util::stream;
 use http::header::AUTHORIZATION;
 use http::{Request, request, response};
 use peak_http::{
-    Authenticator, Body, BoxError, BoxFuture, Client, Error, ErrorKind, RequestBuilderExt as _,
-    RequestExt as _, RetryPolicy, StaticToken,
+    Authenticator, Beginning, Body, BoxError, BoxFuture, ChallengedBefore, Client, Error,
+    ErrorKind, RequestBuilderExt as _, RequestExt as _, RetryPolicy, StaticToken,
 };
 
 use crate::server::{Server, Step, quick};
@@ -195,4 +195,132 @@ async fn a_static_token_goes_verbatim_and_only_home() {
             .iter()
             .all(|request| request.header("authorization").is_none())
     );
+}
+
+/// Sends nothing first, then `first`, then `second`; takes a 403 that says "expired" for a challenge; and has a
+/// credential for servers elsewhere.
+#[derive(Default)]
+struct Stepwise {
+    challenges: AtomicUsize,
+    marked: AtomicUsize,
+}
+
+impl Authenticator for Stepwise {
+    fn authorize<'a>(
+        &'a self,
+        request: &'a mut request::Parts,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let credential = match self.challenges.load(Ordering::SeqCst) {
+                0 => return Ok(()),
+                1 => "first",
+                _ => "second",
+            };
+            request
+                .headers
+                .insert(AUTHORIZATION, credential.parse().unwrap());
+            Ok(())
+        })
+    }
+
+    fn challenged<'a>(
+        &'a self,
+        request: &'a request::Parts,
+        response: &'a response::Parts,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            if request.extensions.get::<ChallengedBefore>().is_some() {
+                self.marked.fetch_add(1, Ordering::SeqCst);
+            }
+            if let Some(Beginning(body)) = response.extensions.get()
+                && !body.starts_with(b"expired")
+            {
+                return Ok(false);
+            }
+            self.challenges.fetch_add(1, Ordering::SeqCst);
+            Ok(true)
+        })
+    }
+
+    fn may_be_refusal(&self, _: &request::Parts, response: &response::Parts) -> bool {
+        response.status == 403
+    }
+
+    fn challenged_elsewhere<'a>(
+        &'a self,
+        url: &'a url::Url,
+        _: &'a response::Parts,
+    ) -> BoxFuture<'a, Result<Option<http::HeaderValue>, Error>> {
+        Box::pin(async move {
+            assert_eq!(url.path(), "/signed");
+            Ok(Some(http::HeaderValue::from_static("for elsewhere")))
+        })
+    }
+}
+
+fn stepwise() -> (Arc<Stepwise>, Client) {
+    let authenticator = Arc::new(Stepwise::default());
+    let client = quick()
+        .retry(RetryPolicy::never())
+        .authenticator(Arc::<Stepwise>::clone(&authenticator))
+        .build()
+        .unwrap();
+    (authenticator, client)
+}
+
+fn credentials(server: &Server) -> Vec<Option<String>> {
+    let recorded = server.recorded();
+    let of = |request: &crate::server::Recorded| request.header("authorization").map(str::to_owned);
+    recorded.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_first_credential_that_is_refused_may_be_renewed_too_but_no_further() {
+    let (authenticator, client) = stepwise();
+    let server = Server::play([denied(), denied(), denied(), Step::ok("")]).await;
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 401);
+    let sent = [None, Some("first".to_owned()), Some("second".to_owned())];
+    assert_eq!(credentials(&server), sent);
+    assert_eq!(authenticator.marked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_says_so_in_its_body_counts_as_a_challenge_and_others_come_back_whole() {
+    let (_, client) = stepwise();
+    let server = Server::play([Step::status(403, &[], "expired"), Step::ok("")]).await;
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 200);
+    assert_eq!(server.recorded().len(), 2);
+
+    let server = Server::play([Step::status(403, &[], "never")]).await;
+    let request = Request::get(server.url("/")).without_body().unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(response.text(10).await.unwrap(), "never");
+}
+
+#[tokio::test]
+async fn a_server_that_we_are_redirected_to_may_be_asked_again_with_what_is_for_it() {
+    let (_, client) = stepwise();
+    let elsewhere = Server::play([denied(), Step::ok("there")]).await;
+    let location = format!("Location: {}", elsewhere.url("/signed"));
+    let server = Server::play([Step::status(307, &[&location], "")]).await;
+    let request = Request::get(server.url("/"))
+        .header("range", "bytes=1-")
+        .header("cookie", "secret")
+        .without_body()
+        .unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.url().as_str(), elsewhere.url("/signed"));
+    assert_eq!(response.text(10).await.unwrap(), "there");
+    assert_eq!(
+        credentials(&elsewhere),
+        [None, Some("for elsewhere".to_owned())]
+    );
+    for request in elsewhere.recorded() {
+        assert_eq!(request.header("range"), Some("bytes=1-"));
+        assert_eq!(request.header("cookie"), None);
+    }
+    assert_eq!(server.recorded().len(), 1);
 }

@@ -201,3 +201,64 @@ async fn where_a_blob_is_redirected_to_no_credentials_go() {
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].header("authorization"), None);
 }
+
+#[tokio::test]
+async fn challenges_in_any_form_and_order_are_understood() {
+    // Several headers and several in one, Negotiate first, mixed case, without quotes, with escaped ones and commas.
+    for headers in [
+        &[
+            "Negotiate",
+            "NTLM",
+            "bAsIc Realm=\"x\"",
+            "bEARER ReAlM=\"/token\", SERVICE=s",
+        ][..],
+        &["Negotiate YII=, Basic realm=\"a, \\\"b\\\"\", Bearer realm=/token , service = s"],
+        &["Bearer realm=\"/token\",service=s,scope=repository:team/app:pull"],
+        &["Bearer error=\"not \\\"yet\\\", sorry\",realm=\"/tok\\en\",service=\"s\", Basic"],
+    ] {
+        let server = Script::start(move |_, request| {
+            if request.line().starts_with("GET /token") {
+                return answer("200 OK", &[], br#"{"token":"good"}"#);
+            }
+            if request.header("authorization") == Some("Bearer good") {
+                return answer("200 OK", &[], MANIFEST);
+            }
+            let all: Vec<_> = headers
+                .iter()
+                .map(|value| ("www-authenticate", *value))
+                .collect();
+            answer("401 Unauthorized", &all, b"")
+        })
+        .await;
+        let repository = server.repository_as("robot", "secret");
+        repository.get_manifest(&tag("v1")).await.unwrap();
+        assert_eq!(
+            server.requests()[1].line(),
+            "GET /token?service=s&scope=repository%3Ateam%2Fapp%3Apull"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_opaque_and_lives_for_a_minute_at_least() {
+    // Looks like one that ran out in 1970; what counts is that the registry takes it.
+    let jwt = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.";
+    let server = Script::start(move |_, request| {
+        if request.line().starts_with("GET /token") {
+            let body =
+                format!(r#"{{"token":"{jwt}","expires_in":1,"issued_at":"0001-01-01T00:00:00Z"}}"#);
+            return answer("200 OK", &[], body.as_bytes());
+        }
+        if request.header("authorization") == Some(&format!("Bearer {jwt}")) {
+            return answer("200 OK", &[], MANIFEST);
+        }
+        let challenge = ("www-authenticate", "Bearer realm=\"/token\"");
+        answer("401 Unauthorized", &[challenge], b"")
+    })
+    .await;
+    let repository = server.repository();
+    for _ in 0..3 {
+        repository.get_manifest(&tag("v1")).await.unwrap();
+    }
+    assert_eq!(lines(&server, "GET /token").len(), 1);
+}

@@ -6,10 +6,13 @@
 )]
 
 mod authentication;
+mod authentication_peers;
 mod changes;
 mod downloads;
 mod embedded;
+mod keychain;
 mod lists;
 mod manifests;
 mod referrers;
 mod script;
+mod security;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peak_oci::{Reference, Selector};
-use peak_registry::{Credentials, Registry, Repository};
+use peak_registry::{Credentials, Keychain, Registry, Repository};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -21,7 +21,8 @@ impl Request {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.0.lines().skip(1).find_map(|line| {
+        let (head, _) = self.0.split_once("\r\n\r\n").unwrap();
+        head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
@@ -29,6 +30,11 @@ impl Request {
 
     pub(crate) fn body(&self) -> &[u8] {
         &self.1
+    }
+
+    /// The body as text.
+    pub(crate) fn body_text(&self) -> &str {
+        std::str::from_utf8(&self.1).unwrap()
     }
 
     /// Where the asked range starts; 0 where none is asked for.
@@ -95,7 +101,7 @@ impl Script {
         registry.unwrap().repository(&self.reference())
     }
 
-    fn reference(&self) -> Reference {
+    pub(crate) fn reference(&self) -> Reference {
         format!("{}/team/app:v1", self.address).parse().unwrap()
     }
 }
@@ -150,4 +156,10 @@ pub(crate) fn with_headers(status: &str, headers: &[(&str, &str)], body: &[u8]) 
 
 pub(crate) fn tag(text: &str) -> Selector {
     Selector::Tag(text.parse().unwrap())
+}
+
+/// A client with the credentials of a keychain.
+pub(crate) fn registry_with(keychain: Keychain) -> Registry {
+    let registry = Registry::builder().keychain(keychain).build();
+    registry.unwrap()
 }
