@@ -304,3 +304,84 @@ fn indexes_are_made_inspected_merged_and_cut_down() {
     let elsewhere = ["registry", "index", "create", &site.name("other:1"), &mips];
     site.sandbox.peak(elsewhere).assert_code(2);
 }
+
+/// Runs `peak` with this on its standard input.
+fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &str) -> crate::support::Finished {
+    use std::io::Write as _;
+
+    let mut command = sandbox.command(arguments);
+    command.stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    crate::support::finish(child)
+}
+
+#[test]
+fn credentials_are_checked_kept_used_explained_and_removed() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve_with(&["--token", "s3cret"]);
+    let host = server.host();
+    let repository = format!("{host}/data");
+    sandbox.files("", [("blob.json", b"{}".as_slice())]);
+    let put = ["registry", "blob", "put", &repository, "blob.json"];
+    let refused = sandbox.peak(put);
+    refused.assert_code(3);
+    refused.assert_stderr("peak registry login");
+
+    let login = [
+        "registry",
+        "login",
+        host,
+        "-u",
+        "me",
+        "--password-stdin",
+        "-o",
+        "json",
+    ];
+    let wrong = with_input(&sandbox, &login, "wrong\n");
+    wrong.assert_code(3);
+    assert!(!wrong.stderr.contains("wrong"), "{}", wrong.stderr);
+    let config = sandbox.path("home/.docker/config.json");
+    assert!(!config.exists());
+    let done = with_input(&sandbox, &login, "s3cret\n");
+    done.assert_code(0);
+    assert!(!done.stdout.contains("s3cret") && !done.stderr.contains("s3cret"));
+    let done: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(
+        (&done["user"], &done["checked"]),
+        (&json!("me"), &json!(true))
+    );
+    let mode = std::fs::metadata(&config).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    sandbox.peak(put).assert_code(0);
+
+    let explained = sandbox.peak(["registry", "auth", "explain", &repository, "-o", "table"]);
+    explained.assert_code(0);
+    let home = sandbox.path("home").display().to_string();
+    let text = explained
+        .stdout
+        .replace(&home, "[HOME]")
+        .replace(host, "[HOST]");
+    assert!(!text.contains("s3cret"));
+    insta::assert_snapshot!("auth_explain", text);
+
+    sandbox.peak(["registry", "logout", host]).assert_code(0);
+    assert!(!std::fs::read_to_string(&config).unwrap().contains(host));
+    sandbox.peak(put).assert_code(3);
+    // Twice is no error, and says so.
+    let again = sandbox.peak(["registry", "logout", host, "-o", "table"]);
+    again.assert_code(0);
+    assert!(again.stdout.contains("there were no credentials"));
+
+    // Without a terminal the password comes on standard input, with a user beside it.
+    for arguments in [
+        &["registry", "login", host][..],
+        &["registry", "login", host, "--password-stdin"],
+    ] {
+        with_input(&sandbox, arguments, "s3cret").assert_code(2);
+    }
+}

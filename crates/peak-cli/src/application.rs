@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use peak_sdk::http::{Client, Proxies};
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
-use peak_sdk::registry::{Credentials, Registry, RegistryBuilder};
+use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
 use url::Url;
 
 use crate::arguments::{GlobalOptions, OutputTarget};
@@ -80,7 +80,7 @@ impl Application {
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
         match self.session() {
             Ok(session) => registry_of(&session, builder),
-            Err(_) => Ok(builder.proxies(Proxies::from_environment()).build()?),
+            Err(_) => Ok(with_environment(builder).build()?),
         }
     }
 
@@ -106,13 +106,20 @@ pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
     Ok(Session::builder().endpoint(url).without_token().build()?)
 }
 
+/// The environment's proxies, and the credentials that Docker, podman and `peak registry login` keep.
+fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
+    builder
+        .proxies(Proxies::from_environment())
+        .keychain(Keychain::from_environment())
+}
+
 /// A client for registries. The platform's own registry, which is the one at the very same address, takes the
 /// platform's token; no other ever sees it.
 pub(crate) fn registry_of(
     session: &Session,
     builder: RegistryBuilder,
 ) -> Result<Registry, CliError> {
-    let mut builder = builder.proxies(Proxies::from_environment());
+    let mut builder = with_environment(builder);
     let endpoint = session.endpoint().url();
     let own = endpoint.host_str().zip(endpoint.port_or_known_default());
     if let (Some((host, port)), Some(token)) = (own, session.token()) {

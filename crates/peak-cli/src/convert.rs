@@ -72,6 +72,7 @@ impl From<RegistryError> for CliError {
                 ErrorKind::Usage
             }
             RegistryError::Status { status, .. } => ErrorKind::of_status(status.as_u16()),
+            RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
             RegistryError::RateLimited { .. }
             | RegistryError::Transport { .. }
             | RegistryError::Interrupted { .. } => ErrorKind::Unavailable,

@@ -4,6 +4,7 @@ mod blob;
 mod index;
 mod inspect;
 mod lists;
+mod login;
 mod manifest;
 
 use std::path::PathBuf;
@@ -80,6 +81,20 @@ enum RegistryCommand {
     /// Read, send and delete manifests
     #[command(subcommand)]
     Manifest(manifest::ManifestCommand),
+    /// Check credentials with a registry and keep them
+    Login(login::LoginArguments),
+    /// Remove the credentials of a registry
+    #[command(after_help = "\
+Example:
+  peak registry logout registry.example")]
+    Logout {
+        /// The registry, as host[:port]
+        #[arg(value_name = "HOST")]
+        host: String,
+    },
+    /// Where credentials come from
+    #[command(subcommand)]
+    Auth(login::AuthCommand),
     /// Show all that an image consists of: platforms, configs, layers with their sizes and what made them
     #[command(after_help = "\
 Examples:
@@ -196,6 +211,9 @@ pub(crate) async fn run(
     let registry = &application.registry(builder)?;
     match arguments.command {
         RegistryCommand::Manifest(command) => manifest::run(application, registry, command).await,
+        RegistryCommand::Login(arguments) => login::login(application, registry, arguments).await,
+        RegistryCommand::Logout { host } => login::logout(application, registry, &host).await,
+        RegistryCommand::Auth(command) => login::auth(application, registry, command).await,
         RegistryCommand::Inspect { reference } => {
             inspect::inspect(application, registry, &reference).await
         }
