@@ -20,7 +20,7 @@ Examples:
   peak registry login registry.example --username robot
   printenv REGISTRY_PASSWORD | peak registry login registry.example -u robot --password-stdin")]
 pub(crate) struct LoginArguments {
-    /// The registry, as host[:port]; `docker.io` is Docker Hub
+    /// The registry, as `host[:port]`; `docker.io` is Docker Hub
     #[arg(value_name = "HOST")]
     host: String,
     /// User name; asked for on a terminal unless given

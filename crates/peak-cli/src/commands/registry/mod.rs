@@ -88,7 +88,7 @@ enum RegistryCommand {
 Example:
   peak registry logout registry.example")]
     Logout {
-        /// The registry, as host[:port]
+        /// The registry, as `host[:port]`
         #[arg(value_name = "HOST")]
         host: String,
     },
@@ -146,7 +146,7 @@ Example:
 Example:
   peak registry catalog 127.0.0.1:7325")]
     Catalog {
-        /// The registry, as host[:port]
+        /// The registry, as `host[:port]`
         #[arg(value_name = "HOST")]
         host: String,
     },
