@@ -95,9 +95,8 @@ fn without_user_information(url: &str) -> String {
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     match authority.rsplit_once('@') {
         // The user of `git@HOST:PATH` is no secret.
-        Some(("git", _)) => url.to_owned(),
+        None | Some(("git", _)) => url.to_owned(),
         Some((_, host)) => format!("{scheme}{HIDDEN}@{host}{path}"),
-        None => url.to_owned(),
     }
 }
 
