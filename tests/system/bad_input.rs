@@ -418,3 +418,61 @@ fn a_token_is_wanted_where_one_was_set_and_never_shown() {
     digest(&server.url).assert_code(0);
     digest("http://127.0.0.1:9").assert_code(3);
 }
+
+#[test]
+fn an_empty_id_is_a_usage_error_and_not_another_request() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    for command in [
+        &["artifacts", "describe", ""][..],
+        &["artifacts", "download", "", "x.zip"],
+        &["artifacts", "delete", "", "--yes"],
+        &["artifacts", "create-version", "", "file.yaml"],
+        &["images", "describe", ""],
+        &["images", "delete", "", "--yes"],
+        &["images", "list-versions", ""],
+        &[
+            "images",
+            "describe-version",
+            "--image-id=1",
+            "--version-id=",
+        ],
+        &[
+            "images",
+            "delete-versions",
+            "--image-id=1",
+            "--version-ids=1,,2",
+            "--yes",
+        ],
+        &["images", "get-build-logs", "--image-id=1", "--build-id="],
+    ] {
+        let at = ["--endpoint-url", &server.url];
+        let finished = sandbox.peak(command.iter().copied().chain(at));
+        finished.assert_code(2).assert_stderr("a value is required");
+        assert!(finished.stdout.is_empty(), "{command:?}");
+    }
+}
+
+#[test]
+fn no_error_repeats_build_details_that_may_hold_a_token() {
+    let sandbox = Sandbox::new();
+    for details in [r#"{"token": "s3cret",}"#, r#"["s3cret"]"#, "s3cret"] {
+        let command = ["images", "create", "--name=web", "--type=api"];
+        let finished = sandbox.peak(command.into_iter().chain(["--build-details", details]));
+        finished
+            .assert_code(2)
+            .assert_stderr("--build-details is not a JSON object");
+        assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_or_no_text_is_said_to_be_so() {
+    let sandbox = Sandbox::new();
+    let large = "é".repeat(2_500_000);
+    sandbox.files("", [("large", large.as_bytes()), ("odd", b"\xff\xfe")]);
+    for (file, what) in [("large", "is larger than"), ("odd", "is not text in UTF-8")] {
+        let finished = sandbox.peak(["artifacts", "create", file, "--dry-run"]);
+        finished.assert_code(2).assert_stderr(what);
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Server};
+use crate::support::{Sandbox, Server, finish};
 
 fn text(value: &Value) -> String {
     value
@@ -297,4 +297,78 @@ fn progress_as_json_is_one_object_a_line() {
     let quiet = sandbox.peak(["ship", "project", "--local", "--quiet"]);
     quiet.assert_code(0);
     assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_walk_over_nothing_is_an_empty_list_and_a_failed_one_prints_nothing() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    let walk = |url: &str, form| {
+        sandbox.peak(["images", "list", "--all", "--endpoint-url", url, "-o", form])
+    };
+    assert_eq!(
+        walk(&server.url, "yaml").stdout,
+        "images: []\nimageCount: 0\n"
+    );
+    let json: Value = serde_json::from_str(&walk(&server.url, "json").stdout).unwrap();
+    assert_eq!(json, json!({"images": [], "imageCount": 0}));
+    for form in ["json", "yaml"] {
+        let refused = walk(&format!("{}/nothing", server.url), form);
+        refused.assert_code(4);
+        assert_eq!(refused.stdout, "");
+    }
+}
+
+#[test]
+fn a_walk_ends_when_nobody_reads_it_any_more() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    let at = ["--endpoint-url", &server.url];
+    let details = r#"{"source": "dockerfile", "dockerfile": "FROM scratch\nENV A=b"}"#;
+    for name in ["a", "b", "c"] {
+        let create = [
+            "images",
+            "create",
+            "--type=api",
+            "--build-details",
+            details,
+            "--name",
+            name,
+        ];
+        sandbox.peak(create.into_iter().chain(at)).assert_code(0);
+    }
+    let list = ["images", "list", "--all", "--page-size=1", "-v"];
+    let mut child = sandbox.command(list.into_iter().chain(at)).spawn().unwrap();
+    drop(child.stdout.take());
+    let finished = finish(child);
+    finished.assert_code(0);
+    assert!(!finished.stderr.contains("error"), "{}", finished.stderr);
+    assert_eq!(
+        finished.stderr.matches("list_images").count(),
+        1,
+        "{}",
+        finished.stderr
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_template_may_come_from_a_pipe() {
+    let sandbox = Sandbox::new();
+    sandbox.files("", [("part.yaml", b"{source: dockerfile}".as_slice())]);
+    let create = ["images", "create", "/dev/stdin", "--dry-run", "-o", "json"];
+    let mut child = sandbox
+        .command(create)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = b"body:\n  name: web\n  type: api\n  buildDetails: {% include 'part.yaml' %}\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text).unwrap();
+    let finished = finish(child);
+    finished.assert_code(0);
+    let shown: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(
+        shown["requests"][0]["body"]["buildDetails"]["source"],
+        "dockerfile"
+    );
 }

@@ -23,3 +23,5 @@ mod readme;
 mod registry;
 mod ship;
 mod support;
+#[cfg(unix)]
+mod terminal;

@@ -17,12 +17,15 @@ pub(crate) enum ErrorKind {
     Integrity,
     BuildFailed,
     Interrupted,
+    /// Whoever read standard output has seen enough (`| head`): the end of the command, and no failure of it.
+    OutputClosed,
     Other,
 }
 
 impl ErrorKind {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
+            Self::OutputClosed => 0,
             Self::Other => 1,
             Self::Usage => 2,
             Self::Authentication => 3,
@@ -46,6 +49,7 @@ impl ErrorKind {
             Self::Integrity => "integrity",
             Self::BuildFailed => "build_failed",
             Self::Interrupted => "interrupted",
+            Self::OutputClosed => "output_closed",
         }
     }
 
@@ -123,6 +127,9 @@ impl CliError {
 
     /// Writes the error to standard error, as one line or one JSON object, and gives its exit code.
     pub(crate) fn report(&self, as_json: bool) -> ExitCode {
+        if self.kind == ErrorKind::OutputClosed {
+            return ExitCode::from(self.kind.exit_code());
+        }
         let text = if as_json {
             json!({"error": {
                 "kind": self.kind.name(),

@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::arguments::OutputTarget;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 
 /// The form in which results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +79,11 @@ pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
     })
 }
 
-/// Columns with a heading.
+/// Columns with a heading. A row is one line however narrow the terminal is: an id or a URL that is broken over
+/// lines cannot be copied.
 pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
     table.set_header(heading.iter().map(|name| name.to_uppercase()));
     for row in rows {
         table.add_row(row);
@@ -131,18 +130,20 @@ pub(crate) fn write_log_line(line: &str) -> Result<(), CliError> {
     write_out(format!("{}\n", printable(line)))
 }
 
-/// Writes to standard output as it is; a reader that closed the pipe early (`| head`) is no error.
+/// Writes to standard output as it is. A reader that closed the pipe early (`| head`) ends the command by
+/// [`ErrorKind::OutputClosed`], which is not told as an error.
 pub(crate) fn write_out(text: impl AsRef<[u8]>) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
-    match stdout
+    stdout
         .write_all(text.as_ref())
         .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::other(
-            format!("standard output cannot be written: {error}"),
-        )),
-        _ => Ok(()),
-    }
+        .map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::BrokenPipe => ErrorKind::OutputClosed,
+                _ => ErrorKind::Other,
+            };
+            CliError::new(kind, format!("standard output cannot be written: {error}"))
+        })
 }
 
 /// Text that came from elsewhere, without control characters: those could rewrite what the terminal shows.

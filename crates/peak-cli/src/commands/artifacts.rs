@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use peak_sdk::artifacts::models::Id;
 use peak_sdk::artifacts::operations::{
@@ -78,7 +79,7 @@ Example:
   peak artifacts describe c7575459-e265-4944-a539-1fbb3336799e --page-size 10")]
     Describe {
         /// Id of the artifact
-        #[arg(value_name = "ARTIFACT_ID")]
+        #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new())]
         artifact: String,
         #[command(flatten)]
         page: PageOptions,
@@ -99,7 +100,7 @@ Examples:
   peak artifacts create-version --generate > version.yaml")]
     CreateVersion {
         /// Id of the artifact
-        #[arg(value_name = "ARTIFACT_ID", required_unless_present = "generate")]
+        #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
         artifact: Option<String>,
         #[command(flatten)]
         input: InputOptions,
@@ -111,7 +112,7 @@ Examples:
   peak artifacts update-metadata --generate > metadata.yaml")]
     UpdateMetadata {
         /// Id of the artifact
-        #[arg(value_name = "ARTIFACT_ID", required_unless_present = "generate")]
+        #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
         artifact: Option<String>,
         #[command(flatten)]
         input: InputOptions,
@@ -124,7 +125,7 @@ Example:
   peak artifacts delete c7575459-e265-4944-a539-1fbb3336799e --yes")]
     Delete {
         /// Id of the artifact
-        #[arg(value_name = "ARTIFACT_ID")]
+        #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new())]
         artifact: String,
         #[command(flatten)]
         options: DeleteOptions,
@@ -135,7 +136,7 @@ Example:
   peak artifacts delete-version c7575459-e265-4944-a539-1fbb3336799e 1 --yes")]
     DeleteVersion {
         /// Id of the artifact
-        #[arg(value_name = "ARTIFACT_ID")]
+        #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new())]
         artifact: String,
         /// Number of the version
         #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
@@ -166,7 +167,7 @@ Example:
   peak artifacts download c7575459-e265-4944-a539-1fbb3336799e model.zip --version 2")]
 pub(crate) struct DownloadArguments {
     /// Id of the artifact
-    #[arg(value_name = "ARTIFACT_ID")]
+    #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new())]
     artifact: String,
     /// The file to download into
     #[arg(value_name = "DOWNLOAD_PATH")]

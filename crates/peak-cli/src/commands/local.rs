@@ -80,12 +80,17 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     } else {
         ""
     };
-    write_out(format!(
+    let lines = format!(
         "export PEAK_ENDPOINT_URL={}
 {token}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG
 ",
         display_url(&platform),
-    ))?;
+    );
+    match write_out(lines) {
+        // Who only wanted the address still wants the platform.
+        Err(error) if error.kind == ErrorKind::OutputClosed => {}
+        written => written?,
+    }
     application.progress.step(
         "serve",
         &format!("{}, state in {}", platform.address(), state_dir.display()),

@@ -93,17 +93,15 @@ fn read_text(file: &Path) -> Result<String, CliError> {
             format!("`{}` cannot be read: {error}", file.display()),
         )
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     std::fs::File::open(file)
-        .and_then(|open| open.take(FILE_LIMIT + 1).read_to_string(&mut text))
+        .and_then(|open| open.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
         .map_err(failed)?;
-    if text.len() as u64 > FILE_LIMIT {
-        return Err(CliError::usage(format!(
-            "`{}` is larger than {FILE_LIMIT} bytes",
-            file.display()
-        )));
+    let invalid = |what: &str| CliError::usage(format!("`{}` {what}", file.display()));
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(invalid(&format!("is larger than {FILE_LIMIT} bytes")));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| invalid("is not text in UTF-8"))
 }
 
 /// `camelCase` and `TitleCase` as `snake_case`.

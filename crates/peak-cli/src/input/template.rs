@@ -32,12 +32,13 @@ pub(crate) fn render(
     file: &Path,
     parameters: &Map<String, serde_json::Value>,
 ) -> Result<String, CliError> {
-    // Said here, a file that is missing is said as every other command says it.
-    read_text(file)?;
+    // Read here, a file that is missing is said as every other command says it. And it is read once: it may be a
+    // pipe, as `<(…)` of a shell is.
+    let text = read_text(file)?;
     let name = file
         .to_str()
         .ok_or_else(|| CliError::usage(format!("`{}` is not UTF-8", file.display())))?;
-    let environment = environment();
+    let environment = environment(Loader::of(file, text));
     let mut values: Vec<(String, Value)> = parameters
         .iter()
         .map(|(key, value)| (key.clone(), Value::from(Serde(value))))
@@ -71,14 +72,14 @@ fn variables() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn environment() -> Environment<'static> {
+fn environment(loader: Loader) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_formatter(format_value);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(STEP_LIMIT));
     environment.set_recursion_limit(DEPTH_LIMIT);
-    let loader = Arc::new(Mutex::new(Loader::default()));
+    let loader = Arc::new(Mutex::new(loader));
     environment.set_loader(move |name| {
         loader
             .lock()
@@ -91,13 +92,22 @@ fn environment() -> Environment<'static> {
 
 /// Finds and reads templates: below the current directory first, then below the directory of each file that was
 /// read before.
-#[derive(Default)]
 struct Loader {
+    /// The file that is rendered, with its text, until it is loaded.
+    root: Option<(PathBuf, String)>,
     directories: Vec<PathBuf>,
     count: usize,
 }
 
 impl Loader {
+    fn of(file: &Path, text: String) -> Self {
+        Self {
+            root: Some((file.to_owned(), text)),
+            directories: Vec::new(),
+            count: 0,
+        }
+    }
+
     fn load(&mut self, name: &str) -> Result<String, Error> {
         let refused = |message: String| Error::new(TemplateErrorKind::TemplateNotFound, message);
         self.count += 1;
@@ -105,6 +115,11 @@ impl Loader {
             return Err(refused(format!(
                 "more than {FILE_COUNT_LIMIT} files are included"
             )));
+        }
+        if let Some((file, text)) = self.root.take() {
+            self.directories
+                .push(file.parent().unwrap_or(Path::new("")).to_owned());
+            return Ok(indent_includes(&text));
         }
         let name = Path::new(name.trim());
         let found = std::iter::once(name.to_owned())

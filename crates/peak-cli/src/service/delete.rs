@@ -1,15 +1,20 @@
 //! Deleting, once a person has agreed.
 
-use std::io::{BufRead, IsTerminal, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use clap::Args;
 use peak_sdk::platform::Operation;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::{DryRun, call, session};
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::write_json;
+use crate::signals::Signals;
+
+/// No answer is longer, in bytes.
+const ANSWER_LIMIT: u64 = 64;
 
 /// Whether to ask before something is deleted.
 #[derive(Debug, Clone, Copy, Args)]
@@ -52,14 +57,34 @@ pub(crate) fn agree(yes: bool, what: &str, count: usize) -> Result<(), CliError>
         }
         return Ok(());
     }
-    let mut stderr = std::io::stderr().lock();
-    // A terminal that cannot be written to answers nothing either.
-    let _ = write!(stderr, "This deletes {what}. Go on? [y/N] ");
-    let _ = stderr.flush();
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
+    let question = format!("This deletes {what}. Go on? [y/N] ");
+    let answer = tokio::task::block_in_place(|| Handle::current().block_on(ask(question)))?;
     if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
         return Ok(());
     }
     Err(CliError::other("nothing was deleted"))
+}
+
+/// Asks on the terminal. Reading from it cannot be cancelled, so that is left to another thread: a signal ends the
+/// question at once.
+async fn ask(question: String) -> Result<String, CliError> {
+    let mut signals = Signals::listen()?;
+    let answer = tokio::task::spawn_blocking(move || {
+        // A terminal that cannot be written to answers nothing either.
+        let mut stderr = std::io::stderr().lock();
+        let _ = stderr.write_all(question.as_bytes());
+        let _ = stderr.flush();
+        drop(stderr);
+        let mut answer = String::new();
+        let _ = std::io::stdin()
+            .lock()
+            .take(ANSWER_LIMIT)
+            .read_line(&mut answer);
+        answer
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => Err(CliError::interrupted()),
+        answer = answer => Ok(answer.unwrap_or_default()),
+    }
 }

@@ -54,13 +54,50 @@ impl Shown {
     }
 }
 
-/// The body with the token of its build details hidden.
+/// The body with tokens hidden, and what a repository's URL holds before its host. FILE may have them where they do
+/// not belong, and build details as text.
 fn without_secrets(body: &Value) -> Value {
-    let mut body = body.clone();
-    if let Some(token) = body.pointer_mut("/buildDetails/token") {
-        *token = Value::from(HIDDEN);
+    match body {
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, value)| (name.clone(), field_without_secrets(name, value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.iter().map(without_secrets).collect()),
+        other => other.clone(),
     }
-    body
+}
+
+fn field_without_secrets(name: &str, value: &Value) -> Value {
+    match (name.to_ascii_lowercase().as_str(), value) {
+        ("token", Value::Null) => Value::Null,
+        ("token", _) => Value::from(HIDDEN),
+        ("repository", Value::String(url)) => Value::from(without_user_information(url)),
+        ("builddetails" | "build_details", Value::String(text)) => {
+            // What cannot be read cannot be searched for a token.
+            serde_json::from_str(text).map_or_else(
+                |_| Value::from(HIDDEN),
+                |details| Value::from(without_secrets(&details).to_string()),
+            )
+        }
+        (_, value) => without_secrets(value),
+    }
+}
+
+/// The URL with what stands before an `@` in its authority hidden.
+fn without_user_information(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + "://".len());
+    let Some((scheme, rest)) = url.split_at_checked(start) else {
+        return HIDDEN.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    match authority.rsplit_once('@') {
+        // The user of `git@HOST:PATH` is no secret.
+        None | Some(("git", _)) => url.to_owned(),
+        Some((_, host)) => format!("{scheme}{HIDDEN}@{host}{path}"),
+    }
 }
 
 /// Shows requests, and the files that would be packed.
@@ -127,6 +164,40 @@ fn request_as_text(request: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_hidden_wherever_a_file_puts_them() {
+        let hidden = |body: Value| {
+            let shown = without_secrets(&body).to_string();
+            assert!(!shown.contains("s3cret"), "{shown}");
+            shown
+        };
+        for body in [
+            json!({"token": "s3cret"}),
+            json!({"build_details": {"token": "s3cret"}}),
+            json!({"buildDetails": "{\"token\": \"s3cret\"}"}),
+            json!({"buildDetails": "{token: s3cret}"}),
+            json!({"buildDetails": {"Token": ["s3cret"]}}),
+            json!({"buildDetails": [{"token": {"x": "s3cret"}}]}),
+            json!({"buildDetails": {"repository": "https://user:s3cret@github.com/a/b"}}),
+            json!({"buildDetails": {"repository": "https://s3cret@github.com/a@b"}}),
+            json!({"buildDetails": {"repository": "https://a@s3cret@github.com"}}),
+        ] {
+            hidden(body);
+        }
+        for url in [
+            "https://github.com/a/b@c",
+            "git@github.com:a/b",
+            "https://git@github.com/a",
+        ] {
+            let body = json!({"repository": url});
+            assert_eq!(without_secrets(&body), body);
+        }
+        assert_eq!(
+            hidden(json!({"buildDetails": "{\"source\": \"github\", \"token\": \"s3cret\"}"})),
+            json!({"buildDetails": "{\"source\":\"github\",\"token\":\"[hidden]\"}"}).to_string()
+        );
+    }
 
     #[test]
     fn a_request_is_shown_without_secrets() {

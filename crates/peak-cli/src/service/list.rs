@@ -87,7 +87,7 @@ where
         let answer: Value = session.call_as(&page(options.page.page_number)).await?;
         return application.output.value(&answer, || Ok(form.page(&answer)));
     }
-    let mut printer = Printer::new(application.output, form)?;
+    let mut printer = Printer::new(application.output, form);
     let walked = pages::items(|number| {
         let operation = page(Some(number));
         let session = &session;
@@ -118,20 +118,22 @@ struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    fn new(output: Output, form: &'a ListForm) -> Result<Self, CliError> {
-        match output {
-            Output::Json => write_out(format!("{{\n  \"{}\": [", form.items))?,
-            Output::Yaml => write_out(format!("{}:\n", form.items))?,
-            Output::Table => {}
-        }
-        Ok(Self {
+    fn new(output: Output, form: &'a ListForm) -> Self {
+        Self {
             output,
             form,
             count: 0,
-        })
+        }
     }
 
+    /// Prints a page, which is not empty.
     fn page(&mut self, items: &[Value]) -> Result<(), CliError> {
+        let name = self.form.items;
+        match self.output {
+            Output::Json if self.count == 0 => write_out(format!("{{\n  \"{name}\": ["))?,
+            Output::Yaml if self.count == 0 => write_out(format!("{name}:\n"))?,
+            _ => {}
+        }
         match self.output {
             Output::Table => write_out(self.form.table(items))?,
             Output::Yaml => {
@@ -156,10 +158,14 @@ impl<'a> Printer<'a> {
     }
 
     fn end(self) -> Result<(), CliError> {
-        let (name, count) = (self.form.count, self.count);
+        let (items, name, count) = (self.form.items, self.form.count, self.count);
         match self.output {
             Output::Table if count == 0 => write_out(self.form.table(&[])),
             Output::Table => Ok(()),
+            Output::Yaml if count == 0 => write_out(format!("{items}: []\n{name}: 0\n")),
+            Output::Json if count == 0 => {
+                write_out(format!("{{\n  \"{items}\": [],\n  \"{name}\": 0\n}}\n"))
+            }
             Output::Yaml => write_out(format!("{name}: {count}\n")),
             Output::Json => write_out(format!("\n  ],\n  \"{name}\": {count}\n}}\n")),
         }

@@ -47,8 +47,9 @@ pub(crate) struct BuildOptions {
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     artifact_ignore_files: Vec<String>,
     /// The build's details as a JSON object; the options below win over it
-    #[arg(long, value_name = "JSON", value_parser = parse_object)]
-    build_details: Option<Object>,
+    // Not read by clap, whose errors repeat what was given: this can hold a token.
+    #[arg(long, value_name = "JSON")]
+    build_details: Option<String>,
     /// Where the build takes its files from: upload, github or dockerfile
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
@@ -136,7 +137,7 @@ impl BuildOptions {
             Some(Value::Object(body)) => body,
             Some(_) => return Err(not_a_map("body")),
         };
-        merge(&mut body, self.fields(image, version));
+        merge(&mut body, self.fields(image, version)?);
         let packing = packing(
             file.remove("artifact"),
             self.artifact_path.clone(),
@@ -149,7 +150,11 @@ impl BuildOptions {
     }
 
     /// The fields that the options name.
-    fn fields(&self, image: Option<&ImageOptions>, version: Option<&VersionOptions>) -> Object {
+    fn fields(
+        &self,
+        image: Option<&ImageOptions>,
+        version: Option<&VersionOptions>,
+    ) -> Result<Object, CliError> {
         let mut fields = Map::new();
         set(
             &mut fields,
@@ -167,15 +172,18 @@ impl BuildOptions {
             version.and_then(|version| version.version.as_ref()),
         );
         set(&mut fields, "description", self.description.as_ref());
-        let details = self.details();
+        let details = self.details()?;
         if !details.is_empty() {
             fields.insert("buildDetails".to_owned(), Value::Object(details));
         }
-        fields
+        Ok(fields)
     }
 
-    fn details(&self) -> Object {
-        let mut details = self.build_details.clone().unwrap_or_default();
+    fn details(&self) -> Result<Object, CliError> {
+        let mut details = match &self.build_details {
+            Some(text) => parse_object(text)?,
+            None => Map::new(),
+        };
         set(&mut details, "source", self.source.as_ref());
         set(&mut details, "dockerfile", self.dockerfile.as_ref());
         set(
@@ -196,7 +204,7 @@ impl BuildOptions {
         if !self.secrets.is_empty() {
             details.insert("secrets".to_owned(), json!(self.secrets));
         }
-        details
+        Ok(details)
     }
 }
 
@@ -243,8 +251,17 @@ pub(crate) fn packing(
     Ok(Some(PackingInput { path, ignore_files }))
 }
 
-fn parse_object(text: &str) -> Result<Object, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is not a JSON object: {error}"))
+/// The value of `--build-details`, which no error repeats.
+fn parse_object(text: &str) -> Result<Object, CliError> {
+    let at = match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => return Ok(object),
+        Ok(_) => String::new(),
+        Err(error) => format!(": line {}, column {}", error.line(), error.column()),
+    };
+    Err(CliError::usage(format!(
+        "the value of --build-details is not a JSON object{at}"
+    ))
+    .with_hint("write it as '{\"source\": \"upload\"}'"))
 }
 
 fn parse_build_argument(text: &str) -> Result<Object, String> {

@@ -1,6 +1,7 @@
 //! Creating images and versions, and updating versions.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use peak_sdk::images::models::Id;
 use peak_sdk::images::operations::{
     CreateImageFrom, CreateVersionFrom, ImagesPage, UpdateVersionFrom,
@@ -45,7 +46,7 @@ Examples:
   peak images create-version --generate > version.yaml")]
 pub(crate) struct CreateVersionArguments {
     /// Id of the image
-    #[arg(value_name = "IMAGE_ID", required_unless_present = "generate")]
+    #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
     image: Option<String>,
     #[command(flatten)]
     version: VersionOptions,
@@ -63,10 +64,10 @@ Examples:
   peak images update-version --generate > update.yaml")]
 pub(crate) struct UpdateVersionArguments {
     /// Id of the image
-    #[arg(long, value_name = "ID", required_unless_present = "generate")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
     image_id: Option<String>,
     /// Id of the version
-    #[arg(long, value_name = "ID", required_unless_present = "generate")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
     version_id: Option<String>,
     #[command(flatten)]
     build: BuildOptions,

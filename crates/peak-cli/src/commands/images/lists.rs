@@ -1,6 +1,7 @@
 //! Lists of images, versions and builds.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use peak_sdk::images::models::{BuildStatus, Id, ImageStatus, Scope, Timestamp};
 use peak_sdk::images::operations::{BuildsPage, ImagesPage, VersionsPage};
 use peak_sdk::images::{ListImageBuilds, ListImageVersions, ListImages};
@@ -85,7 +86,7 @@ Examples:
   peak images list-versions 1 --version 1.4 --all")]
 pub(crate) struct ListVersionsArguments {
     /// Id of the image
-    #[arg(value_name = "IMAGE_ID")]
+    #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
     image: String,
     #[command(flatten)]
     walk: WalkOptions,
@@ -111,13 +112,13 @@ Examples:
   peak images list-builds 1 --date-from 2026-01-01T00:00:00Z --count 10")]
 pub(crate) struct ListBuildsArguments {
     /// Id of the image
-    #[arg(value_name = "IMAGE_ID")]
+    #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
     image: String,
     /// Only so many of the latest builds; -1 is all [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     count: Option<i64>,
     /// Builds of the version with this id; may be repeated or comma-separated
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), value_delimiter = ',')]
     version_ids: Vec<String>,
     /// Builds that are building, failed, success, stopping or stopped; may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]

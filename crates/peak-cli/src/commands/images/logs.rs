@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use futures_util::TryStreamExt;
 use peak_sdk::images::models::Id;
 use peak_sdk::images::operations::BuildLogsPage;
@@ -27,10 +28,10 @@ Examples:
   peak images get-build-logs --image-id 1 --build-id 1 --save --file-name build.log")]
 pub(crate) struct BuildLogsArguments {
     /// Id of the image
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     image_id: String,
     /// Id of the build
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     build_id: String,
     /// Where to go on, as an earlier page said
     #[arg(long, value_name = "TOKEN")]
@@ -58,10 +59,10 @@ Example:
   peak images wait --image-id 1 --build-id 1 --timeout 600")]
 pub(crate) struct WaitArguments {
     /// Id of the image
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     image_id: String,
     /// Id of the build
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     build_id: String,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS")]

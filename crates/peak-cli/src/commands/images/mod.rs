@@ -5,6 +5,7 @@ mod create;
 mod lists;
 mod logs;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use peak_sdk::images::models::Id;
 use peak_sdk::images::operations::{
@@ -69,7 +70,7 @@ Example:
   peak images describe 1")]
     Describe {
         /// Id of the image
-        #[arg(value_name = "IMAGE_ID")]
+        #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
         image: String,
     },
     /// Describe a version of an image
@@ -83,7 +84,7 @@ Example:
   peak images delete 1 --yes")]
     Delete {
         /// Id of the image
-        #[arg(value_name = "IMAGE_ID")]
+        #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
         image: String,
         #[command(flatten)]
         options: DeleteOptions,
@@ -104,10 +105,10 @@ Example:
   peak images delete-versions --image-id 1 --version-ids 1,2 --yes")]
     DeleteVersions {
         /// Id of the image
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
         image_id: String,
         /// Ids of the versions; may be repeated or comma-separated
-        #[arg(long, value_name = "ID", value_delimiter = ',', required = true)]
+        #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), value_delimiter = ',', required = true)]
         version_ids: Vec<String>,
         #[command(flatten)]
         options: DeleteOptions,
@@ -124,10 +125,10 @@ Example:
 #[derive(Debug, Args)]
 pub(crate) struct VersionId {
     /// Id of the image
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     image_id: String,
     /// Id of the version
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     version_id: String,
 }
 

@@ -1,0 +1,112 @@
+//! What only shows on a terminal: questions, and tables.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::{Sandbox, finish, signal};
+
+/// A terminal without a size, and what is written to it.
+struct Terminal {
+    /// The end that a program sees.
+    inside: File,
+    seen: Receiver<Vec<u8>>,
+    text: String,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let outside = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&outside).unwrap();
+        unlockpt(&outside).unwrap();
+        let name = ptsname(&outside, Vec::new()).unwrap();
+        let inside = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let (sender, seen) = channel();
+        let mut outside = File::from(outside);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A terminal whose programs are gone gives an error in place of an end.
+            while let Ok(count) = outside.read(&mut buffer)
+                && sender.send(buffer[..count].to_vec()).is_ok()
+            {}
+        });
+        Self {
+            inside,
+            seen,
+            text: String::new(),
+        }
+    }
+
+    fn stdio(&self) -> Stdio {
+        self.inside.try_clone().unwrap().into()
+    }
+
+    /// Waits until this was written.
+    fn wait_for(&mut self, part: &str) {
+        while !self.text.contains(part) {
+            let bytes = self.seen.recv().unwrap();
+            self.text.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// Waits for the end of the only program on it.
+    fn finish(self, child: Child) -> (Option<i32>, String) {
+        drop(self.inside);
+        let code = finish(child).code;
+        let mut text = self.text;
+        for bytes in self.seen {
+            text.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        (code, text)
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_question_and_deletes_nothing() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    let mut terminal = Terminal::open();
+    let child = sandbox
+        .command(["images", "delete", "1", "--endpoint-url", &server.url])
+        .stdin(terminal.stdio())
+        .stderr(terminal.stdio())
+        .spawn()
+        .unwrap();
+    terminal.wait_for("Go on? [y/N] ");
+    signal(&child, "INT");
+    let (code, text) = terminal.finish(child);
+    assert_eq!(code, Some(130), "{text}");
+    assert!(text.contains("error: interrupted"), "{text}");
+}
+
+#[test]
+fn a_table_has_a_line_for_each_row_however_narrow_the_terminal_is() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    let details = r#"{"source": "dockerfile", "dockerfile": "FROM scratch\nENV A=b"}"#;
+    let name = "a-name-that-is-longer-than-a-column-of-a-narrow-terminal";
+    sandbox
+        .peak(
+            ["images", "create", "--name", name, "--type", "api"]
+                .into_iter()
+                .chain(["--build-details", details, "--endpoint-url", &server.url]),
+        )
+        .assert_code(0);
+    let terminal = Terminal::open();
+    let child = sandbox
+        .command(["images", "list", "--endpoint-url", &server.url])
+        .stdout(terminal.stdio())
+        .spawn()
+        .unwrap();
+    let (code, text) = terminal.finish(child);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(name), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
