@@ -322,3 +322,27 @@ fn stalling_registry() -> String {
     });
     address
 }
+
+#[test]
+fn a_server_that_was_started_by_nohup_outlives_the_terminal() {
+    let sandbox = Sandbox::new();
+    let mut command = std::process::Command::new("nohup");
+    command
+        .arg(env!("CARGO_BIN_EXE_peak"))
+        .args(["local", "serve", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", sandbox.path("home"))
+        .env("TMPDIR", sandbox.path("tmp"))
+        .env("XDG_STATE_HOME", sandbox.path("state"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    let mut server = crate::support::started(command.spawn().unwrap());
+    server.signal("HUP");
+    // It still answers, and ends when it is asked to.
+    let listed = sandbox.peak(["images", "list", "--endpoint-url", &server.url]);
+    listed.assert_code(0);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}

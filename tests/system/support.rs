@@ -135,17 +135,7 @@ impl Sandbox {
         let arguments = ["local", "serve", "--listen", "127.0.0.1:0"]
             .iter()
             .chain(more);
-        let mut child = self.command(arguments).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
-            let Some(line) = lines.next() else {
-                panic!("`peak local serve` ended: {:?}", finish(child).stderr);
-            };
-            if let Some(url) = line.unwrap().strip_prefix("export PEAK_ENDPOINT_URL=") {
-                break url.to_owned();
-            }
-        };
-        Server { child, url }
+        started(self.command(arguments).spawn().unwrap())
     }
 }
 
@@ -211,6 +201,20 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The server, once it says where it listens.
+pub(crate) fn started(mut child: Child) -> Server {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = loop {
+        let Some(line) = lines.next() else {
+            panic!("`peak local serve` ended: {:?}", finish(child).stderr);
+        };
+        if let Some(url) = line.unwrap().strip_prefix("export PEAK_ENDPOINT_URL=") {
+            break url.to_owned();
+        }
+    };
+    Server { child, url }
 }
 
 /// Sends a signal by name, as `kill -NAME` does.

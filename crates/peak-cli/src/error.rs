@@ -100,8 +100,9 @@ impl CliError {
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self::new(ErrorKind::Interrupted, "interrupted")
-            .with_hint("nothing half-written is left; it can be run again")
+        Self::new(ErrorKind::Interrupted, "interrupted").with_hint(
+            "nothing half-written is left here; a request that was sent may still be carried out",
+        )
     }
 
     /// Says before the message what could not be done.

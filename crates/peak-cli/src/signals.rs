@@ -9,7 +9,8 @@ pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
-    hang_up: tokio::signal::unix::Signal,
+    /// None where whoever started us asked that it be ignored, as `nohup` does.
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 /// What a signal asks for.
@@ -32,18 +33,42 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: if hang_up_is_ignored() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Asked {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Interrupt,
-            _ = self.hang_up.recv() => Asked::Interrupt,
+            _ = hang_up => Asked::Interrupt,
             _ = self.terminate.recv() => Asked::Terminate,
         }
     }
+}
+
+/// Whether SIGHUP was ignored when we were started. Asking the system for it takes `unsafe`; Linux tells it in a file,
+/// and where there is none, we are interrupted as usual.
+#[cfg(unix)]
+fn hang_up_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            // Signal 1 is the lowest bit.
+            .is_some_and(|mask| mask & 1 == 1)
+    })
 }
 
 #[cfg(not(unix))]

@@ -10,7 +10,7 @@ use peak_sdk::artifacts::operations::{
     DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, UpdateArtifactFrom,
 };
 use peak_sdk::artifacts::{Artifacts, ListArtifacts};
-use peak_sdk::platform::{Download, Operation, Session};
+use peak_sdk::platform::Download;
 use serde_json::{Map, Value, json};
 
 use super::images::packing;
@@ -20,7 +20,7 @@ use crate::error::CliError;
 use crate::input::TemplateOptions;
 use crate::output::{aligned, human_size, write_out};
 use crate::service::{
-    self, DeleteOptions, DryRun, ListForm, PageOptions, Shown, Upload, WalkOptions, show_all,
+    self, DeleteOptions, DryRun, ListForm, PageOptions, Shown, Upload, WalkOptions, send,
 };
 use crate::view::{Column, rows_of};
 
@@ -323,20 +323,6 @@ async fn update_metadata(
     let session = service::session(application, input.dry)?;
     let operation = UpdateArtifactFrom { id, body: &body };
     send(application, &session, &operation, &body, None, input.dry).await
-}
-
-async fn send<O: Operation>(
-    application: &Application,
-    session: &Session,
-    operation: &O,
-    body: &Value,
-    upload: Option<&Upload>,
-    dry: DryRun,
-) -> Result<(), CliError> {
-    match service::call(application, session, operation, Some(body), upload, dry).await? {
-        Some(answer) => show_all(application.output, &answer),
-        None => Ok(()),
-    }
 }
 
 async fn download(application: &Application, arguments: DownloadArguments) -> Result<(), CliError> {

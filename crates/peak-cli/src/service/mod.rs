@@ -48,6 +48,21 @@ pub(crate) async fn call<O: Operation>(
     Ok(Some(session.call_as(operation).await?))
 }
 
+/// As [`call`] for what is written, and shows all of the answer.
+pub(crate) async fn send<O: Operation>(
+    application: &Application,
+    session: &Session,
+    operation: &O,
+    body: &Value,
+    upload: Option<&Upload>,
+    dry: DryRun,
+) -> Result<(), CliError> {
+    match call(application, session, operation, Some(body), upload, dry).await? {
+        Some(answer) => show_all(application.output, &answer),
+        None => Ok(()),
+    }
+}
+
 /// Shows an answer: as it is, or these of its parts.
 pub(crate) fn show(output: Output, answer: &Value, columns: &[Column]) -> Result<(), CliError> {
     output.value(answer, || Ok(aligned(&rows_of(answer, columns))))

@@ -8,13 +8,12 @@ use peak_sdk::images::operations::{
 };
 use peak_sdk::images::{Artifact, Existing, Images, ListImages};
 use peak_sdk::platform::{Operation, Session};
-use serde_json::Value;
 
 use super::body::{BuildOptions, ImageOptions, Input, VersionOptions};
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::write_out;
-use crate::service::{self, DryRun, Shown, Upload, show_all};
+use crate::service::{self, DryRun, Shown, Upload, send};
 
 const CREATE_SAMPLE: &str = include_str!("../../../samples/image.yaml");
 const CREATE_VERSION_SAMPLE: &str = include_str!("../../../samples/image_version.yaml");
@@ -305,18 +304,4 @@ fn artifact(upload: Option<&Upload>) -> Option<&Artifact> {
 /// An id that clap has seen to be there.
 fn id(text: Option<&str>) -> Id {
     Id::from(text.unwrap_or_default())
-}
-
-async fn send<O: Operation>(
-    application: &Application,
-    session: &Session,
-    operation: &O,
-    body: &Value,
-    upload: Option<&Upload>,
-    dry: DryRun,
-) -> Result<(), CliError> {
-    match service::call(application, session, operation, Some(body), upload, dry).await? {
-        Some(answer) => show_all(application.output, &answer),
-        None => Ok(()),
-    }
 }
