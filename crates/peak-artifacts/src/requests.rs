@@ -52,7 +52,8 @@ impl Operation for ArtifactsPage<'_> {
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
-            .get(&path(&[""]))?
+            .get(&path(&[]))?
+            .collection()
             .query_each("pageSize", self.list.page_size)
             .query_each("pageNumber", self.number)
             .build()
@@ -134,7 +135,7 @@ impl<B: Serialize + ?Sized> Operation for CreateArtifactFrom<'_, B> {
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         // The file comes last, so that the service knows what it is for when it arrives.
         let form = Form::of(self.body)?.artifact(self.artifact);
-        endpoint.post(&path(&[""]))?.form(form).build()
+        endpoint.post(&path(&[]))?.collection().form(form).build()
     }
 }
 

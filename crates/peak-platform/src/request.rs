@@ -158,15 +158,13 @@ impl Endpoint {
     }
 
     /// A request for the path with these segments, below the endpoint's own path. Segments are
-    /// escaped, so an identifier cannot become another path. A final empty segment makes the path
-    /// end in `/`.
+    /// escaped, so an identifier cannot become another path.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] for a segment that would not stay one: `.`, `..`, or an empty one
-    /// before the end.
+    /// [`Error::InvalidRequest`] for a segment that would not stay one: `.`, `..`, or an empty one,
+    /// with which a request for one thing would be one for all of them.
     pub fn method(&self, method: Method, segments: &[&str]) -> Result<RequestBuilder, Error> {
-        let inner = segments.split_last().map_or(segments, |(_, inner)| inner);
-        if inner.contains(&"") || segments.iter().any(|part| matches!(*part, "." | "..")) {
+        if segments.iter().any(|part| matches!(*part, "" | "." | "..")) {
             return Err(Error::InvalidRequest {
                 message: format!(
                     "an identifier in the path is empty or made of dots: `{}`",
@@ -211,6 +209,16 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
+    /// Ends the path in `/`, as the platform's lists have it.
+    #[must_use]
+    pub fn collection(mut self) -> Self {
+        // `http` URLs always have a path.
+        if let Ok(mut path) = self.url.path_segments_mut() {
+            path.pop_if_empty().push("");
+        }
+        self
+    }
+
     /// Adds a parameter to the query.
     #[must_use]
     pub fn query(mut self, key: &str, value: impl fmt::Display) -> Self {
@@ -297,7 +305,9 @@ mod tests {
             ),
         ];
         for (base, expected) in cases {
-            assert_eq!(uri(base, &["a", "b", ""]).unwrap(), expected);
+            let endpoint = Endpoint::parse(base).unwrap();
+            let request = endpoint.get(&["a", "b"]).unwrap().collection().build();
+            assert_eq!(request.unwrap().uri(), expected);
         }
     }
 
@@ -314,6 +324,8 @@ mod tests {
                 Err(Error::InvalidRequest { .. })
             ));
         }
+        // Without its id, a request to delete one would be one to delete all.
+        assert!(uri(base, &["images", ""]).is_err());
         assert!(uri(base, &["images", ".."]).is_err());
     }
 
@@ -321,8 +333,9 @@ mod tests {
     fn lists_repeat_their_key_and_values_are_escaped() {
         let request = Endpoint::parse("https://x.example")
             .unwrap()
-            .get(&["images", ""])
+            .get(&["images"])
             .unwrap()
+            .collection()
             .query_each("status", ["ready", "in-use"])
             .query_each("name", None::<&str>)
             .query("searchTerm", "a&b=c d")

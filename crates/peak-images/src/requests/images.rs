@@ -87,7 +87,8 @@ impl Operation for ImagesPage<'_> {
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
-            .get(&path(&[""]))?
+            .get(&path(&[]))?
+            .collection()
             .query_each("pageSize", self.list.page_size)
             .query_each("pageNumber", self.number)
             .query_each("searchTerm", &self.list.name)
@@ -211,7 +212,8 @@ impl<B: Serialize + ?Sized> Operation for CreateImageFrom<'_, B> {
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint
-            .post(&path(&[""]))?
+            .post(&path(&[]))?
+            .collection()
             .form(form(self.body, self.artifact)?)
             .build()
     }
