@@ -64,7 +64,7 @@ impl Client {
         settings.assemble(user_agent, Plugged(service))
     }
 
-    /// Sends a request and waits for the response headers.
+    /// Sends a request and waits for the response headers; with [`WholeBody`](crate::WholeBody) for the body too.
     ///
     /// Any status is a response. Errors are what [`ErrorKind`] lists. Dropping the future gives the request up.
     pub async fn send(&self, request: Request<Body>) -> Result<Response, Error> {
@@ -141,7 +141,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Time to the response headers over all attempts and waits, uploads included. Default: none; the time budget of
+    /// Time to the response headers over all attempts and waits, uploads included; with
+    /// [`WholeBody`](crate::WholeBody) to the end of the body. Default: none; the time budget of
     /// the [`RetryPolicy`] bounds the retries.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {

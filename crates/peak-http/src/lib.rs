@@ -29,8 +29,9 @@
 //! A request goes through these layers, outermost first, each in its own file under `layer/`:
 //!
 //! 1. **span**: one `tracing` span for the operation, with OpenTelemetry's names and a redacted URL;
-//! 2. **deadline**: total time to the response headers, over all attempts and waits;
-//! 3. **retry**: see [`RetryPolicy`];
+//! 2. **deadline**: total time to the response headers (with [`WholeBody`]: to the end of the body), over all attempts and
+//!    waits;
+//! 3. **retry**: see [`RetryPolicy`]; reads the body where it is part of the attempt ([`WholeBody`]);
 //! 4. **timeout**: time to the response headers of one attempt, and the idle limit of the response body;
 //! 5. **auth**: see [`Authenticator`];
 //! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
@@ -93,7 +94,7 @@ pub use crate::origin::Origin;
 pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
-    RequestExt,
+    RequestExt, WholeBody,
 };
 pub use crate::response::{Response, ResponseBody};
 pub use crate::retry::RetryPolicy;

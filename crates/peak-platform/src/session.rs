@@ -8,7 +8,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use peak_http::{Body, Client, ClientBuilder, ErrorKind, Proxies, Response, StaticToken};
+use peak_http::{
+    Body, Client, ClientBuilder, ErrorKind, Proxies, RequestExt as _, Response, StaticToken,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -220,13 +222,15 @@ impl Session {
         self.execute(request).await
     }
 
-    /// Sends a request and decodes its JSON answer. An answer without content (204)
+    /// Sends a request and decodes its JSON answer, which is part of the attempt: where the answer is lost on its way,
+    /// the request is repeated if it may be. An answer without content (204)
     /// counts as `null`, which answers such as [`Done`](crate::Done) take.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn execute<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, Error> {
         let asked = Asked::of(&request);
+        let request = request.whole_body(MAX_ANSWER_SIZE);
         let response = self.send_as(&asked, request).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return serde_json::from_slice(b"null").map_err(|_| {

@@ -16,7 +16,8 @@ use super::{HttpResult, HttpService, layer_service};
 use crate::attempt::{Observed, Observer};
 use crate::body::Body;
 use crate::origin::Origin;
-use crate::request::{self, Idempotency};
+use crate::request::{self, Idempotency, WholeBody};
+use crate::response::{FinalUrl, ResponseBody};
 use crate::retry::{Decision, Outcome, RetryPolicy, decide, retry_after};
 use crate::retry_budget::RetryBudget;
 
@@ -42,6 +43,7 @@ impl<S: HttpService> Retry<S> {
         let url = request::target(request.extensions())?;
         let (parts, mut body) = request.into_parts();
         let rules = Rules::of(&parts, Origin::of(&url));
+        let whole = parts.extensions.get().map(|WholeBody(limit)| *limit);
         let mut retry = 0;
         loop {
             let spare = body.try_clone();
@@ -52,6 +54,11 @@ impl<S: HttpService> Retry<S> {
             });
             let attempt = Request::from_parts(parts.clone(), body);
             let result = self.inner.clone().oneshot(attempt).await;
+            let result = match (result, whole) {
+                // Boxed, since most requests do without it.
+                (Ok(response), Some(limit)) => Box::pin(with_whole_body(response, limit)).await,
+                (result, _) => result,
+            };
 
             let again = self.again(&rules, retry, spare.is_some(), &result);
             let again = spare.zip(again);
@@ -150,6 +157,25 @@ struct Again {
 }
 
 layer_service!(Retry);
+
+/// The same answer with its body here, if it is a success; one that explains a failure is worth having in part.
+async fn with_whole_body(response: http::Response<ResponseBody>, limit: u64) -> HttpResult {
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let result = body.bytes(limit).await;
+    match result {
+        Ok(bytes) => Ok(http::Response::from_parts(
+            head,
+            ResponseBody::from_bytes(bytes),
+        )),
+        Err(error) => Err(match head.extensions.get::<FinalUrl>() {
+            Some(FinalUrl(url)) => error.or_url(url),
+            None => error,
+        }),
+    }
+}
 
 fn judge(result: &HttpResult) -> (Outcome, Option<Duration>) {
     match result {

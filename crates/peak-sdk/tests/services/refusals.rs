@@ -514,11 +514,12 @@ async fn an_answer_that_ends_early_is_an_error() {
         .iter()
         .filter(|operation| operation.name.contains("list_images"))
     {
-        let (error, _) = scripted.error(operation, &Fault::cut_body(3)).await;
+        let (error, came) = scripted.error(operation, &Fault::cut_body(3)).await;
         assert!(
             matches!(&error, Error::Http { source, .. } if source.kind() == ErrorKind::Transport),
             "{error:?}"
         );
+        assert_eq!(came, 1 + RETRIES, "{}", operation.name);
     }
     bench.platform.shutdown().await;
 }
