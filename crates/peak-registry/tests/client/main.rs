@@ -10,6 +10,7 @@ mod changes;
 mod downloads;
 mod embedded;
 mod lists;
+mod lost_answers;
 mod manifests;
 mod referrers;
 mod script;

@@ -48,9 +48,7 @@ enum Done {
 fn done<T>(result: &Result<T, Error>) -> Done {
     match result {
         Ok(_) => Done::Yes,
-        // It was acted upon, or something on the way says that it failed.
-        Err(Error::Http { source, .. }) if source.may_have_been_sent() => Done::Maybe,
-        Err(Error::InternalServerError(_)) => Done::Maybe,
+        Err(error) if error.may_have_been_acted_upon() => Done::Maybe,
         Err(_) => Done::No,
     }
 }
