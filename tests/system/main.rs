@@ -23,3 +23,4 @@ mod readme;
 mod registry;
 mod ship;
 mod support;
+mod verbose;

@@ -17,6 +17,7 @@ use crate::layer::HttpService;
 use crate::layer::auth::Auth;
 use crate::layer::deadline::TotalDeadline;
 use crate::layer::headers::Headers;
+use crate::layer::log::Log;
 use crate::layer::redirect::Redirect;
 use crate::layer::retry::Retry;
 use crate::layer::span::OperationSpan;
@@ -270,7 +271,7 @@ impl ClientBuilder {
 
     /// The stack, innermost first.
     fn assemble(self, user_agent: HeaderValue, transport: impl HttpService) -> Client {
-        let headers = Headers::new(transport, user_agent);
+        let headers = Headers::new(Log::new(transport), user_agent);
         let redirect = Redirect::new(headers, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
         let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);

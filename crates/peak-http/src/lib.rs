@@ -37,7 +37,9 @@
 //! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
 //!    from outside to a machine of a private network;
 //! 7. **headers**: `User-Agent` and the exact `Content-Length`;
-//! 8. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
+//! 8. **log**: events for each exchange as it goes over the wire, without secrets: at `info` one line, at `debug` the
+//!    headers, at `trace` the bodies that are JSON and in memory;
+//! 9. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
 //!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or the service given to
 //!    [`Client::from_service`].
 //!

@@ -4,6 +4,7 @@
 pub(crate) mod auth;
 pub(crate) mod deadline;
 pub(crate) mod headers;
+pub(crate) mod log;
 pub(crate) mod redirect;
 pub(crate) mod retry;
 pub(crate) mod span;
