@@ -1,5 +1,10 @@
-//! What a collector sees of an operation: its span, and the events on the way. A binary of its own, since `tracing` remembers for the whole process whether
-//! anyone is interested in a span, and other tests are not.
+//! What a collector sees of an operation: its span, and the events on the way. A binary of its own, since `tracing`
+//! remembers for the whole process whether anyone is interested in a span, and other tests are not.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests may fail them, too"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use tower::ServiceExt as _;
 
 use super::{HttpResult, HttpService, layer_service};
 use crate::auth::Authenticator;
@@ -26,10 +25,13 @@ impl<S: HttpService> Auth<S> {
         }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
-        let anonymous = request.extensions().get::<Anonymous>().is_some();
-        let Some(authenticator) = self.authenticator.filter(|_| !anonymous) else {
-            return self.inner.oneshot(request).await;
+    fn is_idle(&self, request: &Request<Body>) -> bool {
+        self.authenticator.is_none() || request.extensions().get::<Anonymous>().is_some()
+    }
+
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
+        let Some(authenticator) = self.authenticator else {
+            return self.inner.call(request).await;
         };
         let url = request::target(request.extensions())?;
         let (plain, body) = request.into_parts();
@@ -38,7 +40,7 @@ impl<S: HttpService> Auth<S> {
         let mut parts = plain.clone();
         authenticator.authorize(&mut parts).await?;
         let first = Request::from_parts(parts.clone(), body);
-        let response = self.inner.clone().oneshot(first).await?;
+        let response = self.inner.call(first).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -57,8 +59,8 @@ impl<S: HttpService> Auth<S> {
         drop(rest);
         let mut parts = plain;
         authenticator.authorize(&mut parts).await?;
-        self.inner.oneshot(Request::from_parts(parts, spare)).await
+        self.inner.call(Request::from_parts(parts, spare)).await
     }
 }
 
-layer_service!(Auth);
+layer_service!(Auth, passed_by_if is_idle);

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use http::Request;
 use http::request::Parts;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 use tracing::{debug, info};
 
 use super::deadline::ExpiresAt;
@@ -41,7 +40,7 @@ impl<S: HttpService> Retry<S> {
         }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
         let url = request::target(request.extensions())?;
         let (parts, mut body) = request.into_parts();
         let rules = Rules::of(&parts, Origin::of(&url));
@@ -58,7 +57,7 @@ impl<S: HttpService> Retry<S> {
             if retry > 0 {
                 attempt.extensions_mut().insert(AttemptNumber(retry + 1));
             }
-            let result = self.inner.clone().oneshot(attempt).await;
+            let result = self.inner.call(attempt).await;
             let result = match (result, whole) {
                 // Boxed, since most requests do without it.
                 (Ok(response), Some(limit)) => Box::pin(with_whole_body(response, limit)).await,
