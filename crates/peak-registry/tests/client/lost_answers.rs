@@ -8,7 +8,7 @@ use crate::script::{Script, answer, tag, with_headers};
 fn cut_off(kind: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let headers = [("content-length", &*length), ("content-type", kind)];
-    with_headers("200 OK", &headers, &body[..body.len() / 2])
+    with_headers("200 OK", &headers, body.split_at(body.len() / 2).0)
 }
 
 #[tokio::test]

@@ -577,12 +577,7 @@ async fn a_connection_that_breaks_says_whether_the_platform_may_have_acted() {
             let (error, came) = scripted.error(&operation, &fault).await;
             let case = format!("{}: {error:?}", operation.name);
             assert!(error.may_have_been_acted_upon(), "{case}");
-            let Error::Http {
-                method,
-                url,
-                source,
-            } = error
-            else {
+            let Error::Http { method, url, .. } = error else {
                 panic!("{case}");
             };
             assert_eq!(
