@@ -25,3 +25,4 @@ mod ship;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod verbose;

@@ -20,7 +20,12 @@ impl From<platform::Error> for CliError {
         let kind = match (&error, status) {
             (_, Some(status)) => ErrorKind::of_status(status),
             (platform::Error::InvalidRequest { .. }, _) => ErrorKind::Usage,
-            (platform::Error::Http { .. }, _) => ErrorKind::Unavailable,
+            (
+                platform::Error::Http { .. }
+                | platform::Error::UnexpectedContent { .. }
+                | platform::Error::DownloadInterrupted { .. },
+                _,
+            ) => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error)

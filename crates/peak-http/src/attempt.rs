@@ -36,7 +36,8 @@ pub struct Attempt {
     pub number: u32,
     /// What became of it.
     pub outcome: AttemptOutcome,
-    /// How long it took until the response headers were there, or until it failed.
+    /// How long it took until the response headers (with [`WholeBody`](crate::WholeBody): all of the body) were there,
+    /// or until it failed.
     pub elapsed: Duration,
     /// After which wait the request is sent again; `None` if it is not.
     pub retry_in: Option<Duration>,

@@ -125,6 +125,14 @@ impl Body {
         self.length == Some(0)
     }
 
+    /// The bytes, if that is all they are, and none was taken yet.
+    pub(crate) fn as_bytes(&self) -> Option<&Bytes> {
+        match (&self.recipe, &self.state) {
+            (Some(Recipe::Bytes(bytes)), State::Unopened) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Whether [`try_clone`](Self::try_clone) would give a body.
     pub fn is_replayable(&self) -> bool {
         self.recipe.is_some()

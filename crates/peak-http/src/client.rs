@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 
 use crate::attempt::{Attempt, Observer};
 use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::layer::HttpService;
 use crate::layer::auth::Auth;
 use crate::layer::deadline::TotalDeadline;
 use crate::layer::headers::Headers;
+use crate::layer::log::Log;
 use crate::layer::redirect::Redirect;
 use crate::layer::retry::Retry;
 use crate::layer::span::OperationSpan;
 use crate::layer::timeout::Timeouts;
+use crate::layer::{HttpFuture, HttpService};
 use crate::proxy::Proxies;
 use crate::request;
-use crate::response::{Response, ResponseBody};
+use crate::response::Response;
 use crate::retry::RetryPolicy;
 use crate::tls::{LazyTls, TlsOptions};
 use crate::transport::{Connections, Plugged};
@@ -31,13 +31,13 @@ use crate::version::HttpVersions;
 
 const USER_AGENT: &str = concat!("peak-sdk-rust/", env!("CARGO_PKG_VERSION"));
 
-type Stack = BoxCloneSyncService<Request<Body>, http::Response<ResponseBody>, Error>;
+type Stack = dyn Fn(Request<Body>) -> HttpFuture + Send + Sync;
 
 /// An HTTP client: the stack of layers of the front page over a pool of connections. Cheap to clone; clones share the
 /// pool.
 #[derive(Clone)]
 pub struct Client {
-    stack: Stack,
+    stack: Arc<Stack>,
 }
 
 impl Client {
@@ -64,12 +64,12 @@ impl Client {
         settings.assemble(user_agent, Plugged(service))
     }
 
-    /// Sends a request and waits for the response headers.
+    /// Sends a request and waits for the response headers; with [`WholeBody`](crate::WholeBody) for the body too.
     ///
     /// Any status is a response. Errors are what [`ErrorKind`] lists. Dropping the future gives the request up.
     pub async fn send(&self, request: Request<Body>) -> Result<Response, Error> {
         let (request, url) = request::prepare(request)?;
-        match self.stack.clone().oneshot(request).await {
+        match (self.stack)(request).await {
             Ok(response) => Ok(Response::new(response, &url)),
             Err(error) => Err(error.or_url(&url)),
         }
@@ -141,7 +141,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Time to the response headers over all attempts and waits, uploads included. Default: none; the time budget of
+    /// Time to the response headers over all attempts and waits, uploads included; with
+    /// [`WholeBody`](crate::WholeBody) to the end of the body. Default: none; the time budget of
     /// the [`RetryPolicy`] bounds the retries.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -269,14 +270,15 @@ impl ClientBuilder {
 
     /// The stack, innermost first.
     fn assemble(self, user_agent: HeaderValue, transport: impl HttpService) -> Client {
-        let headers = Headers::new(transport, user_agent);
+        let headers = Headers::new(Log::new(transport), user_agent);
         let redirect = Redirect::new(headers, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
         let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);
         let retry = Retry::new(timeouts, self.retry, self.observer);
         let deadline = TotalDeadline::new(retry, self.deadline);
+        let outermost = OperationSpan::new(deadline);
         Client {
-            stack: BoxCloneSyncService::new(OperationSpan::new(deadline)),
+            stack: Arc::new(move |request| outermost.clone().call(request)),
         }
     }
 }

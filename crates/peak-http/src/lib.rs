@@ -29,14 +29,17 @@
 //! A request goes through these layers, outermost first, each in its own file under `layer/`:
 //!
 //! 1. **span**: one `tracing` span for the operation, with OpenTelemetry's names and a redacted URL;
-//! 2. **deadline**: total time to the response headers, over all attempts and waits;
-//! 3. **retry**: see [`RetryPolicy`];
+//! 2. **deadline**: total time to the response headers (with [`WholeBody`]: to the end of the body), over all attempts and
+//!    waits;
+//! 3. **retry**: see [`RetryPolicy`]; reads the body where it is part of the attempt ([`WholeBody`]);
 //! 4. **timeout**: time to the response headers of one attempt, and the idle limit of the response body;
 //! 5. **auth**: see [`Authenticator`];
 //! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
 //!    from outside to a machine of a private network;
 //! 7. **headers**: `User-Agent` and the exact `Content-Length`;
-//! 8. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
+//! 8. **log**: events for each exchange as it goes over the wire, without secrets: at `info` one line, at `debug` the
+//!    headers, at `trace` the bodies that are JSON and in memory;
+//! 9. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
 //!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or the service given to
 //!    [`Client::from_service`].
 //!
@@ -93,7 +96,7 @@ pub use crate::origin::Origin;
 pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
-    RequestExt,
+    RequestExt, WholeBody,
 };
 pub use crate::response::{Response, ResponseBody};
 pub use crate::retry::RetryPolicy;

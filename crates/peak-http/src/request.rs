@@ -41,7 +41,17 @@ impl Idempotency {
     }
 }
 
-/// Time to the response headers over all attempts, waits included; overrides that of the client.
+/// The body of an answer with a success status is read whole before the answer is handed over, and may have at most this
+/// many bytes (else [`ErrorKind::TooLarge`]).
+///
+/// An attempt is then over when the body is here: one whose body breaks, stalls or ends early has failed after the server
+/// may have acted upon the request, and is repeated if the request may be. Time limits to the headers still end there,
+/// but the [`Deadline`] is over the body too. For answers that are wanted whole anyway, such as JSON; never for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeBody(pub u64);
+
+/// Time to the response headers over all attempts, waits included; overrides that of the client. With [`WholeBody`] time
+/// to the end of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Duration);
 
@@ -110,6 +120,12 @@ pub trait RequestExt: Sized {
     #[must_use]
     fn idle_timeout(self, timeout: Duration) -> Self {
         self.option(IdleTimeout(timeout))
+    }
+
+    /// Has the body of a successful answer read whole as part of the attempt: [`WholeBody`].
+    #[must_use]
+    fn whole_body(self, limit: u64) -> Self {
+        self.option(WholeBody(limit))
     }
 
     /// Sends the request without the client's authenticator.

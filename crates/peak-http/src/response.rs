@@ -141,6 +141,8 @@ enum Inner {
     /// Not boxed, since all the bytes of an image come this way.
     Connection(hyper::body::Incoming),
     Service(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>),
+    /// Was read before it was handed over.
+    Whole(Bytes),
     Ended,
 }
 
@@ -156,6 +158,10 @@ impl ResponseBody {
     {
         use http_body_util::BodyExt as _;
         Self::from_inner(Inner::Service(Box::pin(body.map_err(Into::into))))
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        Self::from_inner(Inner::Whole(bytes))
     }
 
     fn from_inner(inner: Inner) -> Self {
@@ -264,6 +270,11 @@ impl ResponseBody {
             Inner::Connection(body) => http_body::Body::poll_frame(Pin::new(body), context)
                 .map(|next| next.map(|result| result.map_err(Into::into))),
             Inner::Service(body) => body.as_mut().poll_frame(context),
+            Inner::Whole(bytes) => {
+                let frame = Frame::data(std::mem::take(bytes));
+                self.inner = Inner::Ended;
+                Poll::Ready(Some(Ok(frame)))
+            }
             Inner::Ended => Poll::Ready(None),
         }
     }
@@ -334,6 +345,7 @@ impl http_body::Body for ResponseBody {
         match &self.inner {
             Inner::Connection(body) => http_body::Body::is_end_stream(body),
             Inner::Service(body) => body.is_end_stream(),
+            Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Ended => true,
         }
     }
@@ -342,6 +354,7 @@ impl http_body::Body for ResponseBody {
         match &self.inner {
             Inner::Connection(body) => http_body::Body::size_hint(body),
             Inner::Service(body) => body.size_hint(),
+            Inner::Whole(bytes) => SizeHint::with_exact(length(bytes)),
             Inner::Ended => SizeHint::with_exact(0),
         }
     }

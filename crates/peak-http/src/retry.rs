@@ -70,7 +70,8 @@ pub(crate) fn decide(outcome: Outcome, idempotency: Idempotency, replayable: boo
 
 /// How often and how long requests are repeated.
 ///
-/// Repeated are connection failures and the statuses 408, 429, 500, 502, 503 and 504. A request that is not idempotent
+/// Repeated are connection failures and the statuses 408, 429, 500, 502, 503 and 504. A response body that breaks is one
+/// only where it is part of the attempt ([`WholeBody`](crate::WholeBody)); else bytes of it may have been used. A request that is not idempotent
 /// (POST, unless its [`Idempotency`] says otherwise) is repeated only where the server cannot have acted on it: no
 /// connection, 429, 503, or an HTTP/2 stream that it refused unseen. A body is repeated only if it can be produced again.
 /// A 401 is not counted here. `tests/it/retry_table.rs` has a table of all of it.

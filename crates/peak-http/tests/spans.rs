@@ -1,20 +1,28 @@
-//! What a collector sees of an operation. A binary of its own, since `tracing` remembers for the whole process whether
-//! anyone is interested in a span, and other tests are not.
+//! What a collector sees of an operation: its span, and the events on the way. A binary of its own, since `tracing`
+//! remembers for the whole process whether anyone is interested in a span, and other tests are not.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests may fail them, too"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::Request;
-use peak_http::{Body, Client, Error, RequestBuilderExt as _, RequestExt as _};
+use peak_http::test_util::{Answer, MockService};
+use peak_http::{Body, Client, Error, RequestBuilderExt as _, RequestExt as _, RetryPolicy};
 use tower::service_fn;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 #[derive(Clone, Default)]
 struct Collector {
     fields: Arc<Mutex<BTreeMap<String, String>>>,
+    events: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
 impl Collector {
@@ -47,7 +55,13 @@ impl Subscriber for Collector {
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = BTreeMap::new();
+        event.record(&mut Fields(&mut fields));
+        let message = fields.remove("message").unwrap();
+        let level = *event.metadata().level();
+        self.events.lock().unwrap().push((level, message));
+    }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
@@ -96,4 +110,45 @@ async fn an_operation_is_one_span_with_the_standard_names_and_no_secrets() {
         assert_eq!(fields.get(name).map(String::as_str), Some(value), "{name}");
     }
     assert!(!format!("{fields:?}").contains("secret"));
+}
+
+/// What is said of two attempts, of which the first is lost in its body.
+async fn events() -> Vec<(Level, String)> {
+    let collector = Collector::default();
+    let guard = tracing::subscriber::set_default(collector.clone());
+    let whole = Answer::json(&serde_json::json!({"name": "a", "token": "secret"}))
+        .header("x-amz-meta", "secret");
+    let mock = MockService::playing([whole.clone().cut_off_after(3), whole]);
+    let client = Client::builder()
+        .user_agent("test")
+        .retry(RetryPolicy::new().waits(Duration::ZERO, Duration::ZERO))
+        .build_with_service(mock)
+        .unwrap();
+    let request = Request::put("http://mock/a?n=1&signature=secret")
+        .header("authorization", "secret")
+        .json(&serde_json::json!({"password": "secret"}))
+        .unwrap()
+        .whole_body(100);
+    client.send(request).await.unwrap();
+    drop(guard);
+    let events = collector.events.lock().unwrap();
+    events.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_exchange_is_events_of_three_levels_without_secrets() {
+    let events = events().await;
+    assert!(!format!("{events:?}").contains("secret"));
+    let levels = |levels: &[Level]| {
+        let events = events.iter().filter(|(level, _)| levels.contains(level));
+        let lines: Vec<_> = events.map(|(_, line)| line.as_str()).collect();
+        lines.join("\n")
+    };
+    assert_eq!(
+        levels(&[Level::INFO]),
+        "PUT http://mock/a?n=1&signature=REDACTED 200 in 0.0ns, attempt 1\n\
+         PUT http://mock/a?n=1&signature=REDACTED failed (transport), again in 0.0ns\n\
+         PUT http://mock/a?n=1&signature=REDACTED 200 in 0.0ns, attempt 2"
+    );
+    insta::assert_snapshot!(levels(&[Level::INFO, Level::DEBUG, Level::TRACE]));
 }

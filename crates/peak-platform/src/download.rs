@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT, ETAG, HeaderMap, HeaderValue, RANGE};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE};
 use http::{Request, StatusCode};
 use peak_http::resume::{ContentRange, Patience};
 use peak_http::{Body, ErrorKind, Response};
 use tempfile::NamedTempFile;
+use url::Url;
 
-use crate::error::Error;
+use crate::error::{self, Error, StatusError};
 use crate::request::Endpoint;
 use crate::session::Session;
 
@@ -24,6 +25,10 @@ const BATCH_FRAMES: usize = 1024;
 pub trait Download {
     /// What logs call it, such as `download_artifact`.
     const NAME: &'static str;
+
+    /// Whether the file may have no bytes at all. Unless it may, an empty answer is an error: an archive is never empty,
+    /// and what stands between us and the server now and then answers with nothing.
+    const MAY_BE_EMPTY: bool = false;
 
     /// The request, against this endpoint and without credentials. It is made anew each time the
     /// download is cut off.
@@ -56,6 +61,12 @@ pub(crate) async fn save<D: Download>(
     loop {
         let (next, ended) = attempt(session, download, partial, &mut original).await?;
         partial = next;
+        if let (Ended::Whole { url }, 0, false) = (&ended, partial.received, D::MAY_BE_EMPTY) {
+            return Err(Error::UnexpectedContent {
+                url: peak_http::redact::url(url),
+                what: "empty".to_owned(),
+            });
+        }
         let Ended::Early(interruption) = ended else {
             let (path, size) = (partial.target.clone(), partial.received);
             blocking(target, move || partial.publish()).await?;
@@ -75,7 +86,10 @@ pub(crate) async fn save<D: Download>(
 
 /// How one request for the file, or for the rest of it, ended.
 enum Ended {
-    Whole,
+    Whole {
+        /// Where it came from.
+        url: Url,
+    },
     Early(Option<Error>),
 }
 
@@ -142,6 +156,9 @@ async fn attempt<D: Download>(
     };
     let total = match response.status() {
         StatusCode::OK => {
+            if is_web_page(response.headers()) {
+                return Err(web_page(response).await);
+            }
             if partial.received > 0 {
                 partial = partial.restart().await?;
             }
@@ -166,8 +183,8 @@ async fn attempt<D: Download>(
         match frame {
             Some(Ok(frame)) => partial = partial.accept(frame).await?,
             // However the connection ends, there is nothing left to ask for.
-            _ if is_all => return Ok((partial, Ended::Whole)),
-            None if total.is_none() => return Ok((partial, Ended::Whole)),
+            _ if is_all => return Ok((partial, Ended::Whole { url })),
+            None if total.is_none() => return Ok((partial, Ended::Whole { url })),
             // Ended before its time, though in good form: some proxies do so.
             None => return Ok((partial, Ended::Early(None))),
             Some(Err(source)) => {
@@ -188,6 +205,27 @@ async fn attempt<D: Download>(
 fn invalid(what: &str) -> Error {
     Error::InvalidRequest {
         message: format!("{what} cannot stand in a header"),
+    }
+}
+
+/// Whether it is something for a browser, such as the sign-in page of a proxy. No file of the platform is.
+fn is_web_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
+    kind.is_some_and(|kind| {
+        let kind = kind.trim_ascii();
+        kind.eq_ignore_ascii_case(b"text/html")
+            || kind.eq_ignore_ascii_case(b"application/xhtml+xml")
+    })
+}
+
+/// The error for a page in the place of the file, with the page's title.
+async fn web_page(response: Response) -> Error {
+    let url = peak_http::redact::url(response.url());
+    let body = response.beginning(StatusError::MAX_BODY_SIZE).await;
+    Error::UnexpectedContent {
+        url,
+        what: error::web_page(&String::from_utf8_lossy(&body)),
     }
 }
 
@@ -340,6 +378,23 @@ mod tests {
             headers.insert(ETAG, HeaderValue::from_static(tag));
         }
         headers
+    }
+
+    #[test]
+    fn what_is_for_a_browser_is_told_by_its_type() {
+        for (kind, expected) in [
+            ("text/html", true),
+            ("Text/HTML ; charset=utf-8", true),
+            ("application/xhtml+xml", true),
+            ("application/zip", false),
+            ("text/plain", false),
+            ("text/html-file", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
+            assert_eq!(is_web_page(&headers), expected, "{kind}");
+        }
+        assert!(!is_web_page(&HeaderMap::new()));
     }
 
     #[test]

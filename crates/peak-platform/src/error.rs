@@ -77,6 +77,17 @@ pub enum Error {
         #[source]
         source: Option<Box<Error>>,
     },
+    /// A download was answered with something else than the file, such as the sign-in page of a proxy; nothing was
+    /// saved.
+    #[error(
+        "what came from {url} is not the file but {what}; see whether a proxy or a sign-in page is in between"
+    )]
+    UnexpectedContent {
+        /// What answered, without secrets.
+        url: String,
+        /// What it is.
+        what: String,
+    },
     /// The file to save to is a directory.
     #[error("{} is a directory; name the file to save to", path.display())]
     TargetIsDirectory {
@@ -154,6 +165,22 @@ impl Error {
     /// Whether the caller is not known or not allowed.
     pub fn is_auth(&self) -> bool {
         matches!(self, Self::Unauthorized(_) | Self::Forbidden(_))
+    }
+
+    /// Whether the platform may have done what was asked, though there is no answer that says so. `false` means that it
+    /// has not, so that even what must not be done twice may be asked for again: the request never left, or it was
+    /// refused (any status below 500 but 408; also 503, which says "not now"). After anything else look first whether it
+    /// was done.
+    ///
+    /// For downloads and lists, which change nothing, the errors of their own are `false` too.
+    pub fn may_have_been_acted_upon(&self) -> bool {
+        match self {
+            Self::Http { source, .. } => source.may_have_been_sent(),
+            other => other.status().is_some_and(|status| {
+                status == StatusCode::REQUEST_TIMEOUT
+                    || status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
+            }),
+        }
     }
 
     /// Whether time ran out.
@@ -258,6 +285,9 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 /// Most characters of a message that an error keeps.
 const MAX_MESSAGE_LENGTH: usize = 2000;
 
+/// Most characters of a page's title.
+const MAX_TITLE_LENGTH: usize = 200;
+
 /// What a body says: the platform's `{"detail": …}`, other JSON, plain text, or a proxy's page.
 fn message(body: &[u8]) -> Option<String> {
     let text = if let Ok(value) = serde_json::from_slice::<Value>(body) {
@@ -265,7 +295,7 @@ fn message(body: &[u8]) -> Option<String> {
     } else {
         let text = String::from_utf8_lossy(body);
         if is_html(&text) {
-            format!("a web page: {}", title(&text).unwrap_or("without a title"))
+            web_page(&text)
         } else {
             text.into_owned()
         }
@@ -283,6 +313,16 @@ fn message_of_json(value: &Value) -> Option<String> {
             .find_map(|key| message_of_json(fields.get(*key)?))
             .or_else(|| (!fields.is_empty()).then(|| value.to_string())),
         other => Some(other.to_string()),
+    }
+}
+
+/// What a web page is called.
+pub(crate) fn web_page(text: &str) -> String {
+    let title = one_line(title(text).unwrap_or_default(), MAX_TITLE_LENGTH);
+    if title.is_empty() {
+        "a web page without a title".to_owned()
+    } else {
+        format!("a web page: {title}")
     }
 }
 
@@ -322,6 +362,8 @@ fn one_line(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use peak_http::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -341,7 +383,7 @@ mod tests {
                 "<!DOCTYPE html><html><TITLE>502 Bad\nGateway</title>…",
                 Some("a web page: 502 Bad Gateway"),
             ),
-            ("<html>", Some("a web page: without a title")),
+            ("<html>", Some("a web page without a title")),
             ("{}", None),
             ("null", None),
             ("", None),
@@ -392,6 +434,36 @@ mod tests {
             assert!(format!("{error:?}").starts_with(&format!("{name}(")));
             assert_eq!(error.status().unwrap().as_u16(), status);
         }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_told_from_what_was_not() {
+        for status in [408, 500, 501, 502, 504, 520] {
+            assert!(error(status).may_have_been_acted_upon(), "{status}");
+        }
+        for status in [302, 400, 401, 403, 404, 409, 413, 422, 429, 503] {
+            assert!(!error(status).may_have_been_acted_upon(), "{status}");
+        }
+        for (kind, expected) in [
+            (ErrorKind::Connect, false),
+            (ErrorKind::Authentication, false),
+            (ErrorKind::Transport, true),
+            (ErrorKind::Timeout, true),
+            (ErrorKind::Idle, true),
+            (ErrorKind::Decode, true),
+            (ErrorKind::TooLarge, true),
+        ] {
+            let error = Error::Http {
+                method: Method::POST,
+                url: String::new(),
+                source: peak_http::Error::new(kind, "x"),
+            };
+            assert_eq!(error.may_have_been_acted_upon(), expected, "{kind:?}");
+        }
+        let unsent = Error::InvalidRequest {
+            message: String::new(),
+        };
+        assert!(!unsent.may_have_been_acted_upon());
     }
 
     #[test]

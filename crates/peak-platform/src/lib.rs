@@ -49,6 +49,7 @@
 //! What this crate is not: it knows no service's operations (see `peak-images`, `peak-artifacts`)
 //! and it does not retry; `peak-http` does.
 
+mod answer;
 mod download;
 mod error;
 mod form;

@@ -8,11 +8,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use peak_http::{Body, Client, ClientBuilder, ErrorKind, Proxies, Response, StaticToken};
+use peak_http::{
+    Body, Client, ClientBuilder, ErrorKind, Proxies, RequestExt as _, Response, StaticToken,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::answer;
 use crate::download::{self, Download, SavedFile};
 use crate::error::{Error, StatusError};
 use crate::request::{Endpoint, Operation};
@@ -220,24 +223,33 @@ impl Session {
         self.execute(request).await
     }
 
-    /// Sends a request and decodes its JSON answer. An answer without content (204)
+    /// Sends a request and decodes its JSON answer, which is part of the attempt: where the answer is lost on its way,
+    /// the request is repeated if it may be. An answer without content (204)
     /// counts as `null`, which answers such as [`Done`](crate::Done) take.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn execute<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, Error> {
         let asked = Asked::of(&request);
+        let request = request.whole_body(MAX_ANSWER_SIZE);
         let response = self.send_as(&asked, request).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            return serde_json::from_slice(b"null").map_err(|_| {
-                let error = peak_http::Error::new(ErrorKind::Decode, "the response has no content");
-                asked.failed(error.with_url(response.url()))
-            });
-        }
-        response
-            .json(MAX_ANSWER_SIZE)
+        let (empty, url) = (
+            response.status() == StatusCode::NO_CONTENT,
+            response.url().clone(),
+        );
+        let body = response
+            .bytes(MAX_ANSWER_SIZE)
             .await
-            .map_err(|source| asked.failed(source))
+            .map_err(|source| asked.failed(source))?;
+        let (json, message): (&[u8], _) = if empty {
+            (b"null", "the response has no content")
+        } else {
+            (&body, "the response is not the expected JSON")
+        };
+        answer::decode(json).map_err(|source| {
+            let error = peak_http::Error::new(ErrorKind::Decode, message).with_url(&url);
+            asked.failed(error.with_source(source))
+        })
     }
 
     /// Downloads into the file `target`, whose directory must be there. What was in the file is
@@ -654,6 +666,33 @@ mod tests {
             assert!(matches!(error, Error::Http { .. }), "{error:?}");
             assert!(!format!("{error} {error:?}").contains("s3cret"));
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_is_asked_for_again() {
+        let whole = Answer::json(&json!({ "a": 1 }));
+        let mock = MockService::playing([whole.clone().cut_off_after(4), whole]);
+        let session = with(&[])
+            .endpoint(Url::parse("http://platform.test").unwrap())
+            .client(mock.client())
+            .build()
+            .unwrap();
+        assert_eq!(session.call(&Describe).await.unwrap(), json!({ "a": 1 }));
+        assert_eq!(mock.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_array_is_no_answer_with_fields() {
+        let (session, _) = session(200, "[]");
+        let request = Describe.request(session.endpoint()).unwrap();
+        let list: Result<peak_models::ListArtifactsResponse, _> = session.execute(request).await;
+        let error = list.unwrap_err();
+        assert!(
+            matches!(&error, Error::Http { source, .. } if source.kind() == ErrorKind::Decode),
+            "{error:?}"
+        );
+        // Whoever wants what the platform said as it is gets it.
+        assert_eq!(session.call(&Describe).await.unwrap(), json!([]));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
-use peak_http::{Body, ErrorKind, Idempotency, Operation, Response};
+use peak_http::{Body, ErrorKind, Idempotency, Operation, Response, WholeBody};
 use url::Url;
 
 use crate::RegistryError;
@@ -30,6 +30,7 @@ pub(crate) struct Call {
     body: Body,
     anonymous: bool,
     idempotency: Option<Idempotency>,
+    whole_body: Option<WholeBody>,
 }
 
 impl Call {
@@ -44,6 +45,7 @@ impl Call {
             body: Body::empty(),
             anonymous: false,
             idempotency: None,
+            whole_body: None,
         }
     }
 
@@ -66,6 +68,12 @@ impl Call {
     /// Whether it may be sent twice, where its method does not say.
     pub(crate) fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = Some(idempotency);
+        self
+    }
+
+    /// The answer's body is wanted whole, with at most so many bytes: where it is lost, the request is repeated.
+    pub(crate) fn whole_body(mut self, limit: u64) -> Self {
+        self.whole_body = Some(WholeBody(limit));
         self
     }
 
@@ -100,6 +108,9 @@ impl Connection {
         }
         if let Some(idempotency) = call.idempotency {
             request.extensions_mut().insert(idempotency);
+        }
+        if let Some(whole_body) = call.whole_body {
+            request.extensions_mut().insert(whole_body);
         }
         if call.anonymous {
             request.extensions_mut().insert(peak_http::Anonymous);

@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, Selector};
 
-use crate::connection::reasons;
+use crate::connection::{Call, reasons};
 use crate::{RegistryError, Repository};
 
 /// Every type in one header, the preferred first: one round trip, and old registries do not convert to schema 1.
@@ -86,9 +86,10 @@ impl Repository {
         accept: HeaderValue,
     ) -> Result<Raw<Manifest>, RegistryError> {
         let url = self.url("manifests", selector)?;
-        let response = self
-            .send("get_manifest", Method::GET, &url, accepting(accept))
-            .await?;
+        let call = Call::new("get_manifest", Method::GET, url)
+            .headers(accepting(accept))
+            .whole_body(MAX_MANIFEST_SIZE);
+        let response = self.call(call).await?;
         if response.status() != StatusCode::OK {
             return Err(self.manifest_failure(selector, response).await);
         }

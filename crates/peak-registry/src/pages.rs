@@ -81,7 +81,7 @@ impl<T: Send + 'static> Walk<T> {
         if !self.guard.is_new(&url) {
             return Err(list.unusable("its list leads back to a page that was there before"));
         }
-        let call = Call::new(list.operation, Method::GET, url.clone());
+        let call = Call::new(list.operation, Method::GET, url.clone()).whole_body(MAX_PAGE);
         let response = list.connection.send(call, &list.place).await?;
         if response.status() != StatusCode::OK {
             let status = response.status();

@@ -246,3 +246,62 @@ async fn a_download_that_is_dropped_leaves_nothing() {
     }
     assert!(names(place.path()).is_empty());
 }
+
+#[tokio::test]
+async fn what_a_proxy_says_is_not_saved_as_the_file() {
+    let page = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+    let html = "Content-Type: text/html; charset=utf-8\r\n";
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\n{html}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+    );
+    for (answer, expected) in [
+        (
+            answer("200 OK", html, page.len(), page),
+            "a web page: Sign in",
+        ),
+        // Its title is lost on the way.
+        (
+            answer("200 OK", html, 4000, &page[..20]),
+            "a web page without a title",
+        ),
+        (chunked.into_bytes(), "a web page without a title"),
+        (answer("200 OK", "", 0, b""), "empty"),
+        (
+            answer("200 OK", "Content-Type: application/zip\r\n", 0, b""),
+            "empty",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec(),
+            "empty",
+        ),
+    ] {
+        let (file, ranges) = download(&[answer]).await;
+        let error = file.unwrap_err();
+        let Error::UnexpectedContent { url, what } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(what, expected);
+        assert!(
+            url.ends_with("/artifacts/api/v1/artifacts/c7/download"),
+            "{url}"
+        );
+        assert_eq!(ranges.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_the_place_of_the_rest_leaves_nothing() {
+    let content = content();
+    let html = "Content-Type: text/html\r\n";
+    let (file, ranges) = download(&[
+        answer("200 OK", "", content.len(), &content[..1_000_000]),
+        answer("200 OK", html, 6, b"<html>"),
+    ])
+    .await;
+    let error = file.unwrap_err();
+    assert!(
+        matches!(error, Error::UnexpectedContent { .. }),
+        "{error:?}"
+    );
+    assert_eq!(ranges[1].as_deref(), Some("bytes=1000000-"));
+}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode, request as http_request};
 use http_body_util::Full;
-use tower::ServiceExt as _;
 use url::Url;
 
 use super::redirect::drop_credentials;
@@ -33,10 +32,13 @@ impl<S: HttpService> Auth<S> {
         }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
-        let anonymous = request.extensions().get::<Anonymous>().is_some();
-        let Some(authenticator) = self.authenticator.clone().filter(|_| !anonymous) else {
-            return self.inner.oneshot(request).await;
+    fn is_idle(&self, request: &Request<Body>) -> bool {
+        self.authenticator.is_none() || request.extensions().get::<Anonymous>().is_some()
+    }
+
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
+        let Some(authenticator) = self.authenticator.clone() else {
+            return self.inner.call(request).await;
         };
         let url = request::target(request.extensions())?;
         let (mut plain, mut body) = request.into_parts();
@@ -47,7 +49,7 @@ impl<S: HttpService> Auth<S> {
             let mut parts = plain.clone();
             authenticator.authorize(&mut parts).await?;
             let attempt = Request::from_parts(parts.clone(), body);
-            let response = self.inner.clone().oneshot(attempt).await?;
+            let response = self.inner.call(attempt).await?;
 
             // A challenge of somewhere we were redirected to is not about our credential.
             if let Some(FinalUrl(last)) = response.extensions().get::<FinalUrl>()
@@ -85,7 +87,7 @@ impl<S: HttpService> Auth<S> {
 
     /// Asks a server that we were redirected to once more, with what the authenticator has for it.
     async fn elsewhere(
-        self,
+        mut self,
         authenticator: &dyn Authenticator,
         mut plain: http_request::Parts,
         url: Arc<Url>,
@@ -105,7 +107,7 @@ impl<S: HttpService> Auth<S> {
         plain.uri = request::to_uri(&url)?;
         plain.extensions.insert(Target(Arc::clone(&url)));
         let again = Request::from_parts(plain, Body::empty());
-        let mut response = self.inner.oneshot(again).await?;
+        let mut response = self.inner.call(again).await?;
         if response.extensions().get::<FinalUrl>().is_none() {
             response.extensions_mut().insert(FinalUrl(url));
         }
@@ -113,4 +115,4 @@ impl<S: HttpService> Auth<S> {
     }
 }
 
-layer_service!(Auth);
+layer_service!(Auth, passed_by_if is_idle);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::Request;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
@@ -26,16 +25,24 @@ impl<S: HttpService> TotalDeadline<S> {
         Self { inner, deadline }
     }
 
-    async fn run(self, mut request: Request<Body>) -> HttpResult {
+    fn limit(&self, request: &Request<Body>) -> Option<Duration> {
         let asked = request.extensions().get::<Deadline>().map(|asked| asked.0);
-        let limit = asked.or(self.deadline);
+        asked.or(self.deadline)
+    }
+
+    fn is_idle(&self, request: &Request<Body>) -> bool {
+        self.limit(request).is_none()
+    }
+
+    async fn run(mut self, mut request: Request<Body>) -> HttpResult {
+        let limit = self.limit(&request);
         let Some((limit, instant)) =
             limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)))
         else {
-            return self.inner.oneshot(request).await;
+            return self.inner.call(request).await;
         };
         request.extensions_mut().insert(ExpiresAt(instant));
-        match tokio::time::timeout_at(instant, self.inner.oneshot(request)).await {
+        match tokio::time::timeout_at(instant, self.inner.call(request)).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
@@ -48,4 +55,4 @@ impl<S: HttpService> TotalDeadline<S> {
     }
 }
 
-layer_service!(TotalDeadline);
+layer_service!(TotalDeadline, passed_by_if is_idle);

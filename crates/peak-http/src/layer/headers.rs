@@ -2,7 +2,6 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request};
-use tower::ServiceExt as _;
 
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
@@ -29,7 +28,7 @@ impl<S: HttpService> Headers<S> {
         Self { inner, user_agent }
     }
 
-    async fn run(self, mut request: Request<Body>) -> HttpResult {
+    async fn run(mut self, mut request: Request<Body>) -> HttpResult {
         request.body_mut().check_if_declared_empty().await?;
         let length = request.body().len();
         let expects_content = matches!(
@@ -54,7 +53,7 @@ impl<S: HttpService> Headers<S> {
             }
             None => {}
         }
-        self.inner.oneshot(request).await
+        self.inner.call(request).await
     }
 }
 

@@ -1,9 +1,10 @@
-//! The layers of a client, one per file. Each is a service over the next one inside, always ready, and lets the inner
-//! one become ready when it is called.
+//! The layers of a client, one per file. Each is a service over the next one inside. All of them, the transport too, are
+//! always ready, so that each just calls the next one.
 
 pub(crate) mod auth;
 pub(crate) mod deadline;
 pub(crate) mod headers;
+pub(crate) mod log;
 pub(crate) mod redirect;
 pub(crate) mod retry;
 pub(crate) mod span;
@@ -47,9 +48,10 @@ impl<S> HttpService for S where
 {
 }
 
-/// Writes the part of `Service` that is the same for every layer: always ready, and `Self::run` on a clone.
+/// Writes the part of `Service` that is the same for every layer: always ready, and `Self::run` on a clone, unless the
+/// layer has nothing to do for this request and is passed by at no cost.
 macro_rules! layer_service {
-    ($layer:ident) => {
+    ($layer:ident $(, passed_by_if $idle:ident)?) => {
         impl<S: $crate::layer::HttpService> tower::Service<http::Request<$crate::body::Body>>
             for $layer<S>
         {
@@ -65,6 +67,9 @@ macro_rules! layer_service {
             }
 
             fn call(&mut self, request: http::Request<$crate::body::Body>) -> Self::Future {
+                $(if self.$idle(&request) {
+                    return self.inner.call(request);
+                })?
                 Box::pin(self.clone().run(request))
             }
         }

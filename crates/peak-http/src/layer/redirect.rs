@@ -7,7 +7,6 @@ use http::header::{
     CONTENT_TYPE, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
-use tower::ServiceExt as _;
 use url::Url;
 
 use super::{HttpResult, HttpService, layer_service};
@@ -34,10 +33,11 @@ impl<S: HttpService> Redirect<S> {
         Self { inner, most }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
-        if self.most == 0 {
-            return self.inner.oneshot(request).await;
-        }
+    fn is_idle(&self, _: &Request<Body>) -> bool {
+        self.most == 0
+    }
+
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
         let mut url = request::target(request.extensions())?;
         let (mut parts, mut body) = request.into_parts();
         let mut followed = 0;
@@ -45,7 +45,7 @@ impl<S: HttpService> Redirect<S> {
         loop {
             let spare = body.try_clone();
             let hop = Request::from_parts(parts.clone(), body);
-            let mut response = self.inner.clone().oneshot(hop).await.map_err(|error| {
+            let mut response = self.inner.call(hop).await.map_err(|error| {
                 // Who sent us here has seen the request, whatever became of it here.
                 let seen = followed > 0 || error.may_have_been_sent();
                 error.or_url(&url).with_may_have_been_sent(seen)
@@ -104,7 +104,7 @@ impl<S: HttpService> Redirect<S> {
     }
 }
 
-layer_service!(Redirect);
+layer_service!(Redirect, passed_by_if is_idle);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Follow {

@@ -6,17 +6,19 @@ use std::time::{Duration, SystemTime};
 use http::Request;
 use http::request::Parts;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::deadline::ExpiresAt;
+use super::log::{self, AttemptNumber};
 use super::redirect::SawOther;
 use super::span::SpanOfOperation;
 use super::{HttpResult, HttpService, layer_service};
 use crate::attempt::{Observed, Observer};
 use crate::body::Body;
 use crate::origin::Origin;
-use crate::request::{self, Idempotency};
+use crate::redact;
+use crate::request::{self, Idempotency, WholeBody};
+use crate::response::{FinalUrl, ResponseBody};
 use crate::retry::{Decision, Outcome, RetryPolicy, decide, retry_after};
 use crate::retry_budget::RetryBudget;
 
@@ -38,10 +40,11 @@ impl<S: HttpService> Retry<S> {
         }
     }
 
-    async fn run(self, request: Request<Body>) -> HttpResult {
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
         let url = request::target(request.extensions())?;
         let (parts, mut body) = request.into_parts();
         let rules = Rules::of(&parts, Origin::of(&url));
+        let whole = parts.extensions.get().map(|WholeBody(limit)| *limit);
         let mut retry = 0;
         loop {
             let spare = body.try_clone();
@@ -50,8 +53,16 @@ impl<S: HttpService> Retry<S> {
                 // Boxed, so that it costs nothing where nobody looks.
                 Box::new(Observed::begin(Arc::clone(observer), about, retry + 1))
             });
-            let attempt = Request::from_parts(parts.clone(), body);
-            let result = self.inner.clone().oneshot(attempt).await;
+            let mut attempt = Request::from_parts(parts.clone(), body);
+            if retry > 0 {
+                attempt.extensions_mut().insert(AttemptNumber(retry + 1));
+            }
+            let result = self.inner.call(attempt).await;
+            let result = match (result, whole) {
+                // Boxed, since most requests do without it.
+                (Ok(response), Some(limit)) => Box::pin(with_whole_body(response, limit)).await,
+                (result, _) => result,
+            };
 
             let again = self.again(&rules, retry, spare.is_some(), &result);
             let again = spare.zip(again);
@@ -61,17 +72,18 @@ impl<S: HttpService> Retry<S> {
             let Some((spare, again)) = again else {
                 return result;
             };
-            drop(result);
             retry += 1;
             if let Some(SpanOfOperation(span)) = parts.extensions.get() {
                 span.record("http.request.resend_count", retry);
             }
-            debug!(
-                retry,
-                outcome = ?again.outcome,
-                wait = ?again.wait,
-                "the request is sent again after a wait"
+            info!(
+                "{} {} {}, again in {:.1?}",
+                parts.method,
+                redact::url(&url),
+                log::outcome(&result),
+                again.wait
             );
+            drop(result);
             tokio::time::sleep_until(again.at).await;
             body = spare;
         }
@@ -115,7 +127,7 @@ impl<S: HttpService> Retry<S> {
             debug!("the request is not sent again, since too many to this server failed");
             return None;
         }
-        Some(Again { outcome, wait, at })
+        Some(Again { wait, at })
     }
 }
 
@@ -144,12 +156,31 @@ impl Rules {
 
 /// That a request is sent again, and when.
 struct Again {
-    outcome: Outcome,
     wait: Duration,
     at: Instant,
 }
 
 layer_service!(Retry);
+
+/// The same answer with its body here, if it is a success; one that explains a failure is worth having in part.
+async fn with_whole_body(response: http::Response<ResponseBody>, limit: u64) -> HttpResult {
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let result = body.bytes(limit).await;
+    match result {
+        Ok(bytes) => {
+            log::answer_body(&head.headers, &bytes);
+            let body = ResponseBody::from_bytes(bytes);
+            Ok(http::Response::from_parts(head, body))
+        }
+        Err(error) => Err(match head.extensions.get::<FinalUrl>() {
+            Some(FinalUrl(url)) => error.or_url(url),
+            None => error,
+        }),
+    }
+}
 
 fn judge(result: &HttpResult) -> (Outcome, Option<Duration>) {
     match result {

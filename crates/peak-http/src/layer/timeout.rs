@@ -1,12 +1,10 @@
 //! The time limits of one attempt: silence until the response headers, and silence in the response body.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 
 use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
@@ -30,7 +28,7 @@ impl<S: HttpService> Timeouts<S> {
         }
     }
 
-    async fn run(self, mut request: Request<Body>) -> HttpResult {
+    async fn run(mut self, mut request: Request<Body>) -> HttpResult {
         let options = request.extensions();
         let attempt = options
             .get::<AttemptTimeout>()
@@ -40,7 +38,7 @@ impl<S: HttpService> Timeouts<S> {
             .map_or(self.idle, |asked| asked.0);
         let progress = Arc::new(Progress::start());
         request.body_mut().observe(Arc::clone(&progress));
-        let mut call = pin!(self.inner.oneshot(request));
+        let mut call = self.inner.call(request);
         loop {
             let Some(expires) = progress.last().checked_add(attempt) else {
                 // Longer than the clock can tell: no limit.

@@ -25,3 +25,5 @@ mod server;
 mod timeouts;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod whole_bodies;

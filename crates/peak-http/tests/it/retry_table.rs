@@ -122,6 +122,11 @@ fn mocked() -> Vec<(&'static str, Answer)> {
         ("503 with Retry-After", told(503)),
         ("504", status(504)),
         ("505", status(505)),
+        ("body breaks", Answer::ok().body("xyz").cut_off_after(1)),
+        (
+            "body that is wanted whole breaks",
+            Answer::ok().body("xyz").cut_off_after(1),
+        ),
         ("closed before the request", Answer::error(unsent)),
         ("no credential", error(ErrorKind::Authentication)),
         ("body cannot be read", error(ErrorKind::Body)),
@@ -250,7 +255,10 @@ async fn what_is_sent_again() {
         let mut cells = Vec::new();
         for kind in KINDS {
             let mock = script(outcome, answer.clone());
-            let request = kind.request("http://mock/a");
+            let mut request = kind.request("http://mock/a");
+            if outcome.contains("wanted whole") {
+                request = request.whole_body(100);
+            }
             cells.push(is_repeated(quick(), Some(mock), request).await);
         }
         row(outcome, cells);

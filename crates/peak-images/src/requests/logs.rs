@@ -59,6 +59,7 @@ pub(crate) struct SignedBuildLogs<'a> {
 
 impl Download for SignedBuildLogs<'_> {
     const NAME: &'static str = "save_build_logs";
+    const MAY_BE_EMPTY: bool = true;
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
         endpoint.get_signed(self.url)

@@ -12,6 +12,7 @@ mod downloads;
 mod embedded;
 mod keychain;
 mod lists;
+mod lost_answers;
 mod manifests;
 mod referrers;
 mod script;

@@ -66,6 +66,7 @@ async fn a_log_is_followed_to_the_end_of_the_build_and_is_the_same_in_pages() {
         Fault::status(503),
         Fault::disconnect_before(),
         Fault::disconnect_after(),
+        Fault::cut_body(20),
         Fault::status(429),
     ] {
         bench.faults.add(fault.on("GET", "/logs").skip(1));

@@ -499,6 +499,50 @@ async fn a_success_that_does_not_say_what_it_should_is_an_error() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_answer_that_has_fields() {
+    let bench = Bench::start().await;
+    let scripted = Scripted::new(&bench);
+    let fault = Fault::answer(200, "application/json", "[]");
+    // To what only has to be done, any answer says that it was.
+    for operation in operations()
+        .iter()
+        .filter(|operation| !operation.file && operation.method != Method::DELETE)
+        .filter(|operation| !matches!(operation.name, "update_artifact"))
+    {
+        let (error, came) = scripted.error(operation, &fault).await;
+        assert!(
+            matches!(&error, Error::Http { source, .. } if source.kind() == ErrorKind::Decode),
+            "{}: {error:?}",
+            operation.name
+        );
+        assert_eq!(came, 1, "{}", operation.name);
+    }
+    bench.platform.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_a_web_page_or_empty_is_an_error() {
+    let bench = Bench::start().await;
+    let scripted = Scripted::new(&bench);
+    let page = "<html><title>Sign in</title></html>";
+    for operation in operations().iter().filter(|operation| operation.file) {
+        for (kind, body, expected) in [
+            ("text/html", page, "a web page: Sign in"),
+            ("application/zip", "", "empty"),
+        ] {
+            let fault = Fault::answer(200, kind, body);
+            let (error, came) = scripted.error(operation, &fault).await;
+            let Error::UnexpectedContent { url, what } = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!((what.as_str(), url), (expected, &scripted.url(operation)));
+            assert_eq!(came, 1);
+        }
+    }
+    bench.platform.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_ends_early_is_an_error() {
     let bench = Bench::start().await;
     let scripted = Scripted::new(&bench);
@@ -514,11 +558,12 @@ async fn an_answer_that_ends_early_is_an_error() {
         .iter()
         .filter(|operation| operation.name.contains("list_images"))
     {
-        let (error, _) = scripted.error(operation, &Fault::cut_body(3)).await;
+        let (error, came) = scripted.error(operation, &Fault::cut_body(3)).await;
         assert!(
             matches!(&error, Error::Http { source, .. } if source.kind() == ErrorKind::Transport),
             "{error:?}"
         );
+        assert_eq!(came, 1 + RETRIES, "{}", operation.name);
     }
     bench.platform.shutdown().await;
 }
@@ -531,15 +576,10 @@ async fn a_connection_that_breaks_says_whether_the_platform_may_have_acted() {
         for operation in operations() {
             let (error, came) = scripted.error(&operation, &fault).await;
             let case = format!("{}: {error:?}", operation.name);
-            let Error::Http {
-                method,
-                url,
-                source,
-            } = error
-            else {
+            assert!(error.may_have_been_acted_upon(), "{case}");
+            let Error::Http { method, url, .. } = error else {
                 panic!("{case}");
             };
-            assert!(source.may_have_been_sent(), "{case}");
             assert_eq!(
                 (&method, &url),
                 (&operation.method, &scripted.url(&operation)),
@@ -572,7 +612,7 @@ async fn a_platform_that_does_not_answer_in_time_is_given_up() {
         .await
         .unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
-    assert!(matches!(&error, Error::Http { source, .. } if source.may_have_been_sent()));
+    assert!(error.may_have_been_acted_upon());
     // Not shut down in good order: its request would be waited for.
     drop(bench);
 }
@@ -594,9 +634,9 @@ async fn without_a_platform_nothing_was_sent() {
         told(images.create_image(&image).await).unwrap_err(),
     ] {
         assert!(
-            matches!(&error, Error::Http { source, .. }
-                if source.is_connect() && !source.may_have_been_sent()),
+            matches!(&error, Error::Http { source, .. } if source.is_connect()),
             "{error:?}"
         );
+        assert!(!error.may_have_been_acted_upon());
     }
 }

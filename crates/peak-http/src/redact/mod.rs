@@ -1,10 +1,15 @@
 //! What may be shown of URLs and headers in errors, logs and spans: lists of what is known to be harmless.
 //! Everything else is hidden, since signed URLs and services put secrets under names nobody can foresee.
 
+mod json;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderMap;
 use url::Url;
+
+pub(crate) use self::json::json;
 
 /// What stands in the place of a hidden value.
 pub const HIDDEN: &str = "REDACTED";
@@ -97,17 +102,29 @@ pub fn headers(headers: &HeaderMap) -> impl fmt::Debug + '_ {
     ShownHeaders(headers)
 }
 
+/// Each header with the value that may be shown of it, without control characters.
+pub(crate) fn shown_headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    headers.iter().map(|(name, value)| {
+        let name = name.as_str();
+        let shown = if !SHOWN_HEADERS.contains(&name) || value.is_sensitive() {
+            HIDDEN.into()
+        } else {
+            match value.to_str() {
+                Ok(text) => text.into(),
+                Err(_) => format!("{value:?}").into(),
+            }
+        };
+        (name, shown)
+    })
+}
+
 struct ShownHeaders<'a>(&'a HeaderMap);
 
 impl fmt::Debug for ShownHeaders<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = formatter.debug_map();
-        for (name, value) in self.0 {
-            if SHOWN_HEADERS.contains(&name.as_str()) && !value.is_sensitive() {
-                map.entry(&name.as_str(), value);
-            } else {
-                map.entry(&name.as_str(), &HIDDEN);
-            }
+        for (name, value) in shown_headers(self.0) {
+            map.entry(&name, &value);
         }
         map.finish()
     }
