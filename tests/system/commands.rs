@@ -344,7 +344,7 @@ fn a_walk_ends_when_nobody_reads_it_any_more() {
     finished.assert_code(0);
     assert!(!finished.stderr.contains("error"), "{}", finished.stderr);
     assert_eq!(
-        finished.stderr.matches("list_images").count(),
+        finished.stderr.matches("GET ").count(),
         1,
         "{}",
         finished.stderr
