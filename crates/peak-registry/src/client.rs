@@ -7,17 +7,25 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use peak_http::address::is_loopback;
-use peak_http::{Origin, Proxies, TlsOptions};
+use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, RegistryAuthenticator};
-use crate::connection::{self, Call, Connection};
+use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
-use crate::notices::{Notices, RateLimit};
+use crate::notices::RateLimit;
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What proxies in front of registries answer when it may go better in a moment, beside the statuses of the standard:
+/// nginx (499) and Cloudflare (520, 522).
+fn transient_statuses() -> impl Iterator<Item = StatusCode> {
+    [499, 520, 522]
+        .into_iter()
+        .filter_map(|code| StatusCode::from_u16(code).ok())
+}
 
 /// A client of OCI and Docker registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
@@ -28,7 +36,7 @@ pub struct Registry {
 struct Inner {
     client: peak_http::Client,
     insecure: BTreeSet<String>,
-    notices: Arc<Notices>,
+    shared: Arc<Shared>,
 }
 
 impl Registry {
@@ -81,12 +89,16 @@ impl Registry {
 
     /// The warnings (`Warning: 299`) that a registry has sent so far, each once. They are logged too.
     pub fn warnings(&self, registry: &str) -> Vec<String> {
-        self.inner.notices.warnings(&host::canonical_name(registry))
+        self.inner
+            .shared
+            .notices
+            .warnings(&host::canonical_name(registry))
     }
 
     /// How much one may ask of a registry, as it last said it; `None` where it never did.
     pub fn rate_limit(&self, registry: &str) -> Option<RateLimit> {
         self.inner
+            .shared
             .notices
             .rate_limit(&host::canonical_name(registry))
     }
@@ -95,7 +107,7 @@ impl Registry {
         Connection::new(
             self.inner.client.clone(),
             Host::new(registry, &self.inner.insecure),
-            Arc::clone(&self.inner.notices),
+            Arc::clone(&self.inner.shared),
         )
     }
 }
@@ -175,6 +187,7 @@ impl RegistryBuilder {
                 .idle_timeout(self.idle_timeout)
                 .tls(self.tls.clone())
                 .proxies(self.proxies.clone())
+                .retry(RetryPolicy::new().transient_statuses(transient_statuses()))
         };
         let token_client = http().build().map_err(RegistryError::Setup)?;
         let mut credentials = BTreeMap::new();
@@ -188,15 +201,18 @@ impl RegistryBuilder {
             }
         }
         let authenticator = Arc::new(RegistryAuthenticator::new(credentials, token_client));
+        let shared = Arc::new(Shared::default());
+        let observer = Arc::clone(&shared);
         let client = http()
             .authenticator(authenticator)
+            .on_attempt(move |attempt| observer.notice(attempt))
             .build()
             .map_err(RegistryError::Setup)?;
         Ok(Registry {
             inner: Arc::new(Inner {
                 client,
                 insecure: self.insecure,
-                notices: Arc::default(),
+                shared,
             }),
         })
     }
