@@ -11,5 +11,8 @@ mod downloads;
 mod embedded;
 mod lists;
 mod manifests;
+mod names;
 mod referrers;
 mod script;
+mod secrets;
+mod security;
