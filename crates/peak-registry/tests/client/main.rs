@@ -12,6 +12,7 @@ mod embedded;
 mod lists;
 mod manifests;
 mod names;
+mod peers;
 mod referrers;
 mod script;
 mod secrets;
