@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use peak_oci::{
@@ -21,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::script::tag;
+use crate::script::{Request, Script, answer, tag};
 
 /// Whether a program can be used.
 fn has(program: &str) -> bool {
@@ -594,4 +597,145 @@ async fn docker_registry_with_basic_authentication_lets_in_whom_it_knows() {
     assert_eq!(tags.len(), 1);
     repository.delete_manifest(manifest.digest()).await.unwrap();
     assert!(!repository.has_manifest(&tag("v1")).await.unwrap());
+}
+
+/// What signs the tokens of a token server, and a certificate that says so. Made anew each time, with `openssl`.
+struct Authority {
+    folder: TempDir,
+    certificate: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
+            ])
+            .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let pem = std::fs::read_to_string(folder.path().join("certificate.pem")).unwrap();
+        let certificate = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        Self {
+            folder,
+            certificate,
+        }
+    }
+
+    /// A token that allows these actions in these repositories.
+    fn token(&self, access: &serde_json::Value) -> String {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let header = serde_json::json!({"typ": "JWT", "alg": "RS256", "x5c": [self.certificate]});
+        let claims = serde_json::json!({
+            "iss": "tests", "aud": "registry", "sub": "robot", "jti": "1",
+            "iat": now, "nbf": now - 60, "exp": now + 300, "access": access,
+        });
+        let signed = [header, claims]
+            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
+            .join(".");
+        let file = self
+            .folder
+            .path()
+            .join(Digest::sha256_of(signed.as_bytes()).to_string());
+        std::fs::write(&file, &signed).unwrap();
+        let signature = std::process::Command::new("openssl")
+            .args(["dgst", "-sha256", "-sign", "key.pem"])
+            .arg(file)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(signature.status.success());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.stdout))
+    }
+
+    /// Answers a request for a token: `robot` may do everything, everybody may pull.
+    fn answer(&self, request: &Request) -> Vec<u8> {
+        let (_, target) = request.line().split_once(' ').unwrap();
+        let url = url::Url::parse("http://tokens")
+            .unwrap()
+            .join(target)
+            .unwrap();
+        let is_robot = match request.header("authorization") {
+            None => false,
+            Some("Basic cm9ib3Q6c2VjcmV0") => true,
+            Some(_) => return answer("401 Unauthorized", &[], b""),
+        };
+        let scopes = url.query_pairs().filter(|(key, _)| key == "scope");
+        let access: Vec<_> = scopes
+            .flat_map(|(_, scopes)| scopes.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            .map(|scope| {
+                let [kind, name, actions] =
+                    scope.splitn(3, ':').collect::<Vec<_>>().try_into().unwrap();
+                let actions: Vec<_> = actions
+                    .split(',')
+                    .filter(|action| is_robot || *action == "pull")
+                    .collect();
+                serde_json::json!({"type": kind, "name": name, "actions": actions})
+            })
+            .collect();
+        let body = serde_json::json!({"token": self.token(&access.into()), "expires_in": 300});
+        answer(
+            "200 OK",
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
+    }
+}
+
+#[tokio::test]
+async fn docker_registry_behind_a_token_server_lets_in_whom_that_knows() {
+    if !has("docker-registry") || !has("openssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let certificate = authority.folder.path().join("certificate.pem");
+    let tokens = Script::start(move |_, request| authority.answer(request)).await;
+    let site = Site::docker(&format!(
+        "auth: {{token: {{realm: 'http://{}/token', service: registry, issuer: tests, rootcertbundle: '{}'}}}}\n",
+        tokens.address,
+        certificate.display()
+    ))
+    .await;
+    let repository = |secret: Option<&str>| {
+        let mut builder = Registry::builder();
+        if let Some(secret) = secret {
+            builder = builder.credentials(&site.host, Credentials::new("robot", secret.into()));
+        }
+        let registry = builder.build().unwrap();
+        registry.repository(&format!("{}/team/app", site.host).parse().unwrap())
+    };
+    let robot = repository(Some("secret"));
+    let (manifest, _) = image(&robot, "amd64", false).await;
+    goes_round(&robot, &manifest, "v1").await;
+
+    // Nobody may read and not write; somebody else may do nothing.
+    let nobody = repository(None);
+    let found = nobody.get_manifest(&tag("v1")).await.unwrap();
+    assert_same(&found, &manifest);
+    let error = nobody.put_blob(Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(error.is_authentication(), "{error}");
+    let error = repository(Some("wrong"))
+        .get_manifest(&tag("v1"))
+        .await
+        .unwrap_err();
+    assert!(error.is_authentication(), "{error}");
+
+    robot.delete_manifest(manifest.digest()).await.unwrap();
+    assert!(!robot.has_manifest(&tag("v1")).await.unwrap());
+    // One token for a scope, not one for a request.
+    let asked = tokens.requests().len();
+    for _ in 0..5 {
+        assert!(!robot.has_manifest(&tag("v1")).await.unwrap());
+    }
+    assert_eq!(tokens.requests().len(), asked);
 }
