@@ -32,8 +32,7 @@
 //!
 //! Registries are spoken to over HTTPS; over plain HTTP only on loopback, or when marked
 //! [`insecure`](RegistryBuilder::insecure). Credentials go to the registry they are for, to the token server that it
-//! names, and nowhere else. Anonymous access, Basic and Bearer tokens are here; reading credentials from the
-//! environment and from Docker's and podman's files, uploads, lists of tags, referrers and deletes are not yet.
+//! names, and nowhere else. What each registry does in its own way, and how that is met, is in `docs/registries.md`.
 //!
 //! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
 

@@ -486,7 +486,7 @@ async fn a_pause_that_one_request_was_told_is_kept_by_all() {
     let server = Script::start(move |number, _| {
         noted.lock().unwrap().push(Instant::now());
         match number {
-            0 => answer("429 Too Many Requests", &[("retry-after", "1")], b""),
+            0 => answer("429 Too Many Requests", &[("retry-after", "2")], b""),
             _ => typed(&manifest(), None),
         }
     })
@@ -500,7 +500,7 @@ async fn a_pause_that_one_request_was_told_is_kept_by_all() {
         tokio::task::yield_now().await;
     }
     // The answer is on its way to the client; what that says is known a little later.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     repository.get_manifest(&tag("v2")).await.unwrap();
     first.await.unwrap().unwrap();
     let times = times.lock().unwrap().clone();
@@ -510,7 +510,7 @@ async fn a_pause_that_one_request_was_told_is_kept_by_all() {
         times
             .iter()
             .skip(1)
-            .all(|time| *time - times[0] >= Duration::from_secs(1))
+            .all(|time| *time - times[0] >= Duration::from_secs(2))
     );
 }
 
