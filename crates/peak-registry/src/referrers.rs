@@ -12,13 +12,11 @@ use url::Url;
 
 use crate::connection::reasons;
 use crate::links;
+use crate::pages::LoopGuard;
 use crate::{RegistryError, Repository};
 
 /// Longest list that is read, in bytes.
 const MAX_LIST: u64 = 4 * 1024 * 1024;
-
-/// Most pages of a list.
-const MAX_PAGES: usize = 1000;
 
 /// How often a list under a fallback tag is written again when others write it at the same time.
 const MAX_TRIES: usize = 5;
@@ -42,7 +40,7 @@ impl Repository {
             subject: subject.clone(),
             artifact_type: artifact_type.cloned(),
             next: Next::First,
-            pages: 0,
+            guard: LoopGuard::default(),
         };
         stream::try_unfold(walk, |mut walk| async move {
             let page = walk.page().await?;
@@ -171,7 +169,7 @@ struct Walk {
     subject: Digest,
     artifact_type: Option<MediaType>,
     next: Next,
-    pages: usize,
+    guard: LoopGuard,
 }
 
 impl Walk {
@@ -181,11 +179,10 @@ impl Walk {
             Next::Page(url) => (url, false),
             Next::End => return Ok(None),
         };
-        self.pages += 1;
-        if self.pages > MAX_PAGES {
+        if !self.guard.is_new(&url) {
             return Err(self
                 .repository
-                .unusable("its list of referrers does not end"));
+                .unusable("its list of referrers leads back to a page that was there before"));
         }
         let response = self
             .repository
@@ -229,7 +226,7 @@ impl Walk {
             self.repository
                 .unusable("its list of referrers goes on elsewhere")
         })?;
-        if let Some(next) = following.filter(|next| !found.is_empty() && *next != url) {
+        if let Some(next) = following.filter(|_| !found.is_empty()) {
             self.next = Next::Page(next);
         }
         let applied = headers.get_all(FILTERS_HEADER).iter().any(|value| {

@@ -366,3 +366,15 @@ async fn an_unknown_repository_is_asked_for_its_referrers_again_the_next_time() 
     assert!(found(&repository, None).await.is_err());
     assert_eq!(found(&repository, None).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_list_of_referrers_that_leads_in_a_circle_ends_in_an_error() {
+    let server = Script::start(|number, _| {
+        let link = format!("</v2/team/app/referrers/x?page={}>; rel=next", number % 3);
+        list(vec![entry("a", "text/a")], &[("link", &link)])
+    })
+    .await;
+    let error = found(&server.repository(), None).await.unwrap_err();
+    assert!(error.to_string().contains("there before"), "{error}");
+    assert!(server.requests().len() < 20);
+}
