@@ -2,11 +2,14 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "the helpers of these tests may fail them, too"
 )]
 
 mod authentication;
 mod changes;
+mod documentation;
 mod downloads;
 mod embedded;
 mod lists;

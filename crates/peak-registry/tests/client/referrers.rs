@@ -91,6 +91,7 @@ async fn registries_without_the_list_are_asked_for_the_fallback_tag() {
     for refusal in [
         answer("404 Not Found", &[], b""),
         answer("400 Bad Request", &[], b""),
+        answer("405 Method Not Allowed", &[], b""),
         answer("406 Not Acceptable", &[], b""),
         answer("200 OK", &[("content-type", "text/html")], b"<html></html>"),
     ] {
