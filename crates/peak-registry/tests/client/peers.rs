@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use peak_oci::{
 };
 use peak_registry::{Credentials, Registry, RegistryError, Repository};
 use peak_registry_server::{Store, router};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -599,33 +602,21 @@ async fn docker_registry_with_basic_authentication_lets_in_whom_it_knows() {
     assert!(!repository.has_manifest(&tag("v1")).await.unwrap());
 }
 
-/// What signs the tokens of a token server, and a certificate that says so. Made anew each time, with `openssl`.
+/// What signs the tokens of a token server.
 struct Authority {
-    folder: TempDir,
+    key: EcdsaKeyPair,
     certificate: String,
 }
 
 impl Authority {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = std::process::Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
-            ])
-            .args(["-keyout", "key.pem", "-out", "certificate.pem"])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let pem = std::fs::read_to_string(folder.path().join("certificate.pem")).unwrap();
-        let certificate = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let key =
+            PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("token_server/key.pem")).unwrap();
+        let key = key.secret_pkcs8_der();
+        let pem = include_str!("token_server/certificate.pem");
         Self {
-            folder,
-            certificate,
+            key: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).unwrap(),
+            certificate: pem.lines().filter(|line| !line.starts_with('-')).collect(),
         }
     }
 
@@ -635,7 +626,7 @@ impl Authority {
             .duration_since(UNIX_EPOCH)
             .unwrap()
             .as_secs();
-        let header = serde_json::json!({"typ": "JWT", "alg": "RS256", "x5c": [self.certificate]});
+        let header = serde_json::json!({"typ": "JWT", "alg": "ES256", "x5c": [self.certificate]});
         let claims = serde_json::json!({
             "iss": "tests", "aud": "registry", "sub": "robot", "jti": "1",
             "iat": now, "nbf": now - 60, "exp": now + 300, "access": access,
@@ -643,19 +634,9 @@ impl Authority {
         let signed = [header, claims]
             .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
             .join(".");
-        let file = self
-            .folder
-            .path()
-            .join(Digest::sha256_of(signed.as_bytes()).to_string());
-        std::fs::write(&file, &signed).unwrap();
-        let signature = std::process::Command::new("openssl")
-            .args(["dgst", "-sha256", "-sign", "key.pem"])
-            .arg(file)
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap();
-        assert!(signature.status.success());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.stdout))
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let signature = self.key.sign(&random, signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// Answers a request for a token: `robot` may do everything, everybody may pull.
@@ -694,16 +675,19 @@ impl Authority {
 
 #[tokio::test]
 async fn docker_registry_behind_a_token_server_lets_in_whom_that_knows() {
-    if !has("docker-registry") || !has("openssl") {
+    if !has("docker-registry") {
         return;
     }
     let authority = Authority::new();
-    let certificate = authority.folder.path().join("certificate.pem");
+    let certificate = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/client/token_server/certificate.pem"
+    );
     let tokens = Script::start(move |_, request| authority.answer(request)).await;
     let site = Site::docker(&format!(
         "auth: {{token: {{realm: 'http://{}/token', service: registry, issuer: tests, rootcertbundle: '{}'}}}}\n",
         tokens.address,
-        certificate.display()
+        certificate
     ))
     .await;
     let repository = |secret: Option<&str>| {
