@@ -85,7 +85,7 @@ impl<S: HttpService> Retry<S> {
         replayable: bool,
         result: &HttpResult,
     ) -> Option<Again> {
-        let (outcome, told) = self.judge(result);
+        let (outcome, told) = judge(&self.policy, result);
         if outcome == Outcome::Final && result.is_ok() {
             if let Some(origin) = &rules.origin {
                 self.budget.earn(origin);
@@ -116,24 +116,6 @@ impl<S: HttpService> Retry<S> {
             return None;
         }
         Some(Again { outcome, wait, at })
-    }
-
-    /// What an attempt came to, and the wait that the server asks for.
-    fn judge(&self, result: &HttpResult) -> (Outcome, Option<Duration>) {
-        match result {
-            Ok(response) => {
-                let mut outcome = self.policy.outcome_of(response.status());
-                if outcome == Outcome::Later && response.extensions().get::<SawOther>().is_some() {
-                    outcome = Outcome::MaybeActedUpon;
-                }
-                let told = match outcome {
-                    Outcome::Final => None,
-                    _ => retry_after(response.headers(), SystemTime::now()),
-                };
-                (outcome, told)
-            }
-            Err(error) => (Outcome::of_error(error), None),
-        }
     }
 }
 
@@ -168,3 +150,20 @@ struct Again {
 }
 
 layer_service!(Retry);
+
+fn judge(policy: &RetryPolicy, result: &HttpResult) -> (Outcome, Option<Duration>) {
+    match result {
+        Ok(response) => {
+            let mut outcome = policy.outcome_of(response.status());
+            if outcome == Outcome::Later && response.extensions().get::<SawOther>().is_some() {
+                outcome = Outcome::MaybeActedUpon;
+            }
+            let told = match outcome {
+                Outcome::Final => None,
+                _ => retry_after(response.headers(), SystemTime::now()),
+            };
+            (outcome, told)
+        }
+        Err(error) => (Outcome::of_error(error), None),
+    }
+}
