@@ -88,6 +88,7 @@ pub struct RetryPolicy {
     longest_wait: Duration,
     longest_told_wait: Duration,
     time_budget: Duration,
+    transient_statuses: Vec<StatusCode>,
 }
 
 impl Default for RetryPolicy {
@@ -98,6 +99,7 @@ impl Default for RetryPolicy {
             longest_wait: Duration::from_secs(10),
             longest_told_wait: Duration::from_secs(60),
             time_budget: Duration::from_secs(5 * 60),
+            transient_statuses: Vec::new(),
         }
     }
 }
@@ -140,6 +142,22 @@ impl RetryPolicy {
     pub fn time_budget(mut self, budget: Duration) -> Self {
         self.time_budget = budget;
         self
+    }
+
+    /// Sets further statuses that are repeated as 502 is, such as the 520 of a proxy that no standard knows.
+    /// Default: none.
+    #[must_use]
+    pub fn transient_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.transient_statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// What an answer with this status comes to.
+    pub(crate) fn outcome_of(&self, status: StatusCode) -> Outcome {
+        match Outcome::of_status(status) {
+            Outcome::Final if self.transient_statuses.contains(&status) => Outcome::MaybeActedUpon,
+            outcome => outcome,
+        }
     }
 
     /// How many times a request is sent again at most.
@@ -232,6 +250,15 @@ mod tests {
             let status = StatusCode::from_u16(code).unwrap();
             assert_eq!(Outcome::of_status(status), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn further_statuses_are_taken_like_those_of_a_gateway() {
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        let policy = RetryPolicy::default().transient_statuses([status(499), status(429)]);
+        assert_eq!(policy.outcome_of(status(499)), Outcome::MaybeActedUpon);
+        assert_eq!(policy.outcome_of(status(429)), Outcome::Later);
+        assert_eq!(policy.outcome_of(status(520)), Outcome::Final);
     }
 
     #[test]

@@ -56,7 +56,7 @@
 //! | `lock` | locked while a process has the store open |
 //! | `blobs/<algorithm>/<first 2 digits>/<hex>` | the bytes of a blob or manifest, once for all repositories |
 //! | `repositories/<name, with + for />/blobs/<algorithm>-<hex>` | empty; the repository has this blob |
-//! | `repositories/…/manifests/<algorithm>-<hex>` | JSON; the repository has this manifest, with its media type |
+//! | `repositories/…/manifests/<algorithm>-<hex>` | JSON; the repository has this manifest, with its media type and, where its digest is not that of its bytes, theirs |
 //! | `repositories/…/tags/<tag>` | the digest that the tag points to |
 //! | `repositories/…/referrers/<subject>/<algorithm>-<hex>` | empty; this manifest names that subject |
 //! | `temporary/` | unfinished files; emptied when the store is opened |

@@ -6,17 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use peak_http::{Origin, Proxies, TlsOptions};
+use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
-use crate::connection::{self, Call, Connection};
+use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
-use crate::notices::{Notices, RateLimit};
+use crate::notices::RateLimit;
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What proxies in front of registries answer when it may go better in a moment, beside the statuses of the standard:
+/// nginx (499) and Cloudflare (520, 522).
+fn transient_statuses() -> impl Iterator<Item = StatusCode> {
+    [499, 520, 522]
+        .into_iter()
+        .filter_map(|code| StatusCode::from_u16(code).ok())
+}
 
 /// A client of OCI and Docker registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
@@ -30,7 +38,7 @@ struct Inner {
     /// What further clients are made of.
     http: peak_http::ClientBuilder,
     insecure: BTreeSet<String>,
-    notices: Arc<Notices>,
+    shared: Arc<Shared>,
 }
 
 impl Registry {
@@ -84,12 +92,16 @@ impl Registry {
 
     /// The warnings (`Warning: 299`) that a registry has sent so far, each once. They are logged too.
     pub fn warnings(&self, registry: &str) -> Vec<String> {
-        self.inner.notices.warnings(&host::canonical_name(registry))
+        self.inner
+            .shared
+            .notices
+            .warnings(&host::canonical_name(registry))
     }
 
     /// How much one may ask of a registry, as it last said it; `None` where it never did.
     pub fn rate_limit(&self, registry: &str) -> Option<RateLimit> {
         self.inner
+            .shared
             .notices
             .rate_limit(&host::canonical_name(registry))
     }
@@ -98,7 +110,7 @@ impl Registry {
         Connection::new(
             self.inner.client.clone(),
             self.host(registry),
-            Arc::clone(&self.inner.notices),
+            Arc::clone(&self.inner.shared),
         )
     }
 
@@ -212,11 +224,15 @@ impl RegistryBuilder {
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
+        let shared = Arc::new(Shared::default());
+        let observer = Arc::clone(&shared);
         let http = peak_http::Client::builder()
             .user_agent(&self.user_agent)
             .idle_timeout(self.idle_timeout)
             .tls(self.tls)
-            .proxies(self.proxies);
+            .proxies(self.proxies)
+            .retry(RetryPolicy::new().transient_statuses(transient_statuses()))
+            .on_attempt(move |attempt| observer.notice(attempt));
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {
             let root = Host::new(&registry, &self.insecure).root()?;
@@ -230,7 +246,7 @@ impl RegistryBuilder {
                 authenticator,
                 http,
                 insecure: self.insecure,
-                notices: Arc::default(),
+                shared,
             }),
         })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
-use peak_http::{Body, ErrorKind, Idempotency, Operation, Response, WholeBody};
+use peak_http::{Attempt, Body, ErrorKind, Idempotency, Operation, Origin, Response, WholeBody};
 use url::Url;
 
 use crate::RegistryError;
@@ -11,13 +11,30 @@ use crate::auth::Scope;
 use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
 use crate::notices::Notices;
+use crate::own_writes::OwnWrites;
+use crate::pauses::Pauses;
+
+/// What all connections of a client know in common.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) notices: Notices,
+    own_writes: OwnWrites,
+    pauses: Pauses,
+}
+
+impl Shared {
+    /// Looks at what became of an attempt to send a request.
+    pub(crate) fn notice(&self, attempt: &Attempt) {
+        self.pauses.notice(attempt);
+    }
+}
 
 /// One registry, as a client sees it. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Connection {
     client: peak_http::Client,
     pub(crate) host: Host,
-    notices: Arc<Notices>,
+    shared: Arc<Shared>,
 }
 
 /// A request to be sent.
@@ -85,12 +102,16 @@ impl Call {
 }
 
 impl Connection {
-    pub(crate) fn new(client: peak_http::Client, host: Host, notices: Arc<Notices>) -> Self {
+    pub(crate) fn new(client: peak_http::Client, host: Host, shared: Arc<Shared>) -> Self {
         Self {
             client,
             host,
-            notices,
+            shared,
         }
+    }
+
+    pub(crate) fn own_writes(&self) -> &OwnWrites {
+        &self.shared.own_writes
     }
 
     /// Sends a request. `place` is what errors call the other side.
@@ -116,12 +137,18 @@ impl Connection {
             request.extensions_mut().insert(peak_http::Anonymous);
         }
         *request.headers_mut() = call.headers;
+        self.shared
+            .pauses
+            .wait(Origin::of(&call.url).as_ref())
+            .await;
         let response = self
             .client
             .send(request)
             .await
             .map_err(|source| transport(place, source))?;
-        self.notices.read(self.host.name(), response.headers());
+        self.shared
+            .notices
+            .read(self.host.name(), response.headers());
         Ok(response)
     }
 }

@@ -1,10 +1,9 @@
-//! Deleting manifests, tags and blobs. Nothing is looked up behind the caller's back: what is named is what goes.
-
-use std::fmt;
+//! Deleting manifests, tags and blobs. What is named is what goes.
 
 use http::{Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{Descriptor, Digest, ImageManifest, MediaType, Selector, Tag};
+use url::Url;
 
 use crate::connection::{Call, reasons};
 use crate::{RegistryError, Repository};
@@ -12,21 +11,33 @@ use crate::{RegistryError, Repository};
 impl Repository {
     /// Deletes a manifest, and with it every tag that leads to it.
     ///
+    /// It is read before: where it has a subject and the registry does not keep the list of referrers, it is taken out
+    /// of the list under the subject's fallback tag, too.
+    ///
     /// # Errors
     /// [`RegistryError::ManifestNotFound`], [`DeleteUnsupported`](RegistryError::DeleteUnsupported), and whatever a
-    /// request can meet.
+    /// request can meet. When the manifest is gone and only the list could not be changed, that is an error, too.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), RegistryError> {
+        let manifest = match self.get_manifest(&Selector::Digest(digest.clone())).await {
+            Ok(manifest) => Some(manifest),
+            Err(error) if error.is_transient() => return Err(error),
+            // What cannot be read has to be deletable nevertheless.
+            Err(_) => None,
+        };
+        self.delete_just_manifest(digest).await?;
+        match manifest.as_ref().and_then(|found| found.value().subject()) {
+            Some(subject) => self.remove_referrer(&subject.digest, digest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a manifest that is no referrer.
+    pub(crate) async fn delete_just_manifest(&self, digest: &Digest) -> Result<(), RegistryError> {
         let selector = Selector::Digest(digest.clone());
-        let response = self.delete("manifests", &selector).await?;
-        self.deleted(
-            response,
+        self.delete_by(
+            &selector,
             &format!("the manifest {digest}"),
             "the registry's own interface may be able to",
-            |repository, reasons| RegistryError::ManifestNotFound {
-                repository,
-                selector: selector.to_string(),
-                reasons,
-            },
         )
         .await
     }
@@ -37,17 +48,10 @@ impl Repository {
     /// [`RegistryError::DeleteUnsupported`] where the registry cannot; [`replace_tag`](Self::replace_tag) then
     /// can, or [`delete_manifest`](Self::delete_manifest) with all of its tags.
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), RegistryError> {
-        let selector = Selector::Tag(tag.clone());
-        let response = self.delete("manifests", &selector).await?;
-        self.deleted(
-            response,
+        self.delete_by(
+            &Selector::Tag(tag.clone()),
             &format!("just the tag `{tag}`"),
             "delete the manifest by its digest, with all its tags, or put another manifest in its place and delete that",
-            |repository, reasons| RegistryError::ManifestNotFound {
-                repository,
-                selector: selector.to_string(),
-                reasons,
-            },
         )
         .await
     }
@@ -73,7 +77,7 @@ impl Repository {
             .map_err(|_| self.unusable("an empty manifest cannot be made"))?;
         self.upload_manifest(&manifest, std::slice::from_ref(tag))
             .await?;
-        self.delete_manifest(manifest.digest()).await
+        self.delete_just_manifest(manifest.digest()).await
     }
 
     /// Deletes a blob from the repository.
@@ -82,7 +86,7 @@ impl Repository {
     /// [`RegistryError::BlobNotFound`], [`DeleteUnsupported`](RegistryError::DeleteUnsupported), and whatever a
     /// request can meet.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), RegistryError> {
-        let response = self.delete("blobs", digest).await?;
+        let response = self.call(self.deletion(self.url("blobs", digest)?)).await?;
         self.deleted(
             response,
             &format!("the blob {digest}"),
@@ -96,13 +100,31 @@ impl Repository {
         .await
     }
 
-    async fn delete(
+    /// Deletes a manifest or a tag.
+    async fn delete_by(
         &self,
-        kind: &'static str,
-        what: &(dyn fmt::Display + Sync),
-    ) -> Result<Response, RegistryError> {
-        let call = Call::new("delete", Method::DELETE, self.url(kind, &what)?);
-        self.call(call).await
+        selector: &Selector,
+        what: &str,
+        alternative: &'static str,
+    ) -> Result<(), RegistryError> {
+        let url = self.url("manifests", selector)?;
+        let response = self
+            .call_about(selector, || self.deletion(url.clone()))
+            .await?;
+        self.deleted(response, what, alternative, |repository, reasons| {
+            RegistryError::ManifestNotFound {
+                repository,
+                selector: selector.to_string(),
+                reasons,
+            }
+        })
+        .await?;
+        self.forget_write(selector);
+        Ok(())
+    }
+
+    fn deletion(&self, url: Url) -> Call {
+        Call::new("delete", Method::DELETE, url)
     }
 
     async fn deleted(

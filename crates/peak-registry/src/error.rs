@@ -291,6 +291,24 @@ impl RegistryError {
         )
     }
 
+    /// Whether the same may well succeed a little later: the connection broke, time ran out, the registry limits how
+    /// often it is asked, or it says that the trouble is its own.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => source.is_transient() || source.is_timeout(),
+            Self::RateLimited { .. } | Self::Interrupted { .. } => true,
+            Self::Status {
+                status, reasons, ..
+            } => match status.as_u16() {
+                408 | 499 | 500 | 502 | 503 | 504 | 520 | 522 => true,
+                // Beyond those, 5xx may be for good (501), unless a code says otherwise.
+                501..=599 => reasons.has_any(&["UNKNOWN", "UNAVAILABLE", "TOOMANYREQUESTS"]),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// The codes of the registry's error body, such as `NAME_UNKNOWN`; none where it sent none.
     pub fn codes(&self) -> Vec<&str> {
         match self {

@@ -51,7 +51,7 @@
 //!
 //! Registries are spoken to over HTTPS; over plain HTTP only on loopback, or when marked
 //! [`insecure`](RegistryBuilder::insecure). Credentials go to the registry they are for, to the token server that it
-//! names, and nowhere else. Uploads, lists of tags, referrers and deletes are not here yet.
+//! names, and nowhere else. What each registry does in its own way, and how that is met, is in `docs/registries.md`.
 //!
 //! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
 
@@ -65,7 +65,9 @@ mod host;
 mod links;
 mod manifests;
 mod notices;
+mod own_writes;
 mod pages;
+mod pauses;
 mod referrers;
 mod repository;
 mod tags;
@@ -77,5 +79,6 @@ pub use auth::{
 };
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
+pub use manifests::FetchedManifest;
 pub use notices::RateLimit;
 pub use repository::Repository;

@@ -129,14 +129,14 @@ fn following<T: Send + 'static>(
 /// Notices pages that come again, in constant memory: each page is compared with an earlier one that moves on at the
 /// powers of two (Brent's algorithm).
 #[derive(Default)]
-struct LoopGuard {
+pub(crate) struct LoopGuard {
     seen: Option<Url>,
     count: u64,
     moves_at: u64,
 }
 
 impl LoopGuard {
-    fn is_new(&mut self, url: &Url) -> bool {
+    pub(crate) fn is_new(&mut self, url: &Url) -> bool {
         if self.seen.as_ref() == Some(url) || self.count >= MAX_PAGES {
             return false;
         }

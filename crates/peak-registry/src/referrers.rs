@@ -12,13 +12,11 @@ use url::Url;
 
 use crate::connection::reasons;
 use crate::links;
+use crate::pages::LoopGuard;
 use crate::{RegistryError, Repository};
 
 /// Longest list that is read, in bytes.
 const MAX_LIST: u64 = 4 * 1024 * 1024;
-
-/// Most pages of a list.
-const MAX_PAGES: usize = 1000;
 
 /// How often a list under a fallback tag is written again when others write it at the same time.
 const MAX_TRIES: usize = 5;
@@ -42,7 +40,7 @@ impl Repository {
             subject: subject.clone(),
             artifact_type: artifact_type.cloned(),
             next: Next::First,
-            pages: 0,
+            guard: LoopGuard::default(),
         };
         stream::try_unfold(walk, |mut walk| async move {
             let page = walk.page().await?;
@@ -64,10 +62,8 @@ impl Repository {
         let tag = fallback_tag(&subject.digest)
             .ok_or_else(|| self.unusable("the subject's digest cannot be a tag"))?;
         for _ in 0..MAX_TRIES {
-            let mut index = self
-                .fallback_list(&tag)
-                .await?
-                .unwrap_or_else(|| Index::new(Vec::new()));
+            let list = self.fallback_list(&tag).await?;
+            let mut index = entries(list);
             if index
                 .manifests
                 .iter()
@@ -76,11 +72,7 @@ impl Repository {
                 return Ok(());
             }
             index.manifests.push(entry.clone());
-            let index = index
-                .to_raw()
-                .map_err(|_| self.unusable("the list of referrers cannot be written"))?;
-            self.put_manifest(&index, &Selector::Tag(tag.clone()))
-                .await?;
+            self.put_list(&index, &tag).await?;
         }
         Err(RegistryError::ReferrersChanged {
             repository: self.to_string(),
@@ -88,16 +80,71 @@ impl Repository {
         })
     }
 
+    /// Takes a deleted manifest out of the list of its subject's referrers under the fallback tag, where the registry
+    /// does not keep the list itself.
+    pub(crate) async fn remove_referrer(
+        &self,
+        subject: &Digest,
+        deleted: &Digest,
+    ) -> Result<(), RegistryError> {
+        let Some(tag) = fallback_tag(subject) else {
+            return Ok(());
+        };
+        if self.keeps_referrers(subject).await? {
+            return Ok(());
+        }
+        for _ in 0..MAX_TRIES {
+            let Some(list) = self.fallback_list(&tag).await? else {
+                return Ok(());
+            };
+            let digest = list.digest().clone();
+            let mut index = entries(Some(list));
+            let before = index.manifests.len();
+            index.manifests.retain(|entry| entry.digest != *deleted);
+            if index.manifests.len() == before {
+                return Ok(());
+            }
+            if index.manifests.is_empty() {
+                // By digest: a list that somebody else writes meanwhile is another one and stays.
+                match self.delete_just_manifest(&digest).await {
+                    Err(RegistryError::DeleteUnsupported { .. }) => {}
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => continue,
+                }
+            }
+            self.put_list(&index, &tag).await?;
+        }
+        Err(RegistryError::ReferrersChanged {
+            repository: self.to_string(),
+            subject: subject.clone(),
+        })
+    }
+
+    /// Whether the registry keeps lists of referrers.
+    async fn keeps_referrers(&self, subject: &Digest) -> Result<bool, RegistryError> {
+        let url = self.url("referrers", subject)?;
+        let response = self
+            .send("get_referrers", Method::GET, &url, accepting_index())
+            .await?;
+        Ok(response.status() == StatusCode::OK && is_index(response.headers()))
+    }
+
     /// The list under the fallback tag, if there is one.
-    async fn fallback_list(&self, tag: &Tag) -> Result<Option<Index>, RegistryError> {
+    async fn fallback_list(&self, tag: &Tag) -> Result<Option<Raw<Manifest>>, RegistryError> {
         match self.get_manifest(&Selector::Tag(tag.clone())).await {
-            Ok(manifest) => match manifest.into_value() {
-                Manifest::Index(index) => Ok(Some(index)),
-                _ => Err(self.unusable("what stands under the tag for referrers is no index")),
-            },
+            Ok(manifest) if manifest.value().as_index().is_some() => Ok(Some(manifest)),
+            Ok(_) => Err(self.unusable("what stands under the tag for referrers is no index")),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn put_list(&self, index: &Index, tag: &Tag) -> Result<(), RegistryError> {
+        let index = index
+            .to_raw()
+            .map_err(|_| self.unusable("the list of referrers cannot be written"))?;
+        let selector = Selector::Tag(tag.clone());
+        self.put_manifest(&index, &selector).await.map(drop)
     }
 }
 
@@ -122,7 +169,7 @@ struct Walk {
     subject: Digest,
     artifact_type: Option<MediaType>,
     next: Next,
-    pages: usize,
+    guard: LoopGuard,
 }
 
 impl Walk {
@@ -132,21 +179,14 @@ impl Walk {
             Next::Page(url) => (url, false),
             Next::End => return Ok(None),
         };
-        self.pages += 1;
-        if self.pages > MAX_PAGES {
+        if !self.guard.is_new(&url) {
             return Err(self
                 .repository
-                .unusable("its list of referrers does not end"));
+                .unusable("its list of referrers leads back to a page that was there before"));
         }
-        let accept = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
         let response = self
             .repository
-            .send(
-                "get_referrers",
-                Method::GET,
-                &url,
-                HeaderMap::from_iter([(ACCEPT, accept)]),
-            )
+            .send("get_referrers", Method::GET, &url, accepting_index())
             .await?;
         let is_list = response.status() == StatusCode::OK && is_index(response.headers());
         if !is_list {
@@ -186,7 +226,7 @@ impl Walk {
             self.repository
                 .unusable("its list of referrers goes on elsewhere")
         })?;
-        if let Some(next) = following.filter(|next| !found.is_empty() && *next != url) {
+        if let Some(next) = following.filter(|_| !found.is_empty()) {
             self.next = Next::Page(next);
         }
         let applied = headers.get_all(FILTERS_HEADER).iter().any(|value| {
@@ -228,8 +268,8 @@ impl Walk {
         let Some(tag) = fallback_tag(&self.subject) else {
             return Ok(Vec::new());
         };
-        let index = self.repository.fallback_list(&tag).await?;
-        Ok(self.filter(index.map(|index| index.manifests).unwrap_or_default()))
+        let list = self.repository.fallback_list(&tag).await?;
+        Ok(self.filter(entries(list).manifests))
     }
 
     fn filter(&self, mut found: Vec<Descriptor>) -> Vec<Descriptor> {
@@ -238,6 +278,19 @@ impl Walk {
         }
         found
     }
+}
+
+/// The index of a list; an empty one where there is no list.
+fn entries(list: Option<Raw<Manifest>>) -> Index {
+    match list.map(Raw::into_value) {
+        Some(Manifest::Index(index)) => index,
+        _ => Index::new(Vec::new()),
+    }
+}
+
+fn accepting_index() -> HeaderMap {
+    let accept = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
+    HeaderMap::from_iter([(ACCEPT, accept)])
 }
 
 fn is_index(headers: &HeaderMap) -> bool {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{
-    BlobRead, BoxFuture, ContentError, Descriptor, Manifest, Raw, RepositoryName, Selector, Source,
+    BlobRead, BoxFuture, ContentError, Descriptor, Digest, Manifest, Raw, RepositoryName, Selector,
+    Source,
 };
 use url::Url;
 
@@ -147,6 +148,10 @@ impl Source for Repository {
         offset: u64,
     ) -> BoxFuture<'a, Result<BlobRead, ContentError>> {
         Box::pin(async move { Ok(self.open_blob(descriptor, offset).await?) })
+    }
+
+    fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
+        Box::pin(async move { Ok(self.existing_blob_size(digest).await?) })
     }
 }
 

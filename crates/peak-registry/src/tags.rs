@@ -21,7 +21,8 @@ impl Repository {
         self.tags_from(None)
     }
 
-    /// As [`get_repository_tags`](Self::get_repository_tags), those behind this one.
+    /// As [`get_repository_tags`](Self::get_repository_tags), those behind this one. A registry that does not know how
+    /// to begin in the middle gives all (distribution before version 3).
     pub fn get_repository_tags_after(
         &self,
         last: &Tag,

@@ -70,7 +70,17 @@ impl Repository {
         ) {
             return Err(self.refused(response).await);
         }
-        self.check_stored(&response, manifest.digest())?;
+        self.connection()
+            .own_writes()
+            .add(self, manifest.digest(), selector);
+        let said = match said_digest(response.headers()) {
+            // Something before the registry may say "OK" to anything; the registry itself would have said 201.
+            None if response.status() != StatusCode::CREATED => {
+                Some(self.get_manifest_digest(selector).await?)
+            }
+            said => said,
+        };
+        self.check_stored(said, manifest.digest())?;
         Ok(response)
     }
 
@@ -116,13 +126,13 @@ impl Repository {
         ) {
             return Err(self.refused(response).await);
         }
-        self.check_stored(&response, &digest)?;
+        self.check_stored(said_digest(response.headers()), &digest)?;
         Ok(digest)
     }
 
     /// The registry may say the digest of what it stored; it must then be that of what was sent.
-    fn check_stored(&self, response: &Response, sent: &Digest) -> Result<(), RegistryError> {
-        match said_digest(response.headers()) {
+    fn check_stored(&self, said: Option<Digest>, sent: &Digest) -> Result<(), RegistryError> {
+        match said {
             Some(said) if said.algorithm() == sent.algorithm() && said != *sent => {
                 Err(RegistryError::Stored {
                     repository: self.to_string(),

@@ -97,7 +97,7 @@ impl<S: HttpService> Retry<S> {
         replayable: bool,
         result: &HttpResult,
     ) -> Option<Again> {
-        let (outcome, told) = judge(result);
+        let (outcome, told) = judge(&self.policy, result);
         if outcome == Outcome::Final && result.is_ok() {
             if let Some(origin) = &rules.origin {
                 self.budget.earn(origin);
@@ -182,10 +182,10 @@ async fn with_whole_body(response: http::Response<ResponseBody>, limit: u64) -> 
     }
 }
 
-fn judge(result: &HttpResult) -> (Outcome, Option<Duration>) {
+fn judge(policy: &RetryPolicy, result: &HttpResult) -> (Outcome, Option<Duration>) {
     match result {
         Ok(response) => {
-            let mut outcome = Outcome::of_status(response.status());
+            let mut outcome = policy.outcome_of(response.status());
             if outcome == Outcome::Later && response.extensions().get::<SawOther>().is_some() {
                 outcome = Outcome::MaybeActedUpon;
             }

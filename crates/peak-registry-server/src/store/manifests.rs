@@ -11,8 +11,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use peak_oci::{
-    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, ManifestError, MediaType, Raw, RepositoryName,
-    Selector, Tag,
+    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, RepositoryName, Selector, Tag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +42,20 @@ pub struct StoredManifest {
 struct Record {
     repository: RepositoryName,
     digest: Digest,
+    /// The digest of the bytes, where that is not `digest`: for Docker's signed schema 1, whose digest is of what was
+    /// signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Digest>,
     media_type: MediaType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<Digest>,
+}
+
+impl Record {
+    /// By which digest the store has the bytes.
+    fn content(&self) -> &Digest {
+        self.content.as_ref().unwrap_or(&self.digest)
+    }
 }
 
 impl Repository {
@@ -69,13 +79,6 @@ impl Repository {
     ) -> Result<Raw<Manifest>, StoreError> {
         let manifest = Manifest::parse(bytes, content_type)
             .map_err(|source| StoreError::ManifestInvalid { source })?;
-        if manifest.payload() != manifest.bytes() {
-            // Content is kept under the digest of its bytes, which a signed manifest does not have.
-            let media_type = manifest.media_type().clone();
-            return Err(StoreError::ManifestInvalid {
-                source: ManifestError::Unsupported { media_type },
-            });
-        }
         let (manifest, tag) = match selector {
             Selector::Digest(expected) => (check_digest(manifest, expected)?, None),
             Selector::Tag(tag) => (manifest, Some(tag)),
@@ -84,8 +87,15 @@ impl Repository {
 
         let _adding = self.store().adding();
         self.check_children(manifest.value())?;
-        self.store()
-            .write_file(&self.store().layout().content(&digest), manifest.bytes())?;
+        // Content is kept under the digest of its bytes, which is not what a signed manifest is called.
+        let content = (manifest.payload() != manifest.bytes())
+            .then(|| Digest::sha256_of(manifest.bytes()))
+            .filter(|content| *content != digest);
+        let place = self
+            .store()
+            .layout()
+            .content(content.as_ref().unwrap_or(&digest));
+        self.store().write_file(&place, manifest.bytes())?;
         let subject = manifest
             .value()
             .subject()
@@ -98,6 +108,7 @@ impl Repository {
         self.write_record(&Record {
             repository: self.name().clone(),
             digest: digest.clone(),
+            content,
             media_type: manifest.media_type().clone(),
             subject,
         })?;
@@ -132,7 +143,7 @@ impl Repository {
     /// [`StoreError::ManifestUnknown`] if the repository does not have it.
     pub fn manifest_entry(&self, selector: &Selector) -> Result<StoredManifest, StoreError> {
         let record = self.record(selector)?;
-        let size = self.content_size(&record.digest)?;
+        let size = self.content_size(record.content())?;
         Ok(StoredManifest {
             digest: record.digest,
             media_type: record.media_type,
@@ -151,7 +162,7 @@ impl Repository {
         selector: &Selector,
     ) -> Result<(StoredManifest, Bytes), StoreError> {
         let record = self.record(selector)?;
-        let bytes = self.content_bytes(&record.digest)?;
+        let bytes = self.content_bytes(record.content())?;
         let entry = StoredManifest {
             digest: record.digest,
             media_type: record.media_type,
@@ -255,15 +266,13 @@ impl Repository {
     }
 
     fn size_of_child(&self, child: &Descriptor, in_index: bool) -> Result<Option<u64>, StoreError> {
-        let present = if in_index && child.media_type.is_manifest() {
-            self.has_manifest(&child.digest)?
-        } else if in_index {
-            // An index may list content of any type, and only its sender knows which way it came.
-            self.has_manifest(&child.digest)? || self.has_blob(&child.digest)?
-        } else {
-            self.has_blob(&child.digest)?
-        };
-        if present {
+        // An index may list content of any type, and only its sender knows which way it came.
+        if in_index && self.has_manifest(&child.digest)? {
+            let record = self.record(&Selector::Digest(child.digest.clone()))?;
+            return self.content_size(record.content()).map(Some);
+        }
+        let may_be_blob = !(in_index && child.media_type.is_manifest());
+        if may_be_blob && self.has_blob(&child.digest)? {
             self.content_size(&child.digest).map(Some)
         } else {
             Ok(None)

@@ -466,7 +466,7 @@ async fn an_index_needs_its_manifests() {
 }
 
 #[tokio::test]
-async fn a_schema_1_manifest_needs_its_layers_and_no_signatures() {
+async fn a_schema_1_manifest_needs_its_layers() {
     const V1: &str = "application/vnd.docker.distribution.manifest.v1+json";
     let registry = Registry::new();
     let manifest = json!({
@@ -486,13 +486,52 @@ async fn a_schema_1_manifest_needs_its_layers_and_no_signatures() {
         answer.header("docker-content-digest"),
         Digest::sha256_of(&manifest).to_string()
     );
+}
 
-    // Its digest is not that of its bytes, by which the store names content.
-    let signed = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[{"protected":"eyJmb3JtYXRMZW5ndGgiOjQ1LCJmb3JtYXRUYWlsIjoiZlEifQ","signature":"c2ln"}]}"#;
+#[tokio::test]
+async fn signed_schema_1_is_known_by_the_digest_of_what_was_signed() {
+    const TYPE: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    const PLAIN: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    let signed = br#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[{"protected":"eyJmb3JtYXRMZW5ndGgiOjQ1LCJmb3JtYXRUYWlsIjoiZlEifQ","signature":"c2ln"}]}"#;
+    let registry = Registry::new();
+    let known = peak_oci::Manifest::parse(signed.to_vec().into(), None).unwrap();
+    let known = known.digest().to_string();
+    assert_ne!(known, Digest::sha256_of(signed).to_string());
+    for (name, media_type) in [("signed", TYPE), (known.as_str(), TYPE), ("plain", PLAIN)] {
+        let answer = registry.put_manifest("a", name, media_type, signed).await;
+        assert_eq!(answer.expect(201).header("docker-content-digest"), known);
+    }
+    for name in ["signed", "plain", &known] {
+        let answer = registry
+            .get(&format!("/v2/a/manifests/{name}"))
+            .await
+            .expect(200);
+        assert_eq!(answer.body[..], signed[..]);
+        assert_eq!(answer.header("content-type"), TYPE);
+        assert_eq!(answer.header("docker-content-digest"), known);
+        assert_eq!(answer.header("content-length"), signed.len().to_string());
+    }
+    // In a list it has the size of all its bytes.
+    let list = |size: usize| {
+        let child = json!({"mediaType": TYPE, "digest": known, "size": size});
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]}).to_string()
+    };
     let answer = registry
-        .put_manifest("a", "signed", V1, signed.as_bytes())
+        .put_manifest("a", "list", INDEX, list(signed.len()).as_bytes())
+        .await;
+    answer.expect(201);
+    let answer = registry
+        .put_manifest("a", "list", INDEX, list(7).as_bytes())
         .await;
     answer.expect_error(400, "MANIFEST_INVALID");
+    registry
+        .delete(&format!("/v2/a/manifests/{known}"))
+        .await
+        .expect(202);
+    registry
+        .get("/v2/a/manifests/signed")
+        .await
+        .expect_error(404, "MANIFEST_UNKNOWN");
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ pub(crate) async fn open(
             Box::pin(stream::empty()),
         ));
     }
+    if let Some(embedded) = embedded(descriptor, offset) {
+        let whole = stream::iter([Ok(embedded)]);
+        return Ok(BlobRead::new(
+            offset,
+            Some(descriptor.size),
+            Box::pin(whole),
+        ));
+    }
     let part = request(&repository, descriptor, offset).await?;
     let start = part.start;
     let download = Download {
@@ -47,6 +55,21 @@ pub(crate) async fn open(
         Some(descriptor.size),
         Box::pin(frames),
     ))
+}
+
+/// The content from `offset` on, where the descriptor has it in itself. What is embedded and wrong is as if absent.
+fn embedded(descriptor: &Descriptor, offset: u64) -> Option<Bytes> {
+    match descriptor.embedded() {
+        Ok(data) => {
+            let data = data?;
+            let start = usize::try_from(offset).ok()?;
+            (start <= data.len()).then(|| data.slice(start..))
+        }
+        Err(error) => {
+            tracing::warn!(digest = %descriptor.digest, %error, "a descriptor has other content in it than it says");
+            None
+        }
+    }
 }
 
 /// A body, and where in the blob it starts.
@@ -183,18 +206,9 @@ impl Download {
                     self.body = part.body;
                     return Ok(());
                 }
-                Err(error) if may_pass(&error) => interruption = Some(error),
+                Err(error) if error.is_transient() => interruption = Some(error),
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// Whether the same request may well succeed a little later.
-fn may_pass(error: &RegistryError) -> bool {
-    match error {
-        RegistryError::Transport { source, .. } => source.is_transient() || source.is_timeout(),
-        RegistryError::Status { status, .. } => status.is_server_error(),
-        _ => false,
     }
 }

@@ -2,12 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use peak_oci::{Descriptor, Digest, MediaType, Verifier};
 
 use super::read::content_length;
 use crate::connection::reasons;
-use crate::{RegistryError, Repository};
+use crate::manifests::said_digest;
+use crate::{Reasons, RegistryError, Repository};
 
 impl Repository {
     /// The size of a blob in bytes, or `None` where the repository does not have it.
@@ -19,19 +21,37 @@ impl Repository {
         let head = self
             .send("get_blob_size", Method::HEAD, &url, HeaderMap::new())
             .await?;
-        let response = match head.status() {
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-                // The body is not read: dropping it ends the request.
-                self.send("get_blob_size", Method::GET, &url, HeaderMap::new())
-                    .await?
-            }
-            _ => head,
+        // What GET says is the answer where HEAD is refused or does not tell.
+        let is_final = match head.status() {
+            StatusCode::OK => content_length(head.headers()).is_some(),
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => false,
+            _ => true,
+        };
+        let response = if is_final {
+            head
+        } else {
+            // The body is not read: dropping it ends the request.
+            self.send("get_blob_size", Method::GET, &url, HeaderMap::new())
+                .await?
         };
         match response.status() {
-            // The header, since the body of an answer to HEAD has no length.
-            StatusCode::OK => content_length(response.headers())
-                .map(Some)
-                .ok_or_else(|| self.unusable("it does not say how large a blob is")),
+            StatusCode::OK => {
+                let headers = response.headers();
+                let said = said_digest(headers);
+                let other = said
+                    .as_ref()
+                    .is_some_and(|said| said.algorithm() == digest.algorithm() && said != digest);
+                if other || (said.is_none() && is_page(headers)) {
+                    return Err(self.unusable("asked for a blob, it answers with something else"));
+                }
+                // The header, since the body of an answer to HEAD has no length.
+                content_length(headers)
+                    .map(Some)
+                    .ok_or_else(|| self.unusable("it does not say how large a blob is"))
+            }
             StatusCode::NOT_FOUND => Ok(None),
             status => {
                 let reasons = reasons(response).await;
@@ -40,20 +60,24 @@ impl Repository {
         }
     }
 
+    /// The size of a blob that has to be there.
+    pub(crate) async fn existing_blob_size(&self, digest: &Digest) -> Result<u64, RegistryError> {
+        self.get_blob_size(digest)
+            .await?
+            .ok_or_else(|| RegistryError::BlobNotFound {
+                repository: self.to_string(),
+                digest: digest.clone(),
+                reasons: Reasons::default(),
+            })
+    }
+
     /// Reads a blob of at most `limit` bytes into memory, and verifies it.
     ///
     /// # Errors
     /// [`RegistryError::BlobNotFound`], [`BlobTooLarge`](RegistryError::BlobTooLarge),
     /// [`Integrity`](RegistryError::Integrity), and whatever a request can meet.
     pub async fn get_blob(&self, digest: &Digest, limit: u64) -> Result<Bytes, RegistryError> {
-        let size =
-            self.get_blob_size(digest)
-                .await?
-                .ok_or_else(|| RegistryError::BlobNotFound {
-                    repository: self.to_string(),
-                    digest: digest.clone(),
-                    reasons: crate::Reasons::default(),
-                })?;
+        let size = self.existing_blob_size(digest).await?;
         if size > limit {
             return Err(RegistryError::BlobTooLarge {
                 repository: self.to_string(),
@@ -83,4 +107,13 @@ impl Repository {
         verifier.finish().map_err(wrong)?;
         Ok(bytes.freeze())
     }
+}
+
+/// Whether this is a web page: something else than a registry answers, with "OK" to whatever it is asked.
+fn is_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| MediaType::from_content_type(text).ok())
+        .is_some_and(|media_type| media_type == "text/html")
 }

@@ -1,7 +1,12 @@
 //! Uploads and deletes, on registries that each have their own way.
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
-use peak_oci::{Descriptor, Digest, ImageManifest, Manifest, MediaType, Raw, Selector, Tag};
+use peak_oci::{
+    ContentErrorKind, Descriptor, Digest, ImageManifest, Manifest, MediaType, Raw, Selector,
+    Source as _, Tag,
+};
 use peak_registry::RegistryError;
 
 use crate::script::{Request, Script, answer};
@@ -135,7 +140,7 @@ async fn credentials_do_not_go_with_an_upload_to_another_server() {
 }
 
 #[tokio::test]
-async fn deletes_name_what_goes_and_nothing_is_looked_up() {
+async fn deletes_name_what_goes_and_a_manifest_is_read_before() {
     let server = Script::start(|_, _| answer("202 Accepted", &[], b"")).await;
     let repository = server.repository();
     let digest = manifest().digest().clone();
@@ -147,6 +152,8 @@ async fn deletes_name_what_goes_and_nothing_is_looked_up() {
     assert_eq!(
         lines,
         [
+            // It could have a subject; that it cannot be read here is no reason to keep it.
+            format!("GET /v2/team/app/manifests/{digest}"),
             format!("DELETE /v2/team/app/manifests/{digest}"),
             "DELETE /v2/team/app/manifests/v1".to_owned(),
             format!("DELETE /v2/team/app/blobs/{digest}"),
@@ -266,4 +273,163 @@ async fn blobs_are_read_whole_only_when_small_and_right() {
     );
     let selector = Selector::Digest(digest);
     assert!(server.repository().get_manifest(&selector).await.is_err());
+}
+
+#[tokio::test]
+async fn a_manifest_is_put_by_a_registry_that_says_nothing_about_it() {
+    // No Location, no digest (ECR): 201 is enough.
+    let server = Script::start(|_, _| answer("201 Created", &[], b"")).await;
+    let repository = server.repository();
+    repository.upload_manifest(&manifest(), &[]).await.unwrap();
+    assert_eq!(server.requests().len(), 1);
+
+    // "OK" may be said by anything, so what is there is looked at.
+    for (status, is_registry) in [("200 OK", true), ("202 Accepted", true), ("200 OK", false)] {
+        let server = Script::start(move |_, request| {
+            let digest = manifest().digest().to_string();
+            if is_registry && request.line().starts_with("HEAD") {
+                return answer("200 OK", &[("docker-content-digest", &digest)], b"");
+            }
+            let page: &[u8] = if request.line().starts_with("HEAD") {
+                b""
+            } else {
+                b"<html>"
+            };
+            answer(status, &[("content-type", "text/html")], page)
+        })
+        .await;
+        let result = server.repository().upload_manifest(&manifest(), &[]).await;
+        assert_eq!(result.is_ok(), is_registry, "{result:?}");
+        assert!(server.requests().len() > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_website_has_no_blobs() {
+    for (kind, digest) in [
+        ("text/html; charset=utf-8", None),
+        (
+            "application/octet-stream",
+            Some(Digest::sha256_of(b"other").to_string()),
+        ),
+    ] {
+        let server = Script::start(move |_, _| {
+            let mut headers = vec![("content-type", kind)];
+            headers.extend(
+                digest
+                    .as_deref()
+                    .map(|digest| ("docker-content-digest", digest)),
+            );
+            answer("200 OK", &headers, b"")
+        })
+        .await;
+        let error = server
+            .repository()
+            .put_blob(Bytes::from_static(b"content"))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("something else"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_size_of_a_blob_is_asked_for_by_get_where_head_does_not_tell() {
+    let digest = Digest::sha256_of(b"content");
+    for head in [
+        "401 Unauthorized",
+        "403 Forbidden",
+        "501 Not Implemented",
+        "200 OK",
+    ] {
+        let server = Script::start(move |_, request| {
+            if request.line().starts_with("HEAD") {
+                crate::script::with_headers(head, &[], b"")
+            } else {
+                answer("200 OK", &[], b"content")
+            }
+        })
+        .await;
+        let repository = server.repository();
+        let size = repository.get_blob_size(&digest).await.unwrap();
+        assert_eq!(size, Some(7), "{head}");
+        assert_eq!(repository.blob_size(&digest).await.unwrap(), 7);
+    }
+    let server = Script::start(|_, _| answer("404 Not Found", &[], b"")).await;
+    let error = server.repository().blob_size(&digest).await.unwrap_err();
+    assert_eq!(error.kind(), ContentErrorKind::NotFound);
+}
+
+/// A registry that admits for the first `late` times only that it does not know of a manifest that was put.
+async fn late_registry(late: usize) -> Script {
+    let left = Mutex::new(late);
+    Script::start(move |_, request| match request.line() {
+        line if line.starts_with("PUT") => answer("201 Created", &[], b""),
+        line if line.starts_with("DELETE") => answer("202 Accepted", &[], b""),
+        _ => {
+            let mut left = left.lock().unwrap();
+            if *left > 0 {
+                *left -= 1;
+                return answer("404 Not Found", &[], b"");
+            }
+            answer("200 OK", &[], manifest().bytes())
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_we_have_just_put_is_asked_for_again_where_the_registry_is_late() {
+    let tag = tags(&["v1"]);
+    let by_tag = Selector::Tag(tag[0].clone());
+    let by_digest = Selector::Digest(manifest().digest().clone());
+    let server = late_registry(2).await;
+    let repository = server.repository();
+    repository.upload_manifest(&manifest(), &tag).await.unwrap();
+    repository.get_manifest(&by_tag).await.unwrap();
+    assert_eq!(server.requests().len(), 4);
+
+    let server = late_registry(1).await;
+    let repository = server.repository();
+    repository.upload_manifest(&manifest(), &tag).await.unwrap();
+    repository.get_manifest(&by_digest).await.unwrap();
+    assert_eq!(server.requests().len(), 3);
+
+    // What we have not put, or have deleted since, is not there when the registry says so.
+    let server = late_registry(3).await;
+    let repository = server.repository();
+    assert!(!repository.has_manifest(&by_tag).await.unwrap());
+    assert_eq!(server.requests().len(), 1);
+    repository.upload_manifest(&manifest(), &tag).await.unwrap();
+    repository.delete_tag(&tag[0]).await.unwrap();
+    assert!(!repository.has_manifest(&by_tag).await.unwrap());
+    assert_eq!(server.requests().len(), 4);
+
+    // And for ever nobody waits.
+    let server = late_registry(100).await;
+    let repository = server.repository();
+    repository.upload_manifest(&manifest(), &tag).await.unwrap();
+    assert!(!repository.has_manifest(&by_tag).await.unwrap());
+    assert!(server.requests().len() < 10);
+}
+
+#[tokio::test]
+async fn created_manifests_say_their_type_themselves() {
+    // ECR refuses those that do not.
+    let server = Script::start(|_, request| match request.line() {
+        line if line.starts_with("HEAD") => answer("200 OK", &[], b""),
+        line if line.starts_with("PUT") => answer("201 Created", &[], b""),
+        _ => answer("202 Accepted", &[], b""),
+    })
+    .await;
+    server
+        .repository()
+        .replace_tag(&tags(&["v1"])[0])
+        .await
+        .unwrap();
+    let requests = server.requests();
+    let put = requests
+        .iter()
+        .find(|request| request.line().starts_with("PUT"));
+    let sent: serde_json::Value = serde_json::from_slice(put.unwrap().body()).unwrap();
+    assert_eq!(sent["mediaType"], MediaType::OCI_MANIFEST.as_str());
 }

@@ -182,3 +182,110 @@ async fn warnings_and_limits_are_kept_for_whoever_asks() {
         (Some(100), Some(99), Some(21600))
     );
 }
+
+#[tokio::test]
+async fn the_next_page_is_on_the_same_server_with_or_without_its_port() {
+    // Two links, one of them without a relation, on a server that writes the port that everybody knows.
+    let server = Script::start_secure(|number, _| match number {
+        0 => page(
+            r#"["a"]"#,
+            Some("</v2/other>, <https://origin.test:443/v2/team/app/tags/list?last=a>; rel=next"),
+        ),
+        _ => page(r#"["b"]"#, None),
+    })
+    .await;
+    let found: Vec<Tag> = server
+        .secure_repository_as("robot", "secret")
+        .get_repository_tags()
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        server.requests()[1].line(),
+        "GET /v2/team/app/tags/list?last=a"
+    );
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_there_yet_is_told_from_one_that_must_not_be_seen() {
+    let server = Script::start(|_, _| answer("403 Forbidden", &[], b"")).await;
+    let error = tags(&server).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Denied { .. }), "{error}");
+    let server = Script::start(|_, _| answer("404 Not Found", &[], b"<html>")).await;
+    assert!(tags(&server).await.unwrap_err().is_not_found());
+}
+
+/// Says to the test of this name, run as a process of its own, where the tags are.
+const SERVER_OF_CHILD: &str = "PEAK_TEST_TAGS_FROM";
+
+const TAGS_OF_A_PAGE: usize = 1000;
+
+/// The most memory that this process has had, in KiB.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// How much more memory a process needs for listing this many pages of tags of 128 characters than before it began.
+async fn memory_for(pages: usize) -> u64 {
+    let server = Script::start(move |number, _| {
+        let tags: Vec<_> = (0..TAGS_OF_A_PAGE)
+            .map(|index| format!("\"{:0>128}\"", number * TAGS_OF_A_PAGE + index))
+            .collect();
+        let link = format!("</v2/team/app/tags/list?page={}>; rel=next", number + 1);
+        let link = (number + 1 < pages).then_some(link);
+        page(&format!("[{}]", tags.join(",")), link.as_deref())
+    })
+    .await;
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "lists::fifty_thousand_tags_need_no_more_memory_than_a_few",
+            "--nocapture",
+        ])
+        .env(SERVER_OF_CHILD, format!("{} {pages}", server.address))
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    assert_eq!(server.requests().len(), pages);
+    let said = String::from_utf8(child.stdout).unwrap();
+    let grown = said.lines().find_map(|line| line.split_once("grown by "));
+    grown.unwrap().1.trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn fifty_thousand_tags_need_no_more_memory_than_a_few() {
+    if let Ok(given) = std::env::var(SERVER_OF_CHILD) {
+        let (address, pages) = given.split_once(' ').unwrap();
+        let registry = Registry::builder().build().unwrap();
+        let repository = registry.repository(&format!("{address}/team/app").parse().unwrap());
+        let before = peak_memory();
+        let mut tags = std::pin::pin!(repository.get_repository_tags());
+        let mut count = 0;
+        while tags.try_next().await.unwrap().is_some() {
+            count += 1;
+        }
+        assert_eq!(count, pages.parse::<usize>().unwrap() * TAGS_OF_A_PAGE);
+        println!("\ngrown by {}", peak_memory() - before);
+        return;
+    }
+    let few = memory_for(3).await;
+    let many = memory_for(50).await;
+    // Held together, the many would be 6 MiB of text and more in their lists.
+    assert!(
+        many < few + 2 * 1024,
+        "{few} KiB for 3,000 tags, {many} KiB for 50,000"
+    );
+    eprintln!("{few} KiB for 3,000 tags, {many} KiB for 50,000");
+}

@@ -2,18 +2,25 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "the helpers of these tests may fail them, too"
 )]
 
 mod authentication;
 mod authentication_peers;
 mod changes;
+mod documentation;
 mod downloads;
 mod embedded;
+mod hostile;
 mod keychain;
 mod lists;
 mod lost_answers;
 mod manifests;
+mod names;
+mod peers;
 mod referrers;
 mod script;
+mod secrets;
 mod security;

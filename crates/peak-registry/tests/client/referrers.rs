@@ -1,5 +1,6 @@
 //! Referrers: from the registry, from the fallback tag, and written there.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
@@ -90,6 +91,7 @@ async fn registries_without_the_list_are_asked_for_the_fallback_tag() {
     for refusal in [
         answer("404 Not Found", &[], b""),
         answer("400 Bad Request", &[], b""),
+        answer("405 Method Not Allowed", &[], b""),
         answer("406 Not Acceptable", &[], b""),
         answer("200 OK", &[("content-type", "text/html")], b"<html></html>"),
     ] {
@@ -228,5 +230,152 @@ async fn a_list_that_others_always_overwrite_ends_in_an_error() {
         matches!(error, RegistryError::ReferrersChanged { .. }),
         "{error}"
     );
+    assert!(server.requests().len() < 20);
+}
+
+/// A registry that knows nothing of subjects and keeps what it is given. With `lists` it does know, for reading.
+async fn keeping_registry(
+    lists: bool,
+    deletes_lists: bool,
+) -> (Script, Arc<Mutex<BTreeMap<String, Vec<u8>>>>) {
+    let stored: Arc<Mutex<BTreeMap<String, Vec<u8>>>> = Arc::default();
+    let kept = Arc::clone(&stored);
+    let server = Script::start(move |_, request| {
+        let mut kept = kept.lock().unwrap();
+        let (method, path) = request.line().split_once(' ').unwrap();
+        let name = path.rsplit('/').next().unwrap().to_owned();
+        let found = kept.get(&name).cloned();
+        match (method, found) {
+            ("GET", _) if path.contains("/referrers/") && lists => list(Vec::new(), &[]),
+            ("PUT", _) => {
+                kept.insert(
+                    Digest::sha256_of(request.body()).to_string(),
+                    request.body().to_vec(),
+                );
+                kept.insert(name, request.body().to_vec());
+                answer("201 Created", &[], b"")
+            }
+            ("GET", Some(body)) => answer("200 OK", &[], &body),
+            ("DELETE", Some(body)) => {
+                let is_list = body.windows(11).any(|part| part == b"\"manifests\"");
+                if is_list && !deletes_lists {
+                    return answer("405 Method Not Allowed", &[], b"");
+                }
+                kept.retain(|_, other| *other != body);
+                answer("202 Accepted", &[], b"")
+            }
+            _ => answer("404 Not Found", &[], b""),
+        }
+    })
+    .await;
+    (server, stored)
+}
+
+fn other_signature() -> Raw<Manifest> {
+    let mut manifest = signature().value().clone();
+    manifest
+        .annotations_mut()
+        .unwrap()
+        .insert("made-by".to_owned(), "another".to_owned());
+    manifest.to_raw().unwrap()
+}
+
+#[tokio::test]
+async fn a_deleted_manifest_leaves_the_list_under_its_subjects_fallback_tag() {
+    for deletes_lists in [true, false] {
+        let (server, stored) = keeping_registry(false, deletes_lists).await;
+        let repository = server.repository();
+        for manifest in [signature(), other_signature()] {
+            repository.upload_manifest(&manifest, &[]).await.unwrap();
+        }
+        assert_eq!(found(&repository, None).await.unwrap().len(), 2);
+
+        repository
+            .delete_manifest(signature().digest())
+            .await
+            .unwrap();
+        let left = found(&repository, None).await.unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].digest, *other_signature().digest());
+
+        repository
+            .delete_manifest(other_signature().digest())
+            .await
+            .unwrap();
+        let tag = subject().to_string().replace(':', "-");
+        let list = stored.lock().unwrap().get(&tag).cloned();
+        if deletes_lists {
+            assert_eq!(list, None, "an empty list is not left behind");
+        } else {
+            let list = Manifest::parse(list.unwrap().into(), None).unwrap();
+            assert!(list.value().as_index().unwrap().manifests.is_empty());
+        }
+        assert!(found(&repository, None).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_the_list_is_left_to_it_when_something_is_deleted() {
+    let (server, stored) = keeping_registry(true, true).await;
+    stored.lock().unwrap().insert(
+        signature().digest().to_string(),
+        signature().bytes().to_vec(),
+    );
+    server
+        .repository()
+        .delete_manifest(signature().digest())
+        .await
+        .unwrap();
+    assert!(stored.lock().unwrap().is_empty());
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[2].line().contains("/referrers/"));
+}
+
+#[tokio::test]
+async fn an_entry_has_the_type_of_the_config_where_the_manifest_says_none() {
+    let (server, _) = keeping_registry(false, true).await;
+    let repository = server.repository();
+    assert!(
+        signature()
+            .value()
+            .as_image()
+            .unwrap()
+            .artifact_type
+            .is_none()
+    );
+    repository.upload_manifest(&signature(), &[]).await.unwrap();
+    let wanted = Some("application/vnd.test.signature");
+    assert_eq!(found(&repository, wanted).await.unwrap().len(), 1);
+    assert!(
+        found(&repository, Some("text/other"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_repository_is_asked_for_its_referrers_again_the_next_time() {
+    let unknown = br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#;
+    let server = Script::start(move |number, _| match number {
+        0 => answer("404 Not Found", &[], unknown),
+        _ => list(vec![entry("a", "text/a")], &[]),
+    })
+    .await;
+    let repository = server.repository();
+    assert!(found(&repository, None).await.is_err());
+    assert_eq!(found(&repository, None).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_that_leads_in_a_circle_ends_in_an_error() {
+    let server = Script::start(|number, _| {
+        let link = format!("</v2/team/app/referrers/x?page={}>; rel=next", number % 3);
+        list(vec![entry("a", "text/a")], &[("link", &link)])
+    })
+    .await;
+    let error = found(&server.repository(), None).await.unwrap_err();
+    assert!(error.to_string().contains("there before"), "{error}");
     assert!(server.requests().len() < 20);
 }

@@ -4,11 +4,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use peak_http::{Proxies, Proxy, TlsOptions};
 use peak_oci::{Reference, Selector};
 use peak_registry::{Credentials, Keychain, Registry, Repository};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+const AUTHORITY: &[u8] = include_bytes!("../../../peak-http/tests/it/certificates/ca.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../peak-http/tests/it/certificates/server.pem");
+const KEY: &[u8] = include_bytes!("../../../peak-http/tests/it/certificates/server.key.pem");
 
 /// One request as it came: the first line and the headers, and the body.
 #[derive(Clone, Debug)]
@@ -58,6 +66,20 @@ impl Script {
     pub(crate) async fn start(
         answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(false, answer).await
+    }
+
+    /// The same, as a proxy behind which every https server is this one; it can prove to be `origin.test`.
+    pub(crate) async fn start_secure(
+        answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(true, answer).await
+    }
+
+    async fn listen(
+        secure: bool,
+        answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
@@ -70,7 +92,14 @@ impl Script {
                 let (connection, _) = listener.accept().await.unwrap();
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
                 connections.spawn(async move {
-                    serve(connection, &seen, &*answer).await;
+                    let connection = if secure {
+                        tunnel(connection).await
+                    } else {
+                        Some(Box::new(connection) as Box<dyn Connection>)
+                    };
+                    if let Some(connection) = connection {
+                        serve(connection, &seen, &*answer).await;
+                    }
                 });
             }
         });
@@ -101,13 +130,64 @@ impl Script {
         registry.unwrap().repository(&self.reference())
     }
 
+    /// `origin.test`, as a client sees it that trusts its certificate and reaches it through this server.
+    pub(crate) fn secure_repository_as(&self, user: &str, secret: &str) -> Repository {
+        let registry = self.secure_registry("origin.test", Credentials::new(user, secret.into()));
+        registry.repository(&"origin.test/team/app:v1".parse().unwrap())
+    }
+
+    /// A client that trusts the certificate and reaches every https server here; with credentials for one.
+    pub(crate) fn secure_registry(&self, registry: &str, credentials: Credentials) -> Registry {
+        let tls = TlsOptions::new().with_root_certificates_pem(AUTHORITY);
+        let proxy = Proxy::new(&format!("http://{}", self.address)).unwrap();
+        let registry = Registry::builder()
+            .credentials(registry, credentials)
+            .tls(tls.unwrap().without_platform_roots())
+            .proxies(Proxies::all(proxy))
+            .build();
+        registry.unwrap()
+    }
+
     pub(crate) fn reference(&self) -> Reference {
         format!("{}/team/app:v1", self.address).parse().unwrap()
     }
 }
 
+/// Whatever a server talks over.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Takes a connection as an https proxy does, and is then itself the server that it was asked for, with the certificate
+/// of `origin.test`.
+async fn tunnel(mut connection: TcpStream) -> Option<Box<dyn Connection>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.ok()?);
+    }
+    if !head.starts_with(b"CONNECT ") {
+        // Nobody may speak without protection here.
+        return None;
+    }
+    connection
+        .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        .await
+        .ok()?;
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let settings = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let secured = TlsAcceptor::from(Arc::new(settings)).accept(connection);
+    Some(Box::new(secured.await.ok()?))
+}
+
 async fn serve(
-    mut connection: TcpStream,
+    mut connection: Box<dyn Connection>,
     seen: &Mutex<Vec<Request>>,
     answer: &(dyn Fn(usize, &Request) -> Vec<u8> + Send + Sync),
 ) {
