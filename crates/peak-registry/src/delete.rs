@@ -86,7 +86,7 @@ impl Repository {
     /// [`RegistryError::BlobNotFound`], [`DeleteUnsupported`](RegistryError::DeleteUnsupported), and whatever a
     /// request can meet.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), RegistryError> {
-        let response = self.call(self.deletion(self.url("blobs", digest)?)).await?;
+        let response = self.call(deletion(self.url("blobs", digest)?)).await?;
         self.deleted(
             response,
             &format!("the blob {digest}"),
@@ -108,9 +108,7 @@ impl Repository {
         alternative: &'static str,
     ) -> Result<(), RegistryError> {
         let url = self.url("manifests", selector)?;
-        let response = self
-            .call_about(selector, || self.deletion(url.clone()))
-            .await?;
+        let response = self.call_about(selector, || deletion(url.clone())).await?;
         self.deleted(response, what, alternative, |repository, reasons| {
             RegistryError::ManifestNotFound {
                 repository,
@@ -121,10 +119,6 @@ impl Repository {
         .await?;
         self.forget_write(selector);
         Ok(())
-    }
-
-    fn deletion(&self, url: Url) -> Call {
-        Call::new("delete", Method::DELETE, url)
     }
 
     async fn deleted(
@@ -159,4 +153,8 @@ impl Repository {
             self.refusal(status, reasons)
         })
     }
+}
+
+fn deletion(url: Url) -> Call {
+    Call::new("delete", Method::DELETE, url)
 }
