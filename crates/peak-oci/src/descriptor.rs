@@ -132,7 +132,7 @@ impl FromJson for Descriptor {
             annotations: fields.or_default("annotations")?,
             data: fields.optional("data")?.map(|Base64(bytes)| bytes),
             platform: fields.optional("platform")?,
-            artifact_type: fields.optional("artifactType")?,
+            artifact_type: fields.optional_text("artifactType")?,
             unknown: fields.rest(),
         })
     }

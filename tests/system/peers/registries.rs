@@ -224,3 +224,62 @@ fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
         ])
         .assert_code(4);
 }
+
+#[test]
+fn the_registry_commands_work_with_debians_docker_registry() {
+    if !peer("skopeo") || !peer("docker-registry") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let shipped = sandbox.peak_json([
+        "ship",
+        "project",
+        "--local",
+        "--to",
+        "oci:layout",
+        "-o",
+        "json",
+    ]);
+    let registry = DockerRegistry::start(&sandbox);
+    let name = |tag: &str| format!("{}/team/app:{tag}", registry.host);
+    run(Command::new("skopeo")
+        .args(["copy", "--dest-tls-verify=false"])
+        .arg(format!("oci:{}", sandbox.path("layout").display()))
+        .arg(format!("docker://{}", name("v1"))));
+    let json = |arguments: &[&str]| {
+        sandbox.peak_json([&["registry"], arguments, &["-o", "json"]].concat())
+    };
+    let index = json(&["index", "create", &name("all"), &name("v1")]);
+    let inspected = json(&["inspect", &name("all")]);
+    assert_eq!(inspected["manifest"]["digest"], index["digest"]);
+    assert_eq!(
+        inspected["manifest"]["manifests"][0]["digest"],
+        shipped["digest"]
+    );
+    // Another client sees the same.
+    let raw = run(Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false"])
+        .arg(format!("docker://{}", name("all"))));
+    assert_eq!(crate::support::digest(raw.as_bytes()), index["digest"]);
+    let repository = format!("{}/team/app", registry.host);
+    let mut tags: Vec<String> = serde_json::from_value(json(&["tags", &repository])).unwrap();
+    tags.sort();
+    assert_eq!(tags, ["all", "v1"]);
+    assert_eq!(
+        json(&["catalog", &registry.host]),
+        serde_json::json!(["team/app"])
+    );
+    // This one cannot delete just a tag, and the error names the ways out.
+    let refused = sandbox.peak(["registry", "delete", &name("all")]);
+    refused.assert_code(5).assert_stderr("--replace");
+    json(&["delete", &name("all"), "--replace"]);
+    sandbox
+        .peak(["registry", "digest", &name("all")])
+        .assert_code(4);
+    let by_digest = format!("{repository}@{}", shipped["digest"].as_str().unwrap());
+    json(&["manifest", "delete", &by_digest]);
+    sandbox
+        .peak(["registry", "digest", &name("v1")])
+        .assert_code(4);
+}

@@ -75,7 +75,7 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     .await?;
     let address = platform.address();
     let token = if with_token {
-        "export PEAK_AUTH_TOKEN=...   # the token you chose; any user's password on the registry
+        "# PEAK_AUTH_TOKEN: the token that --token gave; on the registry it is the password of any user
 "
     } else {
         ""

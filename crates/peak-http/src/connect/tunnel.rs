@@ -45,7 +45,8 @@ pub(super) async fn open(link: Link, proxy: &Proxy, uri: &Uri) -> Result<Link, E
             Either::Right((parts, response)) => (response.await, Some(parts)),
         };
     let response = response.map_err(broken)?;
-    if response.status() != StatusCode::OK {
+    // Any of these opens the tunnel (RFC 9110, section 9.3.6).
+    if !response.status().is_success() {
         return Err(refused(response.status(), proxy));
     }
     let parts = match done {

@@ -79,6 +79,20 @@ impl Fields {
             .map_err(|error| error.below(name))
     }
 
+    /// As [`optional`](Self::optional), where an empty text means none, too, as some registries write it.
+    pub(crate) fn optional_text<T: FromJson>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<T>, JsonError> {
+        let is_empty = |(key, value): &(String, Json)| {
+            key == name && matches!(value, Json::String(text) if text.is_empty())
+        };
+        if let Some(index) = self.members.iter().position(is_empty) {
+            self.members.remove(index);
+        }
+        self.optional(name)
+    }
+
     /// A list that has to be there, but may be `null`, which is how Go writes an empty one.
     pub(crate) fn list<T: FromJson>(&mut self, name: &str) -> Result<Vec<T>, JsonError> {
         if self

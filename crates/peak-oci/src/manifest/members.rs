@@ -23,7 +23,7 @@ impl Members {
         // Its meaning was found out before: see `kind`.
         let _declared: Option<String> = fields.optional("mediaType")?;
         Ok(Self {
-            artifact_type: fields.optional("artifactType")?,
+            artifact_type: fields.optional_text("artifactType")?,
             subject: fields.optional("subject")?,
             annotations: fields.or_default("annotations")?,
             unknown: fields.rest(),

@@ -548,3 +548,24 @@ fn the_best_platform_is_picked() {
     let host = Platform::host();
     assert_eq!(host.clone().normalized(), host);
 }
+
+#[test]
+fn an_empty_artifact_type_is_none() {
+    let digest = Digest::sha256_of(b"");
+    let entry = format!(
+        r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":0,"artifactType":""}}"#
+    );
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}],"artifactType":""}}"#);
+    let index = Manifest::parse(
+        index.into_bytes().into(),
+        Some(MediaType::OCI_INDEX.as_str()),
+    );
+    let index = index.unwrap();
+    let index = index.value().as_index().unwrap();
+    assert_eq!(index.artifact_type, None);
+    assert_eq!(index.manifests[0].artifact_type, None);
+    // Anything else that is no media type is still an error.
+    let wrong = entry.replace(r#""artifactType":"""#, r#""artifactType":"x""#);
+    let wrong = format!(r#"{{"schemaVersion":2,"manifests":[{wrong}]}}"#);
+    assert!(Manifest::parse(wrong.into_bytes().into(), None).is_err());
+}
