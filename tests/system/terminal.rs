@@ -13,6 +13,8 @@ use crate::support::{Sandbox, finish, signal};
 struct Terminal {
     /// The end that a program sees.
     inside: File,
+    /// What is written here was typed.
+    typed: File,
     seen: Receiver<Vec<u8>>,
     text: String,
 }
@@ -30,6 +32,7 @@ impl Terminal {
             .unwrap();
         let (sender, seen) = channel();
         let mut outside = File::from(outside);
+        let typed = outside.try_clone().unwrap();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal whose programs are gone gives an error in place of an end.
@@ -39,6 +42,7 @@ impl Terminal {
         });
         Self {
             inside,
+            typed,
             seen,
             text: String::new(),
         }
@@ -60,6 +64,7 @@ impl Terminal {
     fn finish(self, child: Child) -> (Option<i32>, String) {
         drop(self.inside);
         let code = finish(child).code;
+        drop(self.typed);
         let mut text = self.text;
         for bytes in self.seen {
             text.push_str(&String::from_utf8_lossy(&bytes));
@@ -109,4 +114,60 @@ fn a_table_has_a_line_for_each_row_however_narrow_the_terminal_is() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(name), "{text}");
     assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+/// Whether what is typed is shown.
+fn echoes(terminal: &Terminal) -> bool {
+    let attributes = rustix::termios::tcgetattr(&terminal.inside).unwrap();
+    attributes
+        .local_modes
+        .contains(rustix::termios::LocalModes::ECHO)
+}
+
+/// `peak registry login` with the terminal as its own, which `setsid` of util-linux makes it.
+#[cfg(target_os = "linux")]
+fn login(sandbox: &Sandbox, terminal: &Terminal, host: &str) -> Child {
+    let mut command = std::process::Command::new("setsid");
+    command
+        .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_peak")])
+        .args(["registry", "login", host, "-u", "me"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", sandbox.path("home"))
+        .env("TMPDIR", sandbox.path("tmp"))
+        .stdin(terminal.stdio())
+        .stdout(terminal.stdio())
+        .stderr(terminal.stdio());
+    command.spawn().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_password_is_asked_for_without_echo_and_ctrl_c_brings_the_echo_back() {
+    use std::io::Write as _;
+
+    use crate::support::eventually;
+
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve_with(&["--token", "s3cret"]);
+    let mut terminal = Terminal::open();
+    let child = login(&sandbox, &terminal, server.host());
+    terminal.wait_for("Password for me");
+    eventually("the echo is off", || (!echoes(&terminal)).then_some(()));
+    terminal.typed.write_all(b"\x03").unwrap();
+    terminal.wait_for("error: interrupted");
+    eventually("the echo is on", || echoes(&terminal).then_some(()));
+    let (code, text) = terminal.finish(child);
+    assert_eq!(code, Some(130), "{text}");
+
+    let mut terminal = Terminal::open();
+    let child = login(&sandbox, &terminal, server.host());
+    terminal.wait_for("Password for me");
+    eventually("the echo is off", || (!echoes(&terminal)).then_some(()));
+    terminal.typed.write_all(b"s3cret\n").unwrap();
+    terminal.wait_for("kept in");
+    assert!(echoes(&terminal));
+    let (code, text) = terminal.finish(child);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::parse_reference;
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 
 /// Longest password that is read, in bytes.
 const PASSWORD_LIMIT: u64 = 64 * 1024;
@@ -52,9 +52,10 @@ pub(crate) async fn login(
     registry: &Registry,
     arguments: LoginArguments,
 ) -> Result<(), CliError> {
-    let (user, password) = ask(&arguments)?;
+    let host = arguments.host.clone();
+    let (user, password) = ask_aside(arguments).await?;
     let login = registry
-        .login(&arguments.host, Credentials::new(user, password))
+        .login(&host, Credentials::new(user, password))
         .await?;
     if !login.checked {
         application.progress.warning(&format!(
@@ -76,6 +77,53 @@ pub(crate) async fn login(
             ("kept in", kept_in.clone()),
         ],
     )
+}
+
+/// Asks on another thread, since reading cannot be cancelled: a signal ends the question at once, and the terminal is
+/// then as it was before.
+async fn ask_aside(arguments: LoginArguments) -> Result<(String, SecretString), CliError> {
+    let _restored = TerminalState::remember();
+    tokio::task::spawn_blocking(move || ask(&arguments))
+        .await
+        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?
+}
+
+/// How the terminal was before its echo was switched off for a password; dropping this makes it so again.
+struct TerminalState {
+    #[cfg(unix)]
+    saved: (std::fs::File, rustix::termios::Termios),
+}
+
+impl TerminalState {
+    /// `None` where there is no terminal.
+    #[cfg(unix)]
+    fn remember() -> Option<Self> {
+        let terminal = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok()?;
+        let attributes = rustix::termios::tcgetattr(&terminal).ok()?;
+        Some(Self {
+            saved: (terminal, attributes),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn remember() -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(unix)]
+impl Drop for TerminalState {
+    fn drop(&mut self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+
+        let (terminal, attributes) = &self.saved;
+        // A terminal that is gone has no state.
+        let _ = tcsetattr(terminal, OptionalActions::Now, attributes);
+    }
 }
 
 /// User and password: from the options and standard input, else from whoever sits at the terminal.
