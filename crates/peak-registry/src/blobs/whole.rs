@@ -78,17 +78,31 @@ impl Repository {
     /// [`Integrity`](RegistryError::Integrity), and whatever a request can meet.
     pub async fn get_blob(&self, digest: &Digest, limit: u64) -> Result<Bytes, RegistryError> {
         let size = self.existing_blob_size(digest).await?;
-        if size > limit {
+        let descriptor = Descriptor::new(MediaType::OCI_EMPTY, digest.clone(), size);
+        self.read_blob(&descriptor, limit).await
+    }
+
+    /// As [`get_blob`](Self::get_blob), where a descriptor says the size, which is then not asked for.
+    ///
+    /// # Errors
+    /// As [`get_blob`](Self::get_blob); [`BlobSize`](RegistryError::BlobSize) where the registry's blob has not the
+    /// descriptor's size.
+    pub async fn read_blob(
+        &self,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let digest = &descriptor.digest;
+        if descriptor.size > limit {
             return Err(RegistryError::BlobTooLarge {
                 repository: self.to_string(),
                 digest: digest.clone(),
-                size,
+                size: descriptor.size,
                 limit,
             });
         }
-        let descriptor = Descriptor::new(MediaType::OCI_EMPTY, digest.clone(), size);
-        let mut read = self.open_blob(&descriptor, 0).await?;
-        let mut verifier = Verifier::for_descriptor(&descriptor);
+        let mut read = self.open_blob(descriptor, 0).await?;
+        let mut verifier = Verifier::for_descriptor(descriptor);
         let mut bytes = BytesMut::new();
         let wrong = |source| RegistryError::Integrity {
             repository: self.to_string(),

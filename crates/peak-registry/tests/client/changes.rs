@@ -247,6 +247,19 @@ async fn blobs_are_read_whole_only_when_small_and_right() {
     let repository = server.repository();
     assert_eq!(repository.get_blob_size(&digest).await.unwrap(), Some(7));
     assert_eq!(repository.get_blob(&digest, 7).await.unwrap(), "content");
+    // A descriptor says the size, so only the blob itself is asked for.
+    let asked = server.requests().len();
+    let descriptor = Descriptor::of(MediaType::OCI_LAYER, b"content");
+    assert_eq!(
+        repository.read_blob(&descriptor, 7).await.unwrap(),
+        "content"
+    );
+    assert_eq!(server.requests().len(), asked + 1);
+    let error = repository.read_blob(&descriptor, 6).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::BlobTooLarge { .. }),
+        "{error}"
+    );
     let error = repository.get_blob(&digest, 6).await.unwrap_err();
     assert!(
         matches!(error, RegistryError::BlobTooLarge { .. }),

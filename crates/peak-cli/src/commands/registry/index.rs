@@ -187,9 +187,7 @@ async fn listed(
     let config = match manifest.value() {
         Manifest::Index(index) => return Ok(index.manifests.clone()),
         Manifest::Image(image) if image.artifact_type.is_none() => {
-            let bytes = repository
-                .get_blob(&image.config.digest, MAX_CONFIG_SIZE)
-                .await?;
+            let bytes = repository.read_blob(&image.config, MAX_CONFIG_SIZE).await?;
             ImageConfig::parse(bytes).ok()
         }
         _ => None,

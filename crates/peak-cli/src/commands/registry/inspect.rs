@@ -412,7 +412,7 @@ async fn details(
     if ![MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG].contains(&config.media_type) {
         return Ok(None);
     }
-    let bytes = repository.get_blob(&config.digest, MAX_CONFIG_SIZE).await?;
+    let bytes = repository.read_blob(config, MAX_CONFIG_SIZE).await?;
     // A config that cannot be read leaves the rest of the image to be seen.
     Ok(ImageConfig::parse(bytes)
         .ok()

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use peak_sdk::oci::{
-    Digest, ImageManifest, Manifest, MediaType, Platform, Raw, Reference, Selector,
+    Digest, ImageManifest, MAX_MANIFEST_SIZE, Manifest, MediaType, Platform, Raw, Reference,
+    Selector,
 };
 use peak_sdk::registry::{Registry, Repository};
 use serde_json::{Value, json};
@@ -228,9 +229,7 @@ pub(crate) async fn config(
     let reference = parse_reference(reference)?;
     let repository = registry.repository(&reference);
     let (_, image) = image(&repository, &reference.selector_or_latest(), platform).await?;
-    let config = repository
-        .get_blob(&image.config.digest, CONFIG_LIMIT)
-        .await?;
+    let config = repository.read_blob(&image.config, CONFIG_LIMIT).await?;
     show_document(&config)
 }
 
@@ -284,7 +283,6 @@ fn show_document(bytes: &[u8]) -> Result<(), CliError> {
 fn read_input(file: &Path) -> Result<Vec<u8>, CliError> {
     use std::io::Read as _;
 
-    const LIMIT: u64 = 4 * 1024 * 1024;
     let failed = |error: std::io::Error| {
         CliError::other(format!("`{}` cannot be read: {error}", file.display()))
     };
@@ -292,12 +290,12 @@ fn read_input(file: &Path) -> Result<Vec<u8>, CliError> {
     if file == Path::new("-") {
         std::io::stdin()
             .lock()
-            .take(LIMIT + 1)
+            .take(MAX_MANIFEST_SIZE + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
     } else {
         std::fs::File::open(file)
-            .and_then(|open| open.take(LIMIT + 1).read_to_end(&mut bytes))
+            .and_then(|open| open.take(MAX_MANIFEST_SIZE + 1).read_to_end(&mut bytes))
             .map_err(failed)?;
     }
     Ok(bytes)
