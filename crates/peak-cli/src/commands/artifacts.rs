@@ -28,19 +28,7 @@ const CREATE_SAMPLE: &str = include_str!("../../samples/artifact.yaml");
 const CREATE_VERSION_SAMPLE: &str = include_str!("../../samples/artifact_version.yaml");
 const UPDATE_SAMPLE: &str = include_str!("../../samples/artifact_metadata.yaml");
 
-const ARTIFACTS: ListForm = ListForm {
-    items: "artifacts",
-    count: "artifactCount",
-    columns: &[
-        Column::new("id", "id"),
-        Column::new("name", "name"),
-        Column::new("description", "description"),
-        Column::new("created (UTC)", "createdAt"),
-        Column::new("created by", "createdBy"),
-    ],
-};
-
-/// What a person sees of an artifact, above its versions.
+/// What a person sees of an artifact: a row of the list, and what stands above its versions.
 const ARTIFACT: &[Column] = &[
     Column::new("id", "id"),
     Column::new("name", "name"),
@@ -48,6 +36,12 @@ const ARTIFACT: &[Column] = &[
     Column::new("created (UTC)", "createdAt"),
     Column::new("created by", "createdBy"),
 ];
+
+const ARTIFACTS: ListForm = ListForm {
+    items: "artifacts",
+    count: "artifactCount",
+    columns: ARTIFACT,
+};
 
 const VERSIONS: ListForm = ListForm {
     items: "versions",
@@ -188,6 +182,18 @@ impl InputOptions {
             None => Err(CliError::usage("no FILE is given")),
         }
     }
+
+    /// What FILE says, taken apart: of its fields these and no others, as the Python tool does it, and the directory
+    /// that its `artifact` names.
+    fn body_and_directory(&self, fields: &[&str]) -> Result<(Value, PackingInput), CliError> {
+        let mut file = self.load()?;
+        let packing = packing(file.remove("artifact"), None, &[])?.ok_or_else(|| {
+            CliError::usage("FILE has no `artifact` with a `path`")
+                .with_hint("--generate prints a sample")
+        })?;
+        file.retain(|name, _| fields.contains(&name.as_str()));
+        Ok((Value::Object(file), packing))
+    }
 }
 
 pub(crate) async fn run(
@@ -255,9 +261,8 @@ async fn create(application: &Application, input: &InputOptions) -> Result<(), C
     if input.generate {
         return write_out(CREATE_SAMPLE);
     }
-    let mut file = input.load()?;
-    let packing = directory(file.remove("artifact"))?;
-    let body = only(file, &["name", "description", "source", "scan", "validate"]);
+    let fields = ["name", "description", "source", "scan", "validate"];
+    let (body, packing) = input.body_and_directory(&fields)?;
     if body.get("name").is_none() {
         return Err(CliError::usage("FILE has no `name`").with_hint("--generate prints a sample"));
     }
@@ -286,9 +291,7 @@ async fn create_version(
     if input.generate {
         return write_out(CREATE_VERSION_SAMPLE);
     }
-    let mut file = input.load()?;
-    let packing = directory(file.remove("artifact"))?;
-    let body = only(file, &["scan", "validate"]);
+    let (body, packing) = input.body_and_directory(&["scan", "validate"])?;
     let session = service::session(application, input.dry)?;
     let upload = Upload::prepare(application, &packing, input.dry).await?;
     let operation = CreateArtifactVersionFrom {
@@ -352,22 +355,5 @@ async fn download(application: &Application, arguments: DownloadArguments) -> Re
     application.output.object(
         &json!({"file": file, "size": saved.size}),
         &[("file", file.clone()), ("size", human_size(saved.size))],
-    )
-}
-
-/// The directory that FILE's `artifact` names.
-fn directory(artifact: Option<Value>) -> Result<PackingInput, CliError> {
-    packing(artifact, None, &[])?.ok_or_else(|| {
-        CliError::usage("FILE has no `artifact` with a `path`")
-            .with_hint("--generate prints a sample")
-    })
-}
-
-/// These fields and no others, as the Python tool does it.
-fn only(file: Map<String, Value>, fields: &[&str]) -> Value {
-    Value::Object(
-        file.into_iter()
-            .filter(|(name, _)| fields.contains(&name.as_str()))
-            .collect(),
     )
 }

@@ -8,6 +8,7 @@ use peak_sdk::images::operations::{
 };
 use peak_sdk::images::{Artifact, Existing, Images, ListImages};
 use peak_sdk::platform::{Operation, Session};
+use serde_json::Value;
 
 use super::body::{BuildOptions, ImageOptions, Input, VersionOptions};
 use crate::application::Application;
@@ -96,20 +97,11 @@ pub(crate) async fn image(
         .input(Some(&arguments.image), Some(&arguments.version))?;
     input.require("name", "--name")?;
     input.require("type", "--type")?;
-    let dry = arguments.sending.dry;
-    let session = service::session(application, dry)?;
-    let upload = prepare(application, &input, dry).await?;
-    let create = CreateImageFrom {
-        body: &input.body,
-        artifact: artifact(upload.as_ref()),
-    };
-    send(
+    pack_and_submit(
         application,
-        &session,
-        &create,
-        &input.body,
-        upload.as_ref(),
-        dry,
+        &input,
+        &Existing::Nothing,
+        arguments.sending.dry,
     )
     .await
 }
@@ -122,24 +114,8 @@ pub(crate) async fn version(
         return write_out(CREATE_VERSION_SAMPLE);
     }
     let input = arguments.build.input(None, Some(&arguments.version))?;
-    let dry = arguments.sending.dry;
-    let session = service::session(application, dry)?;
-    let upload = prepare(application, &input, dry).await?;
-    let image = id(arguments.image.as_deref());
-    let create = CreateVersionFrom {
-        image: &image,
-        body: &input.body,
-        artifact: artifact(upload.as_ref()),
-    };
-    send(
-        application,
-        &session,
-        &create,
-        &input.body,
-        upload.as_ref(),
-        dry,
-    )
-    .await
+    let existing = Existing::Image(id(arguments.image.as_deref()));
+    pack_and_submit(application, &input, &existing, arguments.sending.dry).await
 }
 
 pub(crate) async fn update(
@@ -150,26 +126,11 @@ pub(crate) async fn update(
         return write_out(UPDATE_SAMPLE);
     }
     let input = arguments.build.input(None, None)?;
-    let dry = arguments.sending.dry;
-    let session = service::session(application, dry)?;
-    let upload = prepare(application, &input, dry).await?;
-    let image = id(arguments.image_id.as_deref());
-    let version = id(arguments.version_id.as_deref());
-    let update = UpdateVersionFrom {
-        image: &image,
-        version: &version,
-        body: &input.body,
-        artifact: artifact(upload.as_ref()),
-    };
-    send(
-        application,
-        &session,
-        &update,
-        &input.body,
-        upload.as_ref(),
-        dry,
-    )
-    .await
+    let existing = Existing::Version(
+        id(arguments.image_id.as_deref()),
+        id(arguments.version_id.as_deref()),
+    );
+    pack_and_submit(application, &input, &existing, arguments.sending.dry).await
 }
 
 pub(crate) async fn image_or_version(
@@ -198,33 +159,74 @@ pub(crate) async fn image_or_version(
         input.require("type", "--type")?;
     }
     let upload = prepare(application, &input, dry).await?;
-    let (upload, artifact) = (upload.as_ref(), artifact(upload.as_ref()));
+    let left_out = match existing {
+        Existing::Image(_) => NOT_OF_A_VERSION,
+        Existing::Version(..) => NOT_OF_AN_UPDATE,
+        _ => &[],
+    };
+    let body = input.without(left_out);
+    submit(
+        application,
+        &session,
+        &existing,
+        &body,
+        upload.as_ref(),
+        dry,
+    )
+    .await
+}
+
+/// Packs what goes with the body, and submits both.
+async fn pack_and_submit(
+    application: &Application,
+    input: &Input,
+    existing: &Existing,
+    dry: DryRun,
+) -> Result<(), CliError> {
+    let session = service::session(application, dry)?;
+    let upload = prepare(application, input, dry).await?;
+    submit(
+        application,
+        &session,
+        existing,
+        &input.body,
+        upload.as_ref(),
+        dry,
+    )
+    .await
+}
+
+/// Creates an image, or a version of the one that exists, or updates the version that exists; or shows the request.
+async fn submit(
+    application: &Application,
+    session: &Session,
+    existing: &Existing,
+    body: &Value,
+    upload: Option<&Upload>,
+    dry: DryRun,
+) -> Result<(), CliError> {
+    let artifact = artifact(upload);
     match existing {
         Existing::Image(image) => {
-            let body = input.without(NOT_OF_A_VERSION);
             let create = CreateVersionFrom {
-                image: &image,
-                body: &body,
+                image,
+                body,
                 artifact,
             };
-            send(application, &session, &create, &body, upload, dry).await
+            send(application, session, &create, body, upload, dry).await
         }
         Existing::Version(image, version) => {
-            let body = input.without(NOT_OF_AN_UPDATE);
             let update = UpdateVersionFrom {
-                image: &image,
-                version: &version,
-                body: &body,
+                image,
+                version,
+                body,
                 artifact,
             };
-            send(application, &session, &update, &body, upload, dry).await
+            send(application, session, &update, body, upload, dry).await
         }
         _ => {
-            let create = CreateImageFrom {
-                body: &input.body,
-                artifact,
-            };
-            send(application, &session, &create, &input.body, upload, dry).await
+            let create = CreateImageFrom { body, artifact };
+            send(application, session, &create, body, upload, dry).await
         }
     }
 }
