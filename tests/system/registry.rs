@@ -34,8 +34,8 @@ impl Site {
 
     #[track_caller]
     fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.text(&[arguments, &["-o", "json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        self.sandbox
+            .peak_json([arguments, &["-o", "json"]].concat())
     }
 }
 

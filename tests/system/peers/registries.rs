@@ -18,6 +18,30 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Builds the sandbox's project into the layout `layout`; gives what `ship` said of it.
+#[track_caller]
+fn ship_into_layout(sandbox: &Sandbox) -> Value {
+    sandbox.project();
+    sandbox.peak_json([
+        "ship",
+        "project",
+        "--local",
+        "--to",
+        "oci:layout",
+        "-o",
+        "json",
+    ])
+}
+
+/// Lets skopeo push the layout `layout`.
+#[track_caller]
+fn push_layout(sandbox: &Sandbox, reference: &str) {
+    run(Command::new("skopeo")
+        .args(["copy", "--dest-tls-verify=false"])
+        .arg(format!("oci:{}", sandbox.path("layout").display()))
+        .arg(format!("docker://{reference}")));
+}
+
 #[test]
 fn skopeo_reads_the_layouts_that_ship_wrote() {
     if !peer("skopeo") {
@@ -86,22 +110,10 @@ fn what_skopeo_pushes_into_the_embedded_registry_we_pull_and_build_upon() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.project();
-    let shipped = sandbox.peak_json([
-        "ship",
-        "project",
-        "--local",
-        "--to",
-        "oci:layout",
-        "-o",
-        "json",
-    ]);
+    let shipped = ship_into_layout(&sandbox);
     let server = sandbox.serve();
     let reference = format!("{}/pushed/by-skopeo:v1", server.host());
-    run(Command::new("skopeo")
-        .args(["copy", "--dest-tls-verify=false"])
-        .arg(format!("oci:{}", sandbox.path("layout").display()))
-        .arg(format!("docker://{reference}")));
+    push_layout(&sandbox, &reference);
     let digest = sandbox.peak(["registry", "digest", &reference]);
     assert_eq!(
         digest.assert_code(0).stdout.trim(),
@@ -189,22 +201,10 @@ fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.project();
-    let shipped = sandbox.peak_json([
-        "ship",
-        "project",
-        "--local",
-        "--to",
-        "oci:layout",
-        "-o",
-        "json",
-    ]);
+    let shipped = ship_into_layout(&sandbox);
     let registry = DockerRegistry::start(&sandbox);
     let reference = format!("{}/team/app:v1", registry.host);
-    run(Command::new("skopeo")
-        .args(["copy", "--dest-tls-verify=false"])
-        .arg(format!("oci:{}", sandbox.path("layout").display()))
-        .arg(format!("docker://{reference}")));
+    push_layout(&sandbox, &reference);
     let pulled = sandbox.peak_json(["registry", "pull", &reference, "oci:pulled", "-o", "json"]);
     assert_eq!(pulled["digest"], shipped["digest"]);
     let manifest = sandbox.peak(["registry", "manifest", "get", "--raw", &reference]);
@@ -231,22 +231,10 @@ fn the_registry_commands_work_with_debians_docker_registry() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.project();
-    let shipped = sandbox.peak_json([
-        "ship",
-        "project",
-        "--local",
-        "--to",
-        "oci:layout",
-        "-o",
-        "json",
-    ]);
+    let shipped = ship_into_layout(&sandbox);
     let registry = DockerRegistry::start(&sandbox);
     let name = |tag: &str| format!("{}/team/app:{tag}", registry.host);
-    run(Command::new("skopeo")
-        .args(["copy", "--dest-tls-verify=false"])
-        .arg(format!("oci:{}", sandbox.path("layout").display()))
-        .arg(format!("docker://{}", name("v1"))));
+    push_layout(&sandbox, &name("v1"));
     let json = |arguments: &[&str]| {
         sandbox.peak_json([&["registry"], arguments, &["-o", "json"]].concat())
     };

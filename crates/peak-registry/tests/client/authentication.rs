@@ -166,11 +166,7 @@ async fn refused_credentials_and_forbidden_token_servers_say_so() {
 async fn an_answer_of_a_token_server_that_cannot_be_read_is_not_shown() {
     let server =
         Script::start(|_, request| with_tokens(request, 1, || r#""token-secret""#.into())).await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert!(
         matches!(error, RegistryError::NoCredential { .. }),
         "{error:?}"

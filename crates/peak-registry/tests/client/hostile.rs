@@ -160,11 +160,7 @@ async fn a_huge_manifest_is_refused_by_the_length_it_promises() {
         with_headers("200 OK", &[("content-length", &HUGE.to_string())], b"{")
     })
     .await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     let RegistryError::Transport { source, .. } = &error else {
         panic!("{error}");
     };

@@ -121,11 +121,7 @@ async fn the_digest_is_asked_for_without_the_manifest_where_the_registry_says_it
 async fn refusals_are_told_apart_with_what_the_registry_says() {
     let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such tag"}]}"#;
     let server = Script::start(|_, _| answer("404 Not Found", &[], body)).await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert_eq!(
         error.to_string(),
         format!(
@@ -137,20 +133,12 @@ async fn refusals_are_told_apart_with_what_the_registry_says() {
 
     let html = b"<html>proxy</html>".repeat(10_000);
     let server = Script::start(move |_, _| answer("403 Forbidden", &[], &html)).await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert!(matches!(error, RegistryError::Denied { .. }), "{error}");
     assert!(error.codes().is_empty());
 
     let server = Script::start(|_, _| answer("401 Unauthorized", &[], b"")).await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert!(
         matches!(error, RegistryError::Unauthorized { .. }),
         "{error}"
@@ -176,11 +164,7 @@ async fn a_registry_that_says_later_is_asked_later() {
         answer("429 Too Many Requests", &[wait], body)
     })
     .await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert!(
         matches!(error, RegistryError::RateLimited { .. }),
         "{error}"
@@ -197,22 +181,14 @@ async fn what_is_no_manifest_is_refused() {
         r#"{"schemaVersion":2,"schemaVersion":2}"#,
     ] {
         let server = Script::start(move |_, _| typed(body.as_bytes(), None)).await;
-        let error = server
-            .repository()
-            .get_manifest(&tag("v1"))
-            .await
-            .unwrap_err();
+        let error = server.manifest_error().await;
         assert!(
             matches!(error, RegistryError::InvalidManifest { .. }),
             "{body}: {error}"
         );
     }
     let server = Script::start(|_, _| typed(&vec![b' '; 5 * 1024 * 1024], None)).await;
-    let error = server
-        .repository()
-        .get_manifest(&tag("v1"))
-        .await
-        .unwrap_err();
+    let error = server.manifest_error().await;
     assert!(matches!(error, RegistryError::Transport { .. }), "{error}");
 }
 
@@ -458,11 +434,7 @@ async fn trouble_of_the_registrys_own_is_told_from_a_refusal() {
             answer(status, &[("retry-after", "0")], body.as_bytes())
         })
         .await;
-        let error = server
-            .repository()
-            .get_manifest(&tag("v1"))
-            .await
-            .unwrap_err();
+        let error = server.manifest_error().await;
         assert_eq!(error.is_transient(), transient, "{error}");
     }
 }

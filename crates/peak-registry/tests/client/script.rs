@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peak_http::{Proxies, Proxy, TlsOptions};
 use peak_oci::{Reference, Selector};
-use peak_registry::{Credentials, Keychain, Registry, Repository};
+use peak_registry::{Credentials, Keychain, Registry, RegistryError, Repository};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -120,6 +120,12 @@ impl Script {
             .idle_timeout(Duration::from_secs(1))
             .build();
         registry.unwrap().repository(&self.reference())
+    }
+
+    /// The error of asking for the manifest `v1` as nobody.
+    pub(crate) async fn manifest_error(&self) -> RegistryError {
+        let found = self.repository().get_manifest(&tag("v1")).await;
+        found.unwrap_err()
     }
 
     pub(crate) fn repository_as(&self, user: &str, secret: &str) -> Repository {

@@ -74,11 +74,7 @@ async fn a_token_that_no_header_can_hold_is_not_sent() {
             bearer("/token")
         })
         .await;
-        let error = server
-            .repository()
-            .get_manifest(&tag("v1"))
-            .await
-            .unwrap_err();
+        let error = server.manifest_error().await;
         assert!(
             matches!(error, RegistryError::NoCredential { .. }),
             "{error}"
