@@ -80,5 +80,6 @@ mod store;
 
 pub use routes::{RouterOptions, router, router_with};
 pub use store::{
-    Blob, Page, Repository, Store, StoreError, StoredManifest, Upload, UploadId, UploadIdError,
+    Blob, BlobReader, Page, Repository, Store, StoreError, StoredManifest, Upload, UploadId,
+    UploadIdError,
 };

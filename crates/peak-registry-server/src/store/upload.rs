@@ -1,15 +1,15 @@
 //! A blob on its way in.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use peak_oci::{Algorithm, Digest, Hasher};
 use uuid::Uuid;
 
-use crate::store::{Repository, StoreError, disk};
+use crate::store::files::FileWriter;
+use crate::store::{Repository, StoreError};
 
 /// How much of a file is hashed at a time, in bytes.
 const HASH_BUFFER: usize = 256 * 1024;
@@ -52,7 +52,7 @@ impl FromStr for UploadId {
 pub struct Upload {
     repository: Repository,
     id: UploadId,
-    file: File,
+    file: Box<dyn FileWriter>,
     path: PathBuf,
     hasher: Hasher,
     algorithm: Algorithm,
@@ -65,12 +65,7 @@ impl Upload {
     pub(crate) fn start(repository: Repository, algorithm: Algorithm) -> Result<Self, StoreError> {
         let id = UploadId(Uuid::new_v4());
         let path = repository.store().layout().temporary().join(id.to_string());
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("create", &path))?;
+        let file = repository.store().files().create(&path)?;
         Ok(Self {
             repository,
             id,
@@ -109,7 +104,7 @@ impl Upload {
         if self.broken {
             return Err(StoreError::UploadBroken);
         }
-        if let Err(error) = self.file.write_all(bytes) {
+        if let Err(error) = self.file.write(bytes) {
             // How much of it was written is unknown, and so is the state of the hash.
             self.broken = true;
             return Err(StoreError::io("write", &self.path)(error));
@@ -153,29 +148,37 @@ impl Upload {
             });
         }
         self.file
-            .sync_all()
+            .sync()
             .map_err(StoreError::io("make durable", &self.path))?;
         let store = self.repository.store();
-        let content = store.layout().content(digest);
-        store.ensure_parent(&content)?;
+        // From here until the repository has it nobody may take the content for unused.
+        let _adding = store.adding();
         // Over content that is there already: it is the same, or it is damaged and this mends it.
-        disk::publish(&self.path, &content)?;
+        store
+            .files()
+            .publish(&self.path, &store.layout().content(digest))?;
         self.published = true;
-        self.repository.link_blob(digest)?;
+        self.repository.create_blob_link(digest)?;
         Ok(self.received)
     }
 
     /// Gives the upload up and removes what was written.
     pub fn cancel(mut self) -> Result<(), StoreError> {
         self.published = true;
-        fs::remove_file(&self.path).map_err(StoreError::io("remove", &self.path))
+        self.repository.store().files().discard(&self.path)?;
+        Ok(())
     }
 
     /// The digest by another algorithm than the one that was reckoned along.
     fn hash_again(&mut self, algorithm: Algorithm) -> Result<Digest, StoreError> {
-        let read = |file: &mut File| -> io::Result<Digest> {
-            file.seek(SeekFrom::Start(0))?;
-            let mut reader = BufReader::with_capacity(HASH_BUFFER, file);
+        let read = || -> io::Result<Digest> {
+            let mut reader = self
+                .repository
+                .store()
+                .files()
+                .open(&self.path)
+                .map_err(io::Error::other)?
+                .ok_or(io::ErrorKind::NotFound)?;
             let mut hasher = Hasher::new(algorithm);
             let mut buffer = vec![0; HASH_BUFFER];
             loop {
@@ -186,7 +189,7 @@ impl Upload {
                 }
             }
         };
-        read(&mut self.file).map_err(StoreError::io("read", &self.path))
+        read().map_err(StoreError::io("read", &self.path))
     }
 }
 
@@ -205,7 +208,7 @@ impl Drop for Upload {
     fn drop(&mut self) {
         if !self.published {
             // Nobody is left to tell; the next start removes what stays.
-            let _ = fs::remove_file(&self.path);
+            let _ = self.repository.store().files().discard(&self.path);
         }
     }
 }

@@ -30,7 +30,7 @@ fn copy(from: &Path, to: &Path) {
 /// The store as it would come back if the process died now.
 fn after_crash(store: &Store) -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    copy(store.directory(), directory.path());
+    copy(store.directory().unwrap(), directory.path());
     let store = Store::open(directory.path()).unwrap();
     (directory, store)
 }
@@ -321,7 +321,7 @@ fn an_encoder_can_write_into_an_upload() {
     upload.finish(&digest).unwrap();
 
     let mut read = Vec::new();
-    std::io::Read::read_to_end(&mut repository.blob(&digest).unwrap().file, &mut read).unwrap();
+    std::io::Read::read_to_end(&mut repository.blob(&digest).unwrap().content, &mut read).unwrap();
     assert_eq!(read, content);
     assert!(
         store

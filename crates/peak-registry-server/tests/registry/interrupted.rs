@@ -10,7 +10,7 @@ use peak_oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Registry, unfinished};
+use crate::support::{Kind, Registry, unfinished};
 
 /// How often a condition is looked at before it counts as not coming.
 const ATTEMPTS: usize = 1000;
@@ -65,7 +65,7 @@ async fn settles(directory: &Path, count: usize) -> bool {
 
 #[tokio::test]
 async fn half_a_blob_in_one_request_leaves_nothing() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     let content = content();
     let digest = Digest::sha256_of(&content);
@@ -75,7 +75,7 @@ async fn half_a_blob_in_one_request_leaves_nothing() {
         send_half(address, "POST", &path, &content).await;
     }
     assert!(
-        settles(registry.directory.path(), 0).await,
+        settles(registry.directory(), 0).await,
         "the unfinished files are removed"
     );
     for digest in [&digest, &half] {
@@ -88,7 +88,7 @@ async fn half_a_blob_in_one_request_leaves_nothing() {
 
 #[tokio::test]
 async fn half_a_chunk_is_kept_and_the_upload_goes_on() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     let content = content();
     let digest = Digest::sha256_of(&content);
@@ -122,27 +122,27 @@ async fn half_a_chunk_is_kept_and_the_upload_goes_on() {
         .await
         .expect(200);
     assert_eq!(answer.body, content);
-    assert_eq!(unfinished(registry.directory.path()), 0);
+    assert_eq!(unfinished(registry.directory()), 0);
 }
 
 #[tokio::test]
 async fn half_a_manifest_is_none() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     send_half(address, "PUT", "/v2/a/manifests/v1", &content()).await;
     registry.get("/v2/a/manifests/v1").await.expect(404);
-    assert_eq!(unfinished(registry.directory.path()), 0);
+    assert_eq!(unfinished(registry.directory()), 0);
 }
 
 /// Every piece of a body costs memory of its own, however short it is.
 #[tokio::test]
 async fn a_body_in_tiny_pieces_does_not_wait_in_memory() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let location = registry.start("a").await;
     let pieces = (0..10_000).map(|_| Ok::<_, std::io::Error>("x"));
     let body = Body::from_stream(stream::iter(pieces).chain(stream::pending()));
     let on_disk = async || {
-        let mut files = std::fs::read_dir(registry.directory.path().join("temporary")).unwrap();
+        let mut files = std::fs::read_dir(registry.directory().join("temporary")).unwrap();
         files.next().unwrap().unwrap().metadata().unwrap().len() > 0
     };
     tokio::select! {

@@ -1,4 +1,6 @@
-//! A registry in a directory of its own, and a client for it without any network.
+//! A registry of its own, and a client for it without any network.
+
+use std::path::Path;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -14,9 +16,16 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// Where a registry keeps its content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Disk,
+    Memory,
+}
+
 pub(crate) struct Registry {
-    pub(crate) directory: TempDir,
     router: axum::Router,
+    directory: Option<TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -70,15 +79,35 @@ impl Answer {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
-        Self::with(&RouterOptions::new())
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self::with(kind, &RouterOptions::new())
     }
 
-    pub(crate) fn with(options: &RouterOptions) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+    pub(crate) fn with(kind: Kind, options: &RouterOptions) -> Self {
+        let directory = match kind {
+            Kind::Disk => Some(tempfile::tempdir().unwrap()),
+            Kind::Memory => None,
+        };
+        let store = directory
+            .as_ref()
+            .map_or_else(Store::in_memory, |directory| {
+                Store::open(directory.path()).unwrap()
+            });
         let router = router_with(store, options);
-        Self { directory, router }
+        Self { router, directory }
+    }
+
+    /// Where the registry's files are; only one on disk has any.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.as_ref().unwrap().path()
+    }
+
+    /// Checks how many unfinished files there are, where they can be seen.
+    #[track_caller]
+    pub(crate) fn assert_unfinished(&self, count: usize) {
+        if let Some(directory) = &self.directory {
+            assert_eq!(unfinished(directory.path()), count);
+        }
     }
 
     pub(crate) fn router(&self) -> axum::Router {
@@ -220,7 +249,7 @@ pub(crate) fn image(config: &[u8], layers: &[&[u8]]) -> Value {
 }
 
 /// How many unfinished files the store has.
-pub(crate) fn unfinished(directory: &std::path::Path) -> usize {
+pub(crate) fn unfinished(directory: &Path) -> usize {
     std::fs::read_dir(directory.join("temporary"))
         .unwrap()
         .count()
