@@ -65,8 +65,14 @@ pub(crate) async fn put(
 
     let repository = registry.store.repository(&name);
     let given = tags.clone();
+    let sparse = registry.sparse_manifests;
     let manifest = blocking(move || {
-        let manifest = repository.put_manifest(&selector, content_type.as_deref(), bytes)?;
+        let content_type = content_type.as_deref();
+        let manifest = if sparse {
+            repository.put_sparse_manifest(&selector, content_type, bytes)
+        } else {
+            repository.put_manifest(&selector, content_type, bytes)
+        }?;
         given
             .iter()
             .try_for_each(|tag| repository.put_tag(tag, manifest.digest()))?;

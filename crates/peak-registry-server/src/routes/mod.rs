@@ -38,6 +38,7 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 pub struct RouterOptions {
     max_blob_size: Option<u64>,
     max_manifest_size: u64,
+    sparse_manifests: bool,
     max_open_uploads: usize,
     upload_idle: Duration,
     body_idle: Duration,
@@ -48,6 +49,7 @@ impl Default for RouterOptions {
         Self {
             max_blob_size: None,
             max_manifest_size: MAX_MANIFEST_SIZE,
+            sparse_manifests: false,
             max_open_uploads: 128,
             upload_idle: Duration::from_secs(60 * 60),
             body_idle: Duration::from_secs(60),
@@ -73,6 +75,16 @@ impl RouterOptions {
     #[must_use]
     pub fn max_manifest_size(mut self, bytes: u64) -> Self {
         self.max_manifest_size = bytes.min(MAX_MANIFEST_SIZE);
+        self
+    }
+
+    /// Whether manifests may point to blobs and manifests that the repository does not have: an
+    /// index that is mirrored with one of its platforms, for example. Without it they are refused
+    /// with `MANIFEST_BLOB_UNKNOWN`, as the specification allows, so that what was pushed can be
+    /// pulled. The subject of a manifest may be missing either way. Default: no.
+    #[must_use]
+    pub fn sparse_manifests(mut self, accepted: bool) -> Self {
+        self.sparse_manifests = accepted;
         self
     }
 
@@ -120,6 +132,7 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
             blob_size: options.max_blob_size,
         },
         max_manifest_size: options.max_manifest_size,
+        sparse_manifests: options.sparse_manifests,
     });
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
     axum::Router::new()
@@ -135,6 +148,7 @@ struct Registry {
     sessions: Sessions,
     limits: Limits,
     max_manifest_size: u64,
+    sparse_manifests: bool,
 }
 
 async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {

@@ -16,8 +16,8 @@ use crate::store::{StoreError, Upload, UploadId};
 /// The number of an upload, under the name that Docker's registry gave the header.
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
-/// `POST`: starts an upload, or with `digest` takes the whole blob, or with `mount` and `from`
-/// takes it from another repository.
+/// `POST`: starts an upload, or with `digest` takes the whole blob, or with `mount` takes it from
+/// another repository.
 pub(crate) async fn start(
     registry: &Registry,
     name: RepositoryName,
@@ -122,20 +122,25 @@ async fn whole(
     complete(held, &name, digest).await
 }
 
-/// Whether the blob could be taken from the repository `from`. Where it could not, for whatever
-/// reason, an upload starts instead.
+/// Whether the blob could be taken from the repository `from`, or if the client names none, from
+/// any. Where it could not, for whatever reason, an upload starts instead.
 async fn mounted(
     registry: &Registry,
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
 ) -> Result<bool, Failure> {
-    let Some(Ok(from)) = from.map(path::name) else {
+    let Ok(from) = from.map(path::name).transpose() else {
         return Ok(false);
     };
     let repository = registry.store.repository(name);
     let digest = digest.clone();
-    blocking(move || repository.link_blob_from(&from, &digest)).await
+    blocking(move || match from {
+        Some(from) => repository.link_blob_from(&from, &digest),
+        // Who may read one repository may read all.
+        None => repository.link_blob_from_any(&digest, |_| true),
+    })
+    .await
 }
 
 async fn complete(

@@ -56,8 +56,18 @@ impl Record {
     }
 }
 
+/// What becomes of a manifest that points to content that the repository does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Refused,
+    Accepted,
+}
+
 impl Repository {
     /// Puts a manifest under a tag or its digest, byte for byte as given.
+    ///
+    /// What the manifest points to has to be in the repository, so that whoever sees it can read
+    /// all of it. The subject need not exist, nor layers that have `urls` of their own.
     ///
     /// `content_type` is what the sender says that it is; without it the manifest's own `mediaType`
     /// or form tells. When this returns `Ok` the manifest is on stable storage.
@@ -67,13 +77,37 @@ impl Repository {
     /// [`StoreError::ManifestInvalid`] if it is too large, no manifest of a known kind, or of
     /// another kind than was said; [`StoreError::DigestMismatch`] if it does not have the digest;
     /// [`StoreError::ManifestBlobUnknown`] and [`StoreError::ManifestSizeMismatch`] if it points to
-    /// content that the repository does not have. The subject need not exist, nor layers that
-    /// have `urls` of their own.
+    /// content that the repository does not have.
     pub fn put_manifest(
         &self,
         selector: &Selector,
         content_type: Option<&str>,
         bytes: Bytes,
+    ) -> Result<Raw<Manifest>, StoreError> {
+        self.put(selector, content_type, bytes, Missing::Refused)
+    }
+
+    /// As [`put_manifest`](Self::put_manifest), but what the manifest points to need not be there,
+    /// as for the index of a mirror that keeps one platform. What is there must be as described.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put_manifest`](Self::put_manifest) but for [`StoreError::ManifestBlobUnknown`].
+    pub fn put_sparse_manifest(
+        &self,
+        selector: &Selector,
+        content_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Raw<Manifest>, StoreError> {
+        self.put(selector, content_type, bytes, Missing::Accepted)
+    }
+
+    fn put(
+        &self,
+        selector: &Selector,
+        content_type: Option<&str>,
+        bytes: Bytes,
+        missing: Missing,
     ) -> Result<Raw<Manifest>, StoreError> {
         let manifest = Manifest::parse(bytes, content_type)
             .map_err(|source| StoreError::ManifestInvalid { source })?;
@@ -84,7 +118,7 @@ impl Repository {
         let digest = manifest.digest().clone();
 
         let _adding = self.store().adding();
-        self.check_children(manifest.value())?;
+        self.check_children(manifest.value(), missing)?;
         // Content is kept under the digest of its bytes, which is not what a signed manifest is called.
         let content = (manifest.payload() != manifest.bytes())
             .then(|| Digest::sha256_of(manifest.bytes()))
@@ -230,7 +264,7 @@ impl Repository {
     }
 
     /// Checks that everything that the manifest points to is there, as it is described.
-    fn check_children(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    fn check_children(&self, manifest: &Manifest, absent: Missing) -> Result<(), StoreError> {
         let in_index = manifest.as_index().is_some();
         let mut missing = Vec::new();
         // Schema 1 says no sizes, so being there is all that can be checked.
@@ -254,7 +288,7 @@ impl Repository {
                 None => missing.push(child.digest.clone()),
             }
         }
-        if missing.is_empty() {
+        if missing.is_empty() || absent == Missing::Accepted {
             Ok(())
         } else {
             Err(StoreError::ManifestBlobUnknown {

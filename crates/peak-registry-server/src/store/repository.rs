@@ -128,6 +128,42 @@ impl Repository {
         Ok(true)
     }
 
+    /// Gives this repository a blob that any repository has of those that `may_read` lets through.
+    /// Returns whether there was one.
+    ///
+    /// Looks through all repositories, unless the store does not have the content at all.
+    pub fn link_blob_from_any(
+        &self,
+        digest: &Digest,
+        may_read: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<bool, StoreError> {
+        let _adding = self.store.adding();
+        let layout = self.store.layout();
+        if self
+            .store
+            .files()
+            .size_of(&layout.content(digest))?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        let mut found = Ok(false);
+        self.store
+            .files()
+            .for_each_name(&layout.repositories(), |entry| {
+                if let Some(name) = layout::repository_of(entry).filter(&may_read) {
+                    found = self.store.repository(&name).has_blob(digest);
+                }
+                matches!(found, Ok(false))
+            })?;
+        if found? {
+            self.create_blob_link(digest)?;
+            Ok(true)
+        } else {
+            Ok(false)
+        }
+    }
+
     /// Takes a blob from this repository. Other repositories keep it, and so do manifests that
     /// point to it: they cannot be pulled any more.
     ///

@@ -34,6 +34,8 @@ on_disk_and_in_memory! {
     both_algorithms_are_taken,
     parts_of_a_blob_are_sent,
     a_blob_belongs_to_the_repositories_that_got_it,
+    a_blob_is_mounted_from_wherever_it_is_if_the_client_names_no_repository,
+    a_sparse_manifest_is_taken_where_that_was_chosen,
     a_manifest_needs_what_it_points_to,
     an_index_needs_its_manifests,
     a_schema_1_manifest_needs_its_layers,
@@ -368,9 +370,11 @@ async fn parts_of_a_blob_are_sent(kind: Kind) {
         );
         assert_eq!(answer.body, content[first..=last], "{range}");
     }
-    let headers = [("range", "bytes=1000000-")];
-    let answer = registry.send("GET", &path, &headers, "").await.expect(416);
-    assert_eq!(answer.header("content-range"), "bytes */1000000");
+    for range in ["bytes=1000000-", "bytes=500-0"] {
+        let headers = [("range", range)];
+        let answer = registry.send("GET", &path, &headers, "").await.expect(416);
+        assert_eq!(answer.header("content-range"), "bytes */1000000");
+    }
     registry
         .send("GET", &path, &[("range", "bytes=0-1,5-6")], "")
         .await
@@ -391,8 +395,8 @@ async fn a_blob_belongs_to_the_repositories_that_got_it(kind: Kind) {
         .expect_error(404, "BLOB_UNKNOWN");
     registry.head(&at_two).await.expect(404);
 
-    // A repository that has it not, one that is none, and no repository: an upload starts.
-    for from in ["&from=three", "&from=../one", ""] {
+    // A repository that has it not, and one that is none: an upload starts.
+    for from in ["&from=three", "&from=../one"] {
         let path = format!("/v2/two/blobs/uploads/?mount={digest}{from}");
         let answer = registry.send("POST", &path, &[], "").await.expect(202);
         registry.delete(answer.header("location")).await.expect(204);
@@ -424,6 +428,83 @@ async fn a_blob_belongs_to_the_repositories_that_got_it(kind: Kind) {
         .send("PATCH", &location, &[], "x")
         .await
         .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+}
+
+async fn a_blob_is_mounted_from_wherever_it_is_if_the_client_names_no_repository(kind: Kind) {
+    let registry = Registry::new(kind);
+    registry.push_blob("one/of/many", b"other").await;
+    let digest = registry.push_blob("two", b"shared").await;
+    let mount = |digest: &Digest| format!("/v2/three/blobs/uploads/?mount={digest}");
+    let answer = registry.send("POST", &mount(&digest), &[], "").await;
+    let blob = format!("/v2/three/blobs/{digest}");
+    assert_eq!(answer.expect(201).header("location"), blob);
+    assert_eq!(registry.get(&blob).await.expect(200).body, "shared");
+
+    // What no repository has any more is not found, although its bytes are still on the disk.
+    for name in ["two", "three"] {
+        let blob = format!("/v2/{name}/blobs/{digest}");
+        registry.delete(&blob).await.expect(202);
+    }
+    for digest in [digest, Digest::sha256_of(b"never sent")] {
+        let answer = registry.send("POST", &mount(&digest), &[], "").await;
+        registry
+            .delete(answer.expect(202).header("location"))
+            .await
+            .expect(204);
+    }
+}
+
+#[test]
+fn a_blob_is_not_mounted_from_where_it_may_not_be_read() {
+    let store = peak_registry_server::Store::in_memory();
+    let digest = Digest::sha256_of(b"secret");
+    let mut upload = store
+        .repository(&"private/a".parse().unwrap())
+        .new_upload()
+        .unwrap();
+    upload.write(b"secret").unwrap();
+    upload.finish(&digest).unwrap();
+
+    let target = store.repository(&"public".parse().unwrap());
+    let mount = |private: bool| {
+        target
+            .link_blob_from_any(&digest, |name| {
+                private || !name.as_str().starts_with("private/")
+            })
+            .unwrap()
+    };
+    assert!(!mount(false));
+    assert!(!target.has_blob(&digest).unwrap());
+    assert!(mount(true));
+    assert!(target.has_blob(&digest).unwrap());
+}
+
+async fn a_sparse_manifest_is_taken_where_that_was_chosen(kind: Kind) {
+    let registry = Registry::with(kind, &RouterOptions::new().sparse_manifests(true));
+    registry.push_blob("a", b"{}").await;
+    let sparse = image(b"{}", &[b"not here"]).to_string().into_bytes();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [descriptor(MANIFEST, &sparse), descriptor(MANIFEST, b"nowhere")],
+    });
+    let index = index.to_string().into_bytes();
+    for (tag, media_type, manifest) in [("image", MANIFEST, &sparse), ("all", INDEX, &index)] {
+        registry
+            .put_manifest("a", tag, media_type, manifest)
+            .await
+            .expect(201);
+        let path = format!("/v2/a/manifests/{tag}");
+        assert_eq!(registry.get(&path).await.expect(200).body, *manifest);
+    }
+
+    // What is there is still looked at.
+    let mut wrong_size = image(b"{}", &[b"not here"]);
+    wrong_size["config"]["size"] = json!(3);
+    registry
+        .put_manifest("a", "wrong", MANIFEST, wrong_size.to_string().as_bytes())
+        .await
+        .expect_error(400, "MANIFEST_INVALID");
 }
 
 async fn a_manifest_needs_what_it_points_to(kind: Kind) {

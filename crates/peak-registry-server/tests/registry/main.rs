@@ -7,4 +7,6 @@ mod http;
 #[cfg(test)]
 mod interrupted;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod support;
