@@ -1,7 +1,6 @@
 //! Reading and deleting blobs.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,7 +12,7 @@ use peak_oci::{Digest, RepositoryName};
 use crate::routes::failure::{Code, Failure};
 use crate::routes::range::{self, Requested};
 use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value};
-use crate::store::StoreError;
+use crate::store::{BlobReader, StoreError};
 
 /// How much is read from the disk at a time, in bytes: the memory that a download takes.
 const PIECE: u64 = 256 * 1024;
@@ -52,17 +51,17 @@ pub(crate) async fn get(
         };
         let mut read = || -> io::Result<Bytes> {
             if start > 0 {
-                blob.file.seek(SeekFrom::Start(start))?;
+                blob.content.seek(SeekFrom::Start(start))?;
             }
-            read_piece(&mut blob.file, length)
+            read_piece(&mut blob.content, length)
         };
         let first = read().map_err(|source| StoreError::Io {
-            action: "read a blob from",
-            path: repository.store().directory().to_path_buf(),
+            action: "read a blob of",
+            path: repository.name().as_str().into(),
             source,
         })?;
         Ok(Ok(Opened {
-            file: blob.file,
+            content: blob.content,
             size: blob.size,
             wanted,
             start,
@@ -97,7 +96,7 @@ pub(crate) async fn delete(
 
 /// A blob of which a part is about to be sent.
 struct Opened {
-    file: File,
+    content: BlobReader,
     size: u64,
     wanted: Requested,
     start: u64,
@@ -122,43 +121,41 @@ impl Opened {
             Body::from(self.first)
         } else {
             let first = stream::iter([Ok(self.first)]);
-            Body::from_stream(first.chain(pieces(self.file, rest)))
+            Body::from_stream(first.chain(pieces(self.content, rest)))
         };
         Ok((status, headers, body).into_response())
     }
 }
 
 /// The rest of a file, read piece by piece as the client takes it.
-fn pieces(file: File, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
-    stream::try_unfold((file, rest), |(mut file, rest)| async move {
+fn pieces(content: BlobReader, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold((content, rest), |(mut content, rest)| async move {
         if rest == 0 {
             return Ok(None);
         }
-        let (file, piece) = tokio::task::spawn_blocking(move || {
-            let piece = read_piece(&mut file, rest)?;
-            io::Result::Ok((file, piece))
+        let (content, piece) = tokio::task::spawn_blocking(move || {
+            let piece = read_piece(&mut content, rest)?;
+            io::Result::Ok((content, piece))
         })
         .await
         .map_err(io::Error::other)??;
         let rest = rest - piece.len() as u64;
-        Ok(Some((piece, (file, rest))))
+        Ok(Some((piece, (content, rest))))
     })
 }
 
-/// Reads a piece of at most `rest` bytes. A file that ends before that is an error, which breaks
+/// Reads a piece of at most `rest` bytes. Content that ends before that is an error, which breaks
 /// the connection off: the client must not take what it got for the whole.
-fn read_piece(file: &mut File, rest: u64) -> io::Result<Bytes> {
-    let length = rest.min(PIECE);
-    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    file.take(length).read_to_end(&mut piece)?;
-    if piece.len() as u64 == length {
-        Ok(Bytes::from(piece))
-    } else {
-        Err(io::Error::new(
+fn read_piece(content: &mut BlobReader, rest: u64) -> io::Result<Bytes> {
+    let wanted = usize::try_from(rest.min(PIECE)).unwrap_or_default();
+    let piece = content.read_bytes(wanted)?;
+    if piece.is_empty() && wanted > 0 {
+        return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
-            "the blob's file ends too early",
-        ))
+            "the blob's content ends too early",
+        ));
     }
+    Ok(piece)
 }
 
 /// The range that the client asks for, unless it asks on the condition of another content.

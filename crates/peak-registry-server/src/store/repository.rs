@@ -1,12 +1,10 @@
 //! One repository: which blobs, manifests and tags it has.
 
-use std::fs::File;
-
 use peak_oci::{Algorithm, Digest, RepositoryName, Tag};
 
 use crate::store::layout::{self, RepositoryLayout};
 use crate::store::page::{self, Page};
-use crate::store::{Store, StoreError, Upload, disk};
+use crate::store::{BlobReader, Store, StoreError, Upload};
 
 /// A handle for one repository of a [`Store`]; cheap to make and to clone.
 #[derive(Debug, Clone)]
@@ -23,7 +21,7 @@ pub struct Repository {
 #[non_exhaustive]
 pub struct Blob {
     /// The content, at its start.
-    pub file: File,
+    pub content: BlobReader,
     /// How many bytes it has.
     pub size: u64,
     /// What it is called.
@@ -53,7 +51,7 @@ impl Repository {
     pub fn exists(&self) -> Result<bool, StoreError> {
         for directory in [self.paths.manifests(), self.paths.blobs()] {
             let mut found = false;
-            disk::for_each_name(&directory, |name| {
+            self.store.files().for_each_name(&directory, |name| {
                 found = layout::digest_of(name).is_some();
                 !found
             })?;
@@ -66,7 +64,8 @@ impl Repository {
 
     /// Whether the repository has this blob.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
-        Ok(disk::size_of(&self.paths.blob(digest))?.is_some())
+        let link = self.paths.blob(digest);
+        Ok(self.store.files().size_of(&link)?.is_some())
     }
 
     /// The size of a blob in bytes.
@@ -91,19 +90,14 @@ impl Repository {
             return Err(self.blob_unknown(digest));
         }
         let path = self.store.layout().content(digest);
-        let file = File::open(&path).map_err(|error| {
-            if disk::is_absent(&error) {
-                self.content_missing(digest)
-            } else {
-                StoreError::io("open", &path)(error)
-            }
-        })?;
-        let size = file
-            .metadata()
-            .map_err(StoreError::io("look at", &path))?
-            .len();
+        let content = self
+            .store
+            .files()
+            .open(&path)?
+            .ok_or_else(|| self.content_missing(digest))?;
+        let size = content.size().map_err(StoreError::io("look at", &path))?;
         Ok(Blob {
-            file,
+            content,
             size,
             digest: digest.clone(),
         })
@@ -118,6 +112,12 @@ impl Repository {
     /// costs reading the blob again.
     pub fn new_upload_with(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
         Upload::start(self.clone(), algorithm)
+    }
+
+    /// As [`new_upload_with`](Self::new_upload_with), for an upload that outlasts the process once
+    /// it is told to [`keep`](Upload::keep): [`Store::left_uploads`] finds it at the next start.
+    pub(crate) fn new_lasting_upload(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
+        Upload::start_lasting(self.clone(), algorithm)
     }
 
     /// Gives this repository a blob that another one has. Returns whether that one had it.
@@ -142,7 +142,7 @@ impl Repository {
     /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
     pub fn delete_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let _removing = self.store.removing();
-        if disk::remove(&self.paths.blob(digest))? {
+        if self.store.files().remove(&self.paths.blob(digest))? {
             Ok(())
         } else {
             Err(self.blob_unknown(digest))
@@ -158,30 +158,28 @@ impl Repository {
     /// the number of tags.
     pub fn tags_page(&self, last: Option<&str>, limit: usize) -> Result<Page<Tag>, StoreError> {
         let mut page = page::Collector::new(last, limit);
-        disk::for_each_name(&self.paths.tags(), |name| {
-            if let Some(tag) = name.parse::<Tag>().ok().filter(|tag| page.wants(tag)) {
-                page.add(tag);
-            }
-            true
-        })?;
+        self.store
+            .files()
+            .for_each_name(&self.paths.tags(), |name| {
+                if let Some(tag) = name.parse::<Tag>().ok().filter(|tag| page.wants(tag)) {
+                    page.add(tag);
+                }
+                true
+            })?;
         Ok(page.finish())
     }
 
-    /// Makes content that is in the store part of this repository.
-    pub(crate) fn link_blob(&self, digest: &Digest) -> Result<(), StoreError> {
-        let _adding = self.store.adding();
-        self.create_blob_link(digest)
-    }
-
-    fn create_blob_link(&self, digest: &Digest) -> Result<(), StoreError> {
-        let link = self.paths.blob(digest);
-        self.store.ensure_parent(&link)?;
-        disk::create_marker(&link)
+    /// Makes content that is in the store part of this repository. The caller holds the store's
+    /// lock for adding.
+    pub(crate) fn create_blob_link(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.store.files().create_marker(&self.paths.blob(digest))
     }
 
     /// The size of content that this repository has a link to.
     pub(crate) fn content_size(&self, digest: &Digest) -> Result<u64, StoreError> {
-        disk::size_of(&self.store.layout().content(digest))?
+        self.store
+            .files()
+            .size_of(&self.store.layout().content(digest))?
             .ok_or_else(|| self.content_missing(digest))
     }
 
