@@ -20,7 +20,7 @@ const CLIENTS: [&str; 9] = [
 ];
 
 /// Who may depend on whom inside the workspace, apart from tests. A new edge is a decision: write it down here.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("peak-oci", &[]),
     ("peak-models", &[]),
     ("peak-pack", &[]),
@@ -51,8 +51,12 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "peak-transfer",
         ],
     ),
-    ("peak-registry-server", &["peak-oci"]),
-    ("peak-local", &["peak-oci", "peak-registry-server"]),
+    ("peak-serve", &[]),
+    ("peak-registry-server", &["peak-oci", "peak-serve"]),
+    (
+        "peak-local",
+        &["peak-oci", "peak-registry-server", "peak-serve"],
+    ),
     (
         "peak-sdk",
         &[
@@ -152,7 +156,7 @@ fn the_pure_crates_have_no_runtime_and_no_http() {
 }
 
 #[test]
-fn only_the_transport_core_names_hyper_and_rustls() {
+fn only_the_transport_core_and_its_counterpart_of_the_servers_name_hyper_and_rustls() {
     for (name, dependencies) in direct(&metadata()) {
         for transport in [
             "hyper",
@@ -163,7 +167,8 @@ fn only_the_transport_core_names_hyper_and_rustls() {
             "rustls-platform-verifier",
         ] {
             assert!(
-                name == "peak-http" || !dependencies.contains(transport),
+                ["peak-http", "peak-serve"].contains(&name.as_str())
+                    || !dependencies.contains(transport),
                 "{name} names {transport}"
             );
         }
@@ -173,7 +178,7 @@ fn only_the_transport_core_names_hyper_and_rustls() {
 #[test]
 fn the_servers_stand_on_no_client() {
     let metadata = metadata();
-    for name in ["peak-registry-server", "peak-local"] {
+    for name in ["peak-serve", "peak-registry-server", "peak-local"] {
         let below = everything_below(&metadata, name);
         for client in CLIENTS {
             assert!(!below.contains(client), "{name} pulls in {client}");

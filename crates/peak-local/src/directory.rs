@@ -72,6 +72,11 @@ impl StateDirectory {
         self.path.join("artifacts")
     }
 
+    /// The authority that signs the platform's certificate.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.path.join("tls")
+    }
+
     /// Where builds work; nothing in it outlives its build.
     pub(crate) fn builds(&self) -> PathBuf {
         self.path.join("builds")

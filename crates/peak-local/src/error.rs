@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use peak_serve::ServeError;
+
 /// Why the platform did not start.
 ///
 /// Nothing is left running after any of these, and what was in the state directory before is still there.
@@ -69,8 +71,8 @@ pub enum LocalError {
 
     /// Listening there would open the platform to other machines.
     #[error(
-        "{address} is not a loopback address: beyond loopback a token and TLS would be needed, and TLS is not \
-         supported yet; listen on 127.0.0.1 or [::1]"
+        "{address} is not a loopback address, and beyond loopback both a token and TLS are needed; give them, or \
+         listen on 127.0.0.1 or [::1]"
     )]
     NotLoopback {
         /// The address that was asked for.
@@ -96,9 +98,26 @@ pub enum LocalError {
         source: io::Error,
     },
 
+    /// There is no certificate to show.
+    #[error("TLS cannot be set up")]
+    Tls {
+        /// What is wrong with the certificate, its key or their files.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// The token cannot stand in a request's `Authorization` header.
     #[error("the token must be at least one character, all of them visible ASCII")]
     Token,
+}
+
+impl From<ServeError> for LocalError {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::AddressInUse { address } => Self::AddressInUse { address },
+            ServeError::Listen { address, source } => Self::Listen { address, source },
+        }
+    }
 }
 
 /// The text of an error with all its causes, for the places where nobody can ask for the causes: log lines.

@@ -23,18 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use futures_util::{StreamExt, stream};
+use peak_serve::Connection;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
-use crate::listener::GuardedListener;
 
 /// Between the last bytes of a body that is cut and the end of its connection, so that they arrive.
 const BEFORE_THE_CUT: Duration = Duration::from_millis(5);
@@ -295,20 +291,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The connection of a request, which can be closed.
-#[derive(Clone)]
-pub(crate) struct Connection(CancellationToken);
-
-impl Connected<IncomingStream<'_, GuardedListener>> for Connection {
-    fn connect_info(stream: IncomingStream<'_, GuardedListener>) -> Self {
-        Self(stream.io().end())
-    }
-}
-
 /// Does as the script says.
 pub(crate) async fn misbehave(
     State(faults): State<Faults>,
-    ConnectInfo(connection): ConnectInfo<Connection>,
+    Extension(connection): Extension<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -330,12 +316,12 @@ pub(crate) async fn misbehave(
             response
         }
         Some(Action::DisconnectBefore) => {
-            connection.0.cancel();
+            connection.cut();
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
         Some(Action::DisconnectAfter) => {
             let response = next.run(request).await;
-            connection.0.cancel();
+            connection.cut();
             response
         }
         Some(Action::CutBody(bytes)) => cut(next.run(request).await, bytes),

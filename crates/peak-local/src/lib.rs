@@ -1,5 +1,5 @@
 //! The embedded Peak platform: the artifacts and images parts of the Peak API, a builder that needs no Docker Engine,
-//! and an OCI registry, on one loopback address of this process.
+//! and an OCI registry, on one address of this process.
 //!
 //! It is what `peak ship --local` and `peak local serve` run, and a server for tests that talks real
 //! HTTP. Any client of the Peak API and any client of registries can use it:
@@ -60,10 +60,12 @@
 //! # What it is not
 //!
 //! It is for one machine and the people who have an account on it: it listens on loopback addresses
-//! alone, answers only for the names of this machine, and takes no requests from web pages of other
-//! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
-//! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has
-//! the artifacts and the images parts, no other. `RUN` needs a Docker Engine and is not done.
+//! unless it has both a token and TLS, answers there only for the names of this machine, and takes no
+//! requests from web pages of other sites. A token is optional: the API wants it verbatim, the registry
+//! as a password (Basic; a token endpoint for Bearer is not there yet). TLS is optional too, with
+//! [certificates from files](PlatformBuilder::tls_files) or [its own](PlatformBuilder::tls_self_signed).
+//! Of the Peak API it has the artifacts and the images parts, no other. `RUN` needs a Docker Engine and
+//! is not done.
 //!
 //! The feature `faults` adds misbehaviour by script, for tests of clients; without it there is nothing of that.
 
@@ -74,7 +76,6 @@ mod directory;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
-mod listener;
 mod model;
 mod platform;
 mod remover;

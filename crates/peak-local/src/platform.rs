@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use peak_serve::{Limits, Listener, Server, Tls};
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,6 @@ use url::Url;
 
 use crate::api::{self, AccessToken, Application};
 use crate::error::LocalError;
-use crate::listener::GuardedListener;
 use crate::remover::Remover;
 use crate::runner::Runner;
 use crate::shared::{Shared, join_failed};
@@ -25,7 +24,7 @@ use crate::shared::{Shared, join_failed};
 /// The largest archive that is taken where nothing else is said: 10 MiB, as on the real platform.
 pub const DEFAULT_ARTIFACT_LIMIT: u64 = 10 * 1024 * 1024;
 
-/// A running embedded platform: images API, builder and registry on one loopback address.
+/// A running embedded platform: images API, builder and registry on one address.
 ///
 /// [`shutdown`](Self::shutdown) ends it and waits until nothing of it runs any more. Dropping it ends
 /// it too, but without waiting: connections are cut, builds are told to stop, and the state directory
@@ -37,18 +36,16 @@ pub struct Platform {
     /// Tracks `shared`, whoever still has it.
     open: TaskTracker,
     end: End,
-    drain: Duration,
-    server: JoinHandle<io::Result<()>>,
+    server: Server,
+    ca_certificate: Option<PathBuf>,
     runner: JoinHandle<()>,
     remover: JoinHandle<()>,
 }
 
 /// What tells the parts of the platform to end. Dropping it ends them at once.
 struct End {
-    /// No new connections and no new builds; requests that run may end.
+    /// No new builds.
     stop: CancellationToken,
-    /// No connections at all.
-    abort: CancellationToken,
     /// The same for builds, where there is no waiting on a token.
     stopping: Arc<AtomicBool>,
 }
@@ -63,7 +60,6 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         self.begin();
-        self.abort.cancel();
     }
 }
 
@@ -73,7 +69,7 @@ impl Platform {
         PlatformBuilder::new()
     }
 
-    /// Where it listens, with the port that was found if port 0 was asked for.
+    /// Where this machine reaches it, with the port that was found if port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -81,6 +77,11 @@ impl Platform {
     /// The base URL of the API: what `PEAK_ENDPOINT_URL` is set to.
     pub fn url(&self) -> Url {
         self.url.clone()
+    }
+
+    /// The certificate that clients have to trust, where the platform [made its own](PlatformBuilder::tls_self_signed).
+    pub fn ca_certificate(&self) -> Option<&Path> {
+        self.ca_certificate.as_deref()
     }
 
     /// Ends the platform: no new connections, running builds are cancelled and end as failed, requests
@@ -92,8 +93,7 @@ impl Platform {
             shared,
             open,
             end,
-            drain,
-            mut server,
+            server,
             runner,
             remover,
             ..
@@ -101,17 +101,9 @@ impl Platform {
         end.begin();
         log_panic("runner of builds", runner.await);
         log_panic("remover of what is deleted", remover.await);
-        let result = if let Ok(result) = tokio::time::timeout(drain, &mut server).await {
-            result
-        } else {
-            tracing::warn!("some requests did not end in time; their connections are cut");
-            end.abort.cancel();
-            server.await
-        };
-        log_panic("server", result);
+        server.shutdown().await;
         shared.close().await;
-        // The tasks of connections tell the server that they end a little before they do, and what
-        // the registry writes goes on without them.
+        // What the registry writes goes on without the requests that it came with.
         let registry = shared.registry.clone();
         drop(shared);
         open.close();
@@ -147,8 +139,32 @@ pub struct PlatformBuilder {
     artifact_limit: u64,
     builds_at_once: usize,
     drain: Duration,
+    tls: TlsChoice,
     #[cfg(feature = "faults")]
     faults: crate::faults::Faults,
+}
+
+/// Whether TLS is spoken, and with which certificate.
+#[derive(Debug, Clone)]
+enum TlsChoice {
+    Off,
+    SelfSigned,
+    Files { chain: PathBuf, key: PathBuf },
+}
+
+impl TlsChoice {
+    /// Reads the certificate, or makes it. Blocks.
+    fn load(&self, directory: &Path, address: SocketAddr) -> Result<Option<Tls>, LocalError> {
+        let name = (!address.ip().is_unspecified()).then(|| address.ip().to_string());
+        let tls = match self {
+            Self::Off => return Ok(None),
+            Self::SelfSigned => Tls::self_signed(directory, name),
+            Self::Files { chain, key } => Tls::from_files(chain, key),
+        };
+        tls.map(Some).map_err(|source| LocalError::Tls {
+            source: Box::new(source),
+        })
+    }
 }
 
 impl PlatformBuilder {
@@ -160,6 +176,7 @@ impl PlatformBuilder {
             artifact_limit: DEFAULT_ARTIFACT_LIMIT,
             builds_at_once: 2,
             drain: Duration::from_secs(10),
+            tls: TlsChoice::Off,
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::new(),
         }
@@ -173,7 +190,8 @@ impl PlatformBuilder {
         self
     }
 
-    /// Where to listen: a loopback address, with port 0 for one that is free. Default `127.0.0.1:0`.
+    /// Where to listen, with port 0 for one that is free. Default `127.0.0.1:0`. Other addresses than
+    /// those of loopback need a [token](Self::token) and TLS.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
@@ -209,6 +227,26 @@ impl PlatformBuilder {
         self
     }
 
+    /// Speaks TLS with a certificate for `localhost`, the loopback addresses, this machine's name and
+    /// the address listened on, signed by an authority in the state directory that is made with the
+    /// first start and kept. Clients have to trust [it](Platform::ca_certificate). Default: no TLS.
+    #[must_use]
+    pub fn tls_self_signed(mut self) -> Self {
+        self.tls = TlsChoice::SelfSigned;
+        self
+    }
+
+    /// Speaks TLS with the certificates in `chain` (PEM, the platform's own first) and the private key
+    /// in `key` (PEM, not encrypted). Files that are renewed are read again. Default: no TLS.
+    #[must_use]
+    pub fn tls_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = TlsChoice::Files {
+            chain: chain.into(),
+            key: key.into(),
+        };
+        self
+    }
+
     /// What goes wrong with requests. Default: nothing.
     #[cfg(feature = "faults")]
     #[must_use]
@@ -224,28 +262,48 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
-        let listener = bind(self.listen).await?;
-        let address = listener.local_addr().map_err(|source| LocalError::Listen {
-            address: self.listen,
-            source,
-        })?;
-        let url = Url::parse(&format!("http://{address}")).map_err(|error| LocalError::Listen {
-            address,
-            source: io::Error::other(error),
-        })?;
+        let loopback = self.listen.ip().is_loopback();
+        if !loopback && (token.is_none() || matches!(self.tls, TlsChoice::Off)) {
+            return Err(LocalError::NotLoopback {
+                address: self.listen,
+            });
+        }
+        let mut listener = Listener::bind(self.listen).await?;
+        let address = reachable(listener.address());
+        let scheme = match self.tls {
+            TlsChoice::Off => "http",
+            TlsChoice::SelfSigned | TlsChoice::Files { .. } => "https",
+        };
+        let url =
+            Url::parse(&format!("{scheme}://{address}")).map_err(|error| LocalError::Listen {
+                address,
+                source: io::Error::other(error),
+            })?;
         let path = state_directory.clone();
         let open = TaskTracker::new();
         let tracker = open.clone();
-        let opened =
-            tokio::task::spawn_blocking(move || Shared::open(&path, address, &tracker)).await;
-        let shared = Arc::new(opened.map_err(|error| LocalError::StateDirectory {
+        let tls = self.tls.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let shared = Shared::open(&path, address, &tracker)?;
+            let tls = tls.load(&shared.directory.tls(), address)?;
+            Ok::<_, LocalError>((shared, tls))
+        })
+        .await;
+        let (shared, tls) = opened.map_err(|error| LocalError::StateDirectory {
             path: state_directory,
             action: "opening it",
             source: join_failed(error),
-        })??);
+        })??;
+        let shared = Arc::new(shared);
+        let ca_certificate = tls
+            .as_ref()
+            .and_then(Tls::ca_certificate)
+            .map(Path::to_owned);
+        if let Some(tls) = tls {
+            listener = listener.with_tls(tls);
+        }
 
         let stop = CancellationToken::new();
-        let abort = CancellationToken::new();
         let stopping = Arc::new(AtomicBool::new(false));
         let (queue, runner) = Runner::new(
             Arc::clone(&shared),
@@ -265,40 +323,31 @@ impl PlatformBuilder {
         let router = api::router(
             application,
             token,
-            abort.clone(),
+            loopback,
             #[cfg(feature = "faults")]
             self.faults,
         );
-        #[cfg(feature = "faults")]
-        let router = router.into_make_service_with_connect_info::<crate::faults::Connection>();
-        let server = axum::serve(GuardedListener::new(listener, abort.clone()), router)
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = Server::start(listener, router, &Limits::new().drain(self.drain));
         Ok(Platform {
             address,
             url,
             shared,
             open,
-            end: End {
-                stop,
-                abort,
-                stopping,
-            },
-            drain: self.drain,
-            server: tokio::spawn(async move { server.await }),
+            end: End { stop, stopping },
+            server,
+            ca_certificate,
             runner: tokio::spawn(runner.run()),
             remover: tokio::spawn(remover.run()),
         })
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, LocalError> {
-    if !address.ip().is_loopback() {
-        return Err(LocalError::NotLoopback { address });
-    }
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => LocalError::AddressInUse { address },
-            _ => LocalError::Listen { address, source },
-        })
+/// Where clients on this machine reach what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

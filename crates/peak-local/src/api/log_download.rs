@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use peak_serve::Connection;
 use uuid::Uuid;
 
 use super::Application;
@@ -28,6 +29,7 @@ pub(super) const PATH: &str = "/signed/build-logs";
 /// Makes the URL.
 pub(super) async fn sign(
     State(application): State<Application>,
+    Extension(connection): Extension<Connection>,
     Path((image, build)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Json<LogDownload>, ApiError> {
@@ -39,12 +41,12 @@ pub(super) async fn sign(
         .blocking(move |shared| shared.state.log_page(image, build, 0))
         .await??;
     let signature = application.signatures.sign(SignedLog { image, build });
-    let url = url(application.shared.address, signature);
+    let url = url(connection.scheme(), application.shared.address, signature);
     Ok(Json(LogDownload::new(url)))
 }
 
-fn url(address: SocketAddr, signature: Uuid) -> String {
-    format!("http://{address}{PATH}?signature={signature}")
+fn url(scheme: &str, address: SocketAddr, signature: Uuid) -> String {
+    format!("{scheme}://{address}{PATH}?signature={signature}")
 }
 
 /// Answers the URL: the lines that there are, each with a line break behind it.

@@ -8,7 +8,6 @@ mod error;
 mod form;
 mod handlers;
 mod json;
-mod linger;
 mod log_download;
 mod origin;
 mod query;
@@ -19,13 +18,9 @@ mod upload;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::CONNECTION;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authorization::AccessToken;
 use self::signed::Signatures;
@@ -58,11 +53,11 @@ impl Application {
     }
 }
 
-/// Everything that is served on the address. Cancelling `abort` ends the requests that run.
+/// Everything that is served on the address, for the names of this machine alone if it is one of `loopback`.
 pub(crate) fn router(
     application: Application,
     token: Option<AccessToken>,
-    abort: CancellationToken,
+    loopback: bool,
     #[cfg(feature = "faults")] faults: crate::faults::Faults,
 ) -> Router {
     let mut registry = peak_registry_server::router(application.shared.registry.clone());
@@ -80,18 +75,18 @@ pub(crate) fn router(
         ));
         images = images.layer(from_fn_with_state(token, authorization::require_verbatim));
     }
-    let router = Router::new()
+    let mut router = Router::new()
         .nest(BASE, images)
         .nest(ARTIFACTS_BASE, artifacts)
         .merge(registry)
         .merge(signed)
-        .fallback(handlers::unknown_path)
-        .layer(from_fn(origin::require_local));
+        .fallback(handlers::unknown_path);
+    if loopback {
+        router = router.layer(from_fn(origin::require_local));
+    }
     #[cfg(feature = "faults")]
     let router = router.layer(from_fn_with_state(faults, crate::faults::misbehave));
     router
-        .layer(from_fn(linger::read_the_rest))
-        .layer(from_fn_with_state(abort, end_when_aborted))
 }
 
 fn images(application: Application) -> Router {
@@ -147,19 +142,4 @@ fn signed(application: Application) -> Router {
     Router::new()
         .route(log_download::PATH, method)
         .with_state(application)
-}
-
-/// Gives a request up when the platform ends without waiting for it.
-async fn end_when_aborted(
-    State(abort): State<CancellationToken>,
-    request: Request,
-    next: Next,
-) -> Response {
-    tokio::select! {
-        biased;
-        response = next.run(request) => response,
-        () = abort.cancelled() => {
-            (StatusCode::SERVICE_UNAVAILABLE, [(CONNECTION, "close")], "the platform ended").into_response()
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod upload;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use peak_oci::RepositoryName;
 use serde::{Deserialize, Serialize};
@@ -70,8 +71,8 @@ struct Inner {
 impl Store {
     /// Opens the store in `directory`, creating both if they do not exist.
     ///
-    /// What a process that died left unfinished is removed: uploads and temporary files are
-    /// dropped, deletions that were decided are completed.
+    /// What a process that died left unfinished is dealt with: temporary files are removed,
+    /// deletions that were decided are completed. Uploads that may outlast a process stay.
     ///
     /// # Errors
     ///
@@ -177,6 +178,32 @@ impl Store {
         failure.map_or_else(|| Ok(page.finish()), Err)
     }
 
+    /// The uploads that an earlier process left, each with when it was last written to.
+    ///
+    /// Only before any is made by [`Repository::new_lasting_upload`] in this process: they would be
+    /// among them.
+    pub(crate) fn left_uploads(&self) -> Result<Vec<(Upload, SystemTime)>, StoreError> {
+        let uploads = self.layout().uploads();
+        let mut repositories = Vec::new();
+        self.files().for_each_name(&uploads, |entry| {
+            repositories
+                .extend(layout::repository_of(entry).map(|name| (uploads.join(entry), name)));
+            true
+        })?;
+        let mut left = Vec::new();
+        for (directory, name) in repositories {
+            let mut found = Vec::new();
+            self.files().for_each_name(&directory, |file| {
+                found.extend(layout::upload_of(file));
+                true
+            })?;
+            for (algorithm, id) in found {
+                left.extend(Upload::left(self.repository(&name), algorithm, id)?);
+            }
+        }
+        Ok(left)
+    }
+
     fn layout(&self) -> &Layout {
         &self.inner.layout
     }
@@ -231,6 +258,7 @@ impl Store {
         }
         files.ensure_directory(&layout.temporary())?;
         self.remove_leftovers()?;
+        self.tidy_uploads()?;
         files.ensure_directory(&layout.deleting())?;
         files.ensure_directory(&layout.repositories())
     }
@@ -251,6 +279,20 @@ impl Store {
                 reason: format!("it has no registry.json, but other files such as {name:?}"),
             })
         })
+    }
+
+    /// Removes the directories of repositories that no upload is left of.
+    fn tidy_uploads(&self) -> Result<(), StoreError> {
+        let uploads = self.layout().uploads();
+        let mut directories = Vec::new();
+        self.files().for_each_name(&uploads, |name| {
+            directories.push(uploads.join(name));
+            true
+        })?;
+        for directory in &directories {
+            self.files().remove_if_empty(directory);
+        }
+        Ok(())
     }
 
     /// Removes the unfinished files of a process that died.

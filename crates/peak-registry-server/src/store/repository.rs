@@ -114,6 +114,12 @@ impl Repository {
         Upload::start(self.clone(), algorithm)
     }
 
+    /// As [`new_upload_with`](Self::new_upload_with), for an upload that outlasts the process once
+    /// it is told to [`keep`](Upload::keep): [`Store::left_uploads`] finds it at the next start.
+    pub(crate) fn new_lasting_upload(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
+        Upload::start_lasting(self.clone(), algorithm)
+    }
+
     /// Gives this repository a blob that another one has. Returns whether that one had it.
     pub fn link_blob_from(
         &self,

@@ -4,7 +4,6 @@
 //! that moment.
 
 use std::fs;
-use std::path::Path;
 
 use bytes::Bytes;
 use peak_oci::{Digest, RepositoryName, Selector, Tag};
@@ -12,20 +11,7 @@ use peak_registry_server::{Store, StoreError};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{MANIFEST, descriptor, image, unfinished};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::support::{MANIFEST, copy, descriptor, image, unfinished};
 
 /// The store as it would come back if the process died now.
 fn after_crash(store: &Store) -> (TempDir, Store) {

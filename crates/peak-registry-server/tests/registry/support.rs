@@ -1,6 +1,6 @@
 //! A registry of its own, and a client for it without any network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -107,6 +107,22 @@ impl Registry {
     pub(crate) fn assert_unfinished(&self, count: usize) {
         if let Some(directory) = &self.directory {
             assert_eq!(unfinished(directory.path()), count);
+        }
+    }
+
+    /// The registry as it would come back if the process died now: a copy of the files, taken
+    /// while it is at work, is what it would leave.
+    pub(crate) fn after_crash(&self) -> Self {
+        self.after_crash_with(&RouterOptions::new())
+    }
+
+    pub(crate) fn after_crash_with(&self, options: &RouterOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(self.directory(), directory.path());
+        let router = router_with(Store::open(directory.path()).unwrap(), options);
+        Self {
+            router,
+            directory: Some(directory),
         }
     }
 
@@ -250,7 +266,39 @@ pub(crate) fn image(config: &[u8], layers: &[&[u8]]) -> Value {
 
 /// How many unfinished files the store has.
 pub(crate) fn unfinished(directory: &Path) -> usize {
-    std::fs::read_dir(directory.join("temporary"))
-        .unwrap()
-        .count()
+    unfinished_files(directory).len()
+}
+
+/// The unfinished files of the store, uploads and others.
+pub(crate) fn unfinished_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = entries(&directory.join("temporary"));
+    for repository in entries(&directory.join("uploads")) {
+        files.extend(entries(&repository));
+    }
+    files
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Copies a directory with all that is in it, and when its files were last written to.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+            let modified = entry.metadata().unwrap().modified().unwrap();
+            let copied = std::fs::File::options().write(true).open(target).unwrap();
+            copied.set_modified(modified).unwrap();
+        }
+    }
 }

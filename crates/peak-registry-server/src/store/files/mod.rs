@@ -242,6 +242,19 @@ impl Files {
             .map_err(StoreError::io("create", file))
     }
 
+    /// Opens a file that is there, to go on at its end.
+    pub(crate) fn append(&self, file: &Path) -> Result<Box<dyn FileWriter>, StoreError> {
+        self.system
+            .append(file)
+            .map_err(StoreError::io("open", file))
+    }
+
+    /// Removes a directory if it is empty and can be removed. Only for a store that nobody uses
+    /// yet: others may have seen that the directory is there.
+    pub(crate) fn remove_if_empty(&self, directory: &Path) {
+        let _ = self.system.remove_directory(directory);
+    }
+
     /// Calls `visit` with the name of each entry of `directory` that is text; a directory that does
     /// not exist is empty. `visit` returns whether it wants more.
     pub(crate) fn for_each_name(

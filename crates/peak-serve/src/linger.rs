@@ -21,7 +21,7 @@ const LIMIT: usize = 64 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(5);
 
 /// Runs the request, then reads what it left of its body.
-pub(super) async fn read_the_rest(request: Request, next: Next) -> Response {
+pub(crate) async fn read_the_rest(request: Request, next: Next) -> Response {
     // A client that asked whether it may send has not begun to, so the answer does arrive.
     if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
         return next.run(request).await;
