@@ -19,6 +19,8 @@ mod http;
 mod interrupt;
 mod invariants;
 mod kill;
+#[cfg(target_os = "linux")]
+mod memory;
 mod peers;
 mod readme;
 mod registry;

@@ -50,7 +50,7 @@ impl Default for RouterOptions {
             max_blob_size: None,
             max_manifest_size: MAX_MANIFEST_SIZE,
             sparse_manifests: false,
-            max_open_uploads: 128,
+            max_open_uploads: 4096,
             upload_idle: Duration::from_secs(60 * 60),
             body_idle: Duration::from_secs(60),
         }
@@ -58,7 +58,7 @@ impl Default for RouterOptions {
 }
 
 impl RouterOptions {
-    /// The defaults: blobs of any size, manifests of 4 MiB, 128 open uploads, an hour between the
+    /// The defaults: blobs of any size, manifests of 4 MiB, 4096 open uploads, an hour between the
     /// requests of an upload, a minute between the bytes of a body.
     pub fn new() -> Self {
         Self::default()
@@ -89,7 +89,7 @@ impl RouterOptions {
     }
 
     /// How many uploads may be open at the same time; each has a file open. Further ones are
-    /// answered 429. Default: 128.
+    /// answered 429. Default: 4096.
     #[must_use]
     pub fn max_open_uploads(mut self, count: usize) -> Self {
         self.max_open_uploads = count;
