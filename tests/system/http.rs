@@ -1,6 +1,6 @@
 //! HTTP by hand.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use crate::support::digest;
@@ -25,7 +25,14 @@ impl Answer {
 
 impl Connection {
     pub(crate) fn open(host: &str) -> Self {
-        Self(BufReader::new(TcpStream::connect(host).unwrap()))
+        Self::try_open(host).unwrap()
+    }
+
+    /// The same where the server may be gone.
+    pub(crate) fn try_open(host: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(host)?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
     }
 
     /// Sends a head that promises `length` bytes, and these bytes of the body.
@@ -37,17 +44,39 @@ impl Connection {
         length: usize,
         body: &[u8],
     ) {
+        self.try_begin(method, target, kind, length, body).unwrap();
+    }
+
+    fn try_begin(
+        &mut self,
+        method: &str,
+        target: &str,
+        kind: &str,
+        length: usize,
+        body: &[u8],
+    ) -> io::Result<()> {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
         );
-        self.0.get_mut().write_all(head.as_bytes()).unwrap();
-        self.0.get_mut().write_all(body).unwrap();
-        self.0.get_mut().flush().unwrap();
+        self.0.get_mut().write_all(head.as_bytes())?;
+        self.0.get_mut().write_all(body)?;
+        self.0.get_mut().flush()
     }
 
     pub(crate) fn send(&mut self, method: &str, target: &str, kind: &str, body: &[u8]) -> Answer {
-        self.begin(method, target, kind, body.len(), body);
-        self.answer(method != "HEAD")
+        self.try_send(method, target, kind, body).unwrap()
+    }
+
+    /// The same where the server may go away: an answer that is not whole is an error.
+    pub(crate) fn try_send(
+        &mut self,
+        method: &str,
+        target: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        self.try_begin(method, target, kind, body.len(), body)?;
+        self.try_answer(method != "HEAD")
     }
 
     /// More of a body that was begun.
@@ -58,13 +87,15 @@ impl Connection {
 
     /// Reads the answer to what was sent.
     pub(crate) fn answer(&mut self, has_body: bool) -> Answer {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        self.try_answer(has_body).unwrap()
+    }
+
+    fn try_answer(&mut self, has_body: bool) -> io::Result<Answer> {
+        let line = self.line()?;
         let status = line.split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = Vec::new();
         loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).unwrap();
+            let line = self.line()?;
             let Some((name, value)) = line.trim_end().split_once(':') else {
                 break;
             };
@@ -80,9 +111,20 @@ impl Connection {
                 .header("content-length")
                 .map_or(0, |length| length.parse().unwrap());
             answer.body.resize(length, 0);
-            self.0.read_exact(&mut answer.body).unwrap();
+            self.0.read_exact(&mut answer.body)?;
         }
-        answer
+        Ok(answer)
+    }
+
+    /// A whole line.
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        if line.ends_with('\n') {
+            Ok(line)
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 
     /// Pushes a blob in one piece.

@@ -18,6 +18,9 @@ mod help;
 mod http;
 mod interrupt;
 mod invariants;
+mod kill;
+#[cfg(target_os = "linux")]
+mod memory;
 mod peers;
 mod readme;
 mod registry;

@@ -4,21 +4,69 @@
 //! that a failure, which is how CI runs. `cargo xtask peers up` installs them all. `PEAK_PYTHON` may name another
 //! Python that has the client.
 
+mod artifacts;
 mod cases;
 mod command_line;
+mod crane;
+mod engine;
 mod life;
 mod python;
 mod recorder;
 mod registries;
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::skipped;
+use serde_json::Value;
+
+use crate::support::{Sandbox, skipped, workspace};
 
 /// Whether a peer can be used. Says why not, and fails where it must not be missing.
 fn peer(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
         || missing(&format!("{program} is not installed"))
+}
+
+/// A program in Go that `cargo xtask peers up` builds. Says if it is not there, and fails where it must not be missing.
+fn go_program(name: &str) -> Option<PathBuf> {
+    let program = workspace().join("target/peers/go/bin").join(name);
+    (program.exists() || missing(&format!("there is no {}", program.display()))).then_some(program)
+}
+
+/// Runs a peer to its end, which must be a good one, and gives what it printed.
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Builds the sandbox's project into the layout `layout`; gives what `ship` said of it.
+#[track_caller]
+fn ship_into_layout(sandbox: &Sandbox) -> Value {
+    sandbox.project();
+    sandbox.peak_json([
+        "ship",
+        "project",
+        "--local",
+        "--to",
+        "oci:layout",
+        "-o",
+        "json",
+    ])
+}
+
+/// The digest of the only image of a layout.
+#[track_caller]
+fn layout_digest(sandbox: &Sandbox, layout: &str) -> Value {
+    let index = std::fs::read(sandbox.path(layout).join("index.json")).unwrap();
+    let mut index: Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    index["manifests"][0]["digest"].take()
 }
 
 /// Says that a peer is missing, and fails where it must not be.

@@ -4,34 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::peer;
-use crate::support::{Sandbox, workspace};
-
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Builds the sandbox's project into the layout `layout`; gives what `ship` said of it.
-#[track_caller]
-fn ship_into_layout(sandbox: &Sandbox) -> Value {
-    sandbox.project();
-    sandbox.peak_json([
-        "ship",
-        "project",
-        "--local",
-        "--to",
-        "oci:layout",
-        "-o",
-        "json",
-    ])
-}
+use super::{layout_digest, peer, run, ship_into_layout};
+use crate::support::{Sandbox, digest, workspace};
 
 /// Lets skopeo push the layout `layout`.
 #[track_caller]
@@ -93,15 +67,8 @@ fn skopeo_pulls_the_same_digest_from_the_embedded_registry() {
     let source = format!("docker://{}", shipped["pullUrl"].as_str().unwrap());
     let theirs = format!("oci:{}", sandbox.path("theirs").display());
     run(Command::new("skopeo").args(["copy", "--src-tls-verify=false", &source, &theirs]));
-    let digest = |layout: &str| {
-        let index: Value = serde_json::from_slice(
-            &std::fs::read(sandbox.path(layout).join("index.json")).unwrap(),
-        )
-        .unwrap();
-        index["manifests"][0]["digest"].clone()
-    };
-    assert_eq!(digest("theirs"), shipped["digest"]);
-    assert_eq!(digest("ours"), shipped["digest"]);
+    assert_eq!(layout_digest(&sandbox, "theirs"), shipped["digest"]);
+    assert_eq!(layout_digest(&sandbox, "ours"), shipped["digest"]);
 }
 
 #[test]
@@ -138,6 +105,55 @@ fn what_skopeo_pushes_into_the_embedded_registry_we_pull_and_build_upon() {
     sandbox
         .peak(["ship", "app", "--endpoint-url", &server.url])
         .assert_code(0);
+}
+
+#[test]
+fn skopeo_copies_lists_and_deletes_in_the_embedded_registry() {
+    if !peer("skopeo") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let shipped = ship_into_layout(&sandbox);
+    let server = sandbox.serve();
+    let name = |name: &str| format!("docker://{}/{name}", server.host());
+    let skopeo = |arguments: &[&str]| run(Command::new("skopeo").args(arguments));
+    let raw = |image: &str| skopeo(&["inspect", "--raw", "--tls-verify=false", &name(image)]);
+
+    push_layout(&sandbox, &format!("{}/team/app:v1", server.host()));
+    // From one repository into another, and on the way into Docker's format.
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    let (from, to) = (name("team/app:v1"), name("team/copy:v1"));
+    skopeo(&["copy", both[0], both[1], &from, &to]);
+    assert_eq!(digest(raw("team/copy:v1").as_bytes()), shipped["digest"]);
+    let to = name("team/app:docker");
+    skopeo(&["copy", "--format=v2s2", both[0], both[1], &from, &to]);
+    let docker = raw("team/app:docker");
+    assert!(docker.contains("application/vnd.docker.distribution.manifest.v2+json"));
+
+    // And out of the registry again.
+    let theirs = format!("dir:{}", sandbox.path("theirs").display());
+    skopeo(&["copy", both[0], &name("team/app:docker"), &theirs]);
+    let pulled = std::fs::read_to_string(sandbox.path("theirs/manifest.json")).unwrap();
+    assert_eq!(pulled, docker);
+    let pulled = sandbox.peak_json([
+        "registry",
+        "pull",
+        &format!("{}/team/app:docker", server.host()),
+        "oci:pulled",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(pulled["digest"], digest(docker.as_bytes()));
+
+    let listed = skopeo(&["list-tags", "--tls-verify=false", &name("team/app")]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["Tags"], serde_json::json!(["docker", "v1"]));
+    // It deletes the manifest that the tag points to, by its digest.
+    skopeo(&["delete", "--tls-verify=false", &name("team/app:docker")]);
+    let listed = skopeo(&["list-tags", "--tls-verify=false", &name("team/app")]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["Tags"], serde_json::json!(["v1"]));
+    assert_eq!(digest(raw("team/app:v1").as_bytes()), shipped["digest"]);
 }
 
 /// Debian's `docker-registry` on a port of its own, killed when dropped.
@@ -249,7 +265,7 @@ fn the_registry_commands_work_with_debians_docker_registry() {
     let raw = run(Command::new("skopeo")
         .args(["inspect", "--raw", "--tls-verify=false"])
         .arg(format!("docker://{}", name("all"))));
-    assert_eq!(crate::support::digest(raw.as_bytes()), index["digest"]);
+    assert_eq!(digest(raw.as_bytes()), index["digest"]);
     let repository = format!("{}/team/app", registry.host);
     let mut tags: Vec<String> = serde_json::from_value(json(&["tags", &repository])).unwrap();
     tags.sort();

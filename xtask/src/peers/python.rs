@@ -1,16 +1,11 @@
-//! What the tests with real peers need on this machine.
-//!
-//! Debian's `skopeo` and `docker-registry`, and the public Python client in a virtual environment of its own at
-//! `target/peers/python`, which is where the tests look for it.
+//! The public Python client, in an environment of its own, which is where the tests look for it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-/// Programs the tests run, each with the Debian package it comes from.
-const PROGRAMS: [(&str, &str); 2] = [("skopeo", "skopeo"), ("docker-registry", "docker-registry")];
+use super::{install, output, run, runs};
 
 /// The Python client refuses 3.13 and later; what it stands on needs 3.10 at least.
 const INTERPRETERS: [&str; 6] = [
@@ -32,28 +27,16 @@ const REQUIREMENTS: &str = "tests/system/peers/requirements.txt";
 /// Written last into the environment: the requirements it was made from.
 const STAMP: &str = "installed.txt";
 
-/// Installs what is missing, and says what is there.
-pub(crate) fn up(workspace: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !runs(Command::new(program).arg("--version")))
-        .map(|(_, package)| *package)
-        .collect();
-    install(&missing)?;
-    for (program, _) in PROGRAMS {
-        let version = output(Command::new(program).arg("--version"))?;
-        writeln!(out, "{}", version.lines().next().unwrap_or(program))?;
-    }
-
+/// Makes the environment if need be; gives the client's version and its interpreter.
+pub(super) fn up(workspace: &Path) -> anyhow::Result<(String, PathBuf)> {
     let environment = workspace.join(ENVIRONMENT);
     let python = python_client(workspace, &environment)?;
-    let version = output(Command::new(&python).args(["-m", "pip", "show", "peak-sdk"]))?;
-    let version = version
+    let shown = output(Command::new(&python).args(["-m", "pip", "show", "peak-sdk"]))?;
+    let version = shown
         .lines()
         .find_map(|line| line.strip_prefix("Version: "))
         .with_context(|| format!("peak-sdk is not in {}", environment.display()))?;
-    writeln!(out, "peak-sdk {version} for {}", python.display())?;
-    Ok(())
+    Ok((version.to_owned(), python))
 }
 
 /// Makes the virtual environment unless it is there and made from these requirements; gives its interpreter.
@@ -104,69 +87,6 @@ fn interpreter() -> anyhow::Result<&'static str> {
     complete().context(
         "no Python from 3.10 to 3.12 that has `venv`; install one, the Python client does not run on others",
     )
-}
-
-/// Installs Debian packages.
-fn install(packages: &[&str]) -> anyhow::Result<()> {
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let by_hand = format!("install these by hand: {}", packages.join(" "));
-    if !runs(Command::new("apt-get").arg("--version")) {
-        bail!("there is no apt-get here; {by_hand}");
-    }
-    let root = output(Command::new("id").arg("-u"))?.trim() == "0";
-    let apt_get = || {
-        let mut command = if root {
-            Command::new("apt-get")
-        } else {
-            let mut command = Command::new("sudo");
-            command.arg("apt-get");
-            command
-        };
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdout(Stdio::null());
-        command
-    };
-    run(apt_get().args(["update", "-qq"])).with_context(|| by_hand.clone())?;
-    run(apt_get()
-        .args(["install", "--yes", "-qq", "--no-install-recommends"])
-        .args(packages))
-    .context(by_hand)
-}
-
-/// Whether a command can be started and succeeds.
-fn runs(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
