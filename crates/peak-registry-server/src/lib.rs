@@ -80,5 +80,7 @@ mod store;
 
 pub use routes::{RouterOptions, router, router_with};
 pub use store::{
-    Blob, Page, Repository, Store, StoreError, StoredManifest, Upload, UploadId, UploadIdError,
+    Blob, CheckOptions, CheckReport, Finding, FindingKind, GarbageCount, GarbageOptions,
+    GarbageProblem, GarbageReport, Page, Repository, Store, StoreError, StoredManifest, Upload,
+    UploadId, UploadIdError,
 };

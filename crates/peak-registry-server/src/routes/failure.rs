@@ -181,6 +181,7 @@ impl From<StoreError> for Failure {
             StoreError::Io { .. }
             | StoreError::Damaged { .. }
             | StoreError::InUse { .. }
+            | StoreError::CollectionUnderWay
             | StoreError::NotAStore { .. } => Self::internal(&error),
         }
     }

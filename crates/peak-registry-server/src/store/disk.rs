@@ -8,8 +8,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::store::StoreError;
+
+/// A file that is younger is not touched: what is asked for all the time is not written all the time.
+const TOUCH_AFTER: Duration = Duration::from_secs(10);
 
 /// Makes the entries of `directory` durable: names that were added, changed or removed.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
@@ -76,9 +80,70 @@ pub(crate) fn remove(file: &Path) -> Result<bool, StoreError> {
     }
 }
 
+/// Removes files for good, those that are there.
+pub(crate) fn remove_all(files: &[PathBuf]) -> Result<(), StoreError> {
+    let mut directories = HashSet::new();
+    for file in files {
+        match fs::remove_file(file) {
+            Ok(()) => directories.extend(file.parent()),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(StoreError::io("remove", file)(error)),
+        }
+    }
+    directories.into_iter().try_for_each(sync_directory)
+}
+
+/// Size and age of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// In bytes.
+    pub(crate) size: u64,
+    /// Since it was written or [touched](touch); zero where the clock was set back since.
+    pub(crate) age: Duration,
+}
+
+/// What is known about a file without reading it, `None` if there is none.
+pub(crate) fn look_at(file: &Path) -> Result<Option<Facts>, StoreError> {
+    let facts = |metadata: fs::Metadata| {
+        Ok(Facts {
+            size: metadata.len(),
+            age: metadata.modified()?.elapsed().unwrap_or_default(),
+        })
+    };
+    match fs::metadata(file).and_then(facts) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(StoreError::io("look at", file)(error)),
+    }
+}
+
+/// Makes a file young again, if it is there. Returns whether it is.
+///
+/// This is not made durable: a crash makes the file older, no more.
+pub(crate) fn touch(file: &Path) -> Result<bool, StoreError> {
+    let Some(facts) = look_at(file)? else {
+        return Ok(false);
+    };
+    if facts.age >= TOUCH_AFTER {
+        let touched = File::options()
+            .write(true)
+            .open(file)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = touched {
+            // Whoever asks for the file still gets it; only garbage collection may come too early.
+            tracing::warn!(file = %file.display(), %error, "the use of a file could not be noted");
+        }
+    }
+    Ok(true)
+}
+
 /// Whether the error says that the file, or a directory on the way to it, does not exist.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+    // A file where a directory is looked for has nothing below it.
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// The size of a file in bytes, `None` if there is none.

@@ -1,7 +1,9 @@
 //! The content-addressed directory: synchronous, crash-safe, one process at a time.
 
+mod check;
 mod disk;
 mod error;
+mod garbage;
 mod layout;
 mod manifests;
 mod page;
@@ -11,16 +13,19 @@ mod upload;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use peak_oci::RepositoryName;
+use peak_oci::{Algorithm, Digest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use disk::DurableDirectories;
+use garbage::Uses;
 use layout::Layout;
 
+pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
 pub use error::StoreError;
+pub use garbage::{GarbageCount, GarbageOptions, GarbageProblem, GarbageReport};
 pub use manifests::StoredManifest;
 pub use page::Page;
 pub use repository::{Blob, Repository};
@@ -53,6 +58,11 @@ struct Inner {
     directories: DurableDirectories,
     /// Read: adding what depends on other content being there. Write: taking content away.
     changes: RwLock<()>,
+    /// What a collection of garbage must leave alone.
+    uses: Uses,
+    /// What the check at the start found; empty while the store is being opened, and then `None` if there was
+    /// no need for one.
+    start: OnceLock<Option<CheckReport>>,
     /// Who closes the store takes this, and hears from it when the other end is gone.
     closing: Mutex<Option<Receiver<()>>>,
     /// Holds the lock on the directory; the operating system frees it with the file.
@@ -61,11 +71,23 @@ struct Inner {
     _open: Sender<()>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Only what was opened to the end is a store, and was checked.
+        if self.start.get().is_some()
+            && let Err(error) = disk::create_marker(&self.layout.clean())
+        {
+            tracing::warn!(%error, "the registry will be checked at its next start");
+        }
+    }
+}
+
 impl Store {
     /// Opens the store in `directory`, creating both if they do not exist.
     ///
     /// What a process that died left unfinished is removed: uploads and temporary files are
-    /// dropped, deletions that were decided are completed.
+    /// dropped, deletions that were decided are completed, and a [`check`](Self::check) puts in order what else
+    /// there may be. After a proper end there is no need for that.
     ///
     /// # Errors
     ///
@@ -81,14 +103,30 @@ impl Store {
                 layout,
                 directories: DurableDirectories::default(),
                 changes: RwLock::new(()),
+                uses: Uses::default(),
+                start: OnceLock::new(),
                 closing: Mutex::new(Some(closing)),
                 _lock: lock,
                 _open: open,
             }),
         };
         store.prepare()?;
+        // From here until it is closed, the store's end is an unclean one.
+        let was_clean = disk::remove(&store.layout().clean())?;
         store.finish_deletions()?;
+        let report = if was_clean {
+            None
+        } else {
+            Some(store.check(&CheckOptions::new())?)
+        };
+        // Nobody else has the store yet, so it is not set.
+        let _ = store.inner.start.set(report);
         Ok(store)
+    }
+
+    /// What the check at the start found. `None` if the store was closed properly, when there is none.
+    pub fn start_report(&self) -> Option<&CheckReport> {
+        self.inner.start.get()?.as_ref()
     }
 
     /// Drops this handle and waits until the directory is free: until every other handle is dropped
@@ -178,6 +216,53 @@ impl Store {
             .join(Uuid::new_v4().to_string())
     }
 
+    fn uses(&self) -> &Uses {
+        &self.inner.uses
+    }
+
+    /// The repositories that have a directory, whether or not there is anything in it.
+    fn repository_directories(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        let mut names = Vec::new();
+        disk::for_each_name(&self.layout().repositories(), |entry| {
+            names.extend(layout::repository_of(entry));
+            true
+        })?;
+        Ok(names)
+    }
+
+    /// The directories that content lies in.
+    fn content_directories(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let contents = self.layout().contents();
+        let mut directories = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let of_algorithm = contents.join(algorithm.to_string());
+            disk::for_each_name(&of_algorithm, |name| {
+                if is_content_directory(name) {
+                    directories.push(of_algorithm.join(name));
+                }
+                true
+            })?;
+        }
+        Ok(directories)
+    }
+
+    /// The digest of the content that has this name in one of the [directories](Self::content_directories).
+    fn content_digest(&self, directory: &Path, name: &str) -> Option<Digest> {
+        let algorithm = directory.parent()?.file_name()?.to_str()?;
+        let digest = format!("{algorithm}:{name}").parse::<Digest>().ok()?;
+        (self.layout().content(&digest) == directory.join(name)).then_some(digest)
+    }
+
+    /// The digests of all content in one of the directories.
+    fn content_digests(&self, directory: &Path) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = Vec::new();
+        disk::for_each_name(directory, |name| {
+            digests.extend(self.content_digest(directory, name));
+            true
+        })?;
+        Ok(digests)
+    }
+
     fn adding(&self) -> RwLockReadGuard<'_, ()> {
         // The lock guards the order of changes on disk, not a value that could be half-written.
         self.inner
@@ -216,6 +301,14 @@ impl Store {
         self.ensure_directory(&layout.deleting())?;
         self.ensure_directory(&layout.repositories())
     }
+}
+
+/// Whether content may lie in the directory of this name: the first two digits of its digest.
+fn is_content_directory(name: &str) -> bool {
+    name.len() == 2
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Creates the store's own directory and what is missing above it, durably.

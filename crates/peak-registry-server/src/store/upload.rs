@@ -158,10 +158,12 @@ impl Upload {
         let store = self.repository.store();
         let content = store.layout().content(digest);
         store.ensure_parent(&content)?;
+        // Held over both steps: between them the content is what garbage looks like.
+        let _adding = store.adding();
         // Over content that is there already: it is the same, or it is damaged and this mends it.
         disk::publish(&self.path, &content)?;
         self.published = true;
-        self.repository.link_blob(digest)?;
+        self.repository.create_blob_link(digest)?;
         Ok(self.received)
     }
 
