@@ -182,6 +182,7 @@ impl From<StoreError> for Failure {
             | StoreError::Damaged { .. }
             | StoreError::InUse { .. }
             | StoreError::CollectionUnderWay
+            | StoreError::Stopped
             | StoreError::NotAStore { .. } => Self::internal(&error),
         }
     }

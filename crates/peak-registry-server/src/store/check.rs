@@ -1,13 +1,17 @@
 //! Whether the store is as it should be: what a crash leaves is put in order, the rest is told.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use peak_oci::{Algorithm, Digest, Hasher, Manifest, Selector, Tag};
 use serde::{Deserialize, Serialize};
 
 use crate::store::manifests::{Record, read_record};
+use crate::store::stop::Stop;
 use crate::store::{Repository, Store, StoreError, disk, is_content_directory, layout};
 
 /// How many findings a report names; the rest are counted.
@@ -21,6 +25,7 @@ const HASH_BUFFER: usize = 256 * 1024;
 #[non_exhaustive]
 pub struct CheckOptions {
     contents: bool,
+    stop: Stop,
 }
 
 impl CheckOptions {
@@ -34,6 +39,13 @@ impl CheckOptions {
     #[must_use]
     pub fn contents(mut self, yes: bool) -> Self {
         self.contents = yes;
+        self
+    }
+
+    /// Ends early with [`StoreError::Stopped`], within a few pieces of a file, once `flag` is true. Default: never.
+    #[must_use]
+    pub fn stop_when(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.stop = Stop::when(flag);
         self
     }
 }
@@ -116,11 +128,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if the file system refuses to list or to repair. What cannot be read is a finding.
+    /// [`StoreError::Stopped`] if it was [stopped](CheckOptions::stop_when), [`StoreError::Io`] if the file system
+    /// refuses to list or to repair. What cannot be read is a finding.
     pub fn check(&self, options: &CheckOptions) -> Result<CheckReport, StoreError> {
         let begun = Instant::now();
         let mut check = Check {
             store: self,
+            stop: &options.stop,
             report: CheckReport::default(),
         };
         check.top()?;
@@ -136,6 +150,7 @@ impl Store {
 
 struct Check<'a> {
     store: &'a Store,
+    stop: &'a Stop,
     report: CheckReport,
 }
 
@@ -187,6 +202,7 @@ impl Check<'_> {
         mut look: impl FnMut(&mut Self, T, &Path) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for name in names_in(directory)? {
+            self.stop.check()?;
             let path = directory.join(&name);
             match read(&name) {
                 Some(item) => look(self, item, &path)?,
@@ -482,35 +498,41 @@ impl Check<'_> {
     /// Reads content and compares it with its digest.
     fn content(&mut self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.store.layout().content(digest);
-        let mut hasher = Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; HASH_BUFFER];
-        let mut hash = |report: &mut CheckReport| -> std::io::Result<()> {
-            let mut file = std::fs::File::open(&path)?;
-            loop {
-                let count = file.read(&mut buffer)?;
-                match buffer.get(..count) {
-                    None | Some([]) => return Ok(()),
-                    Some(bytes) => hasher.update(bytes),
-                }
-                report.read_bytes += count as u64;
+        match self.hash(digest.algorithm(), &path) {
+            Ok(Some(actual)) if actual != *digest => {
+                self.found(
+                    FindingKind::Damaged,
+                    &path,
+                    format!("its digest is {actual}"),
+                );
             }
-        };
-        match hash(&mut self.report) {
-            Ok(()) => {
-                let actual = hasher.finish();
-                if actual != *digest {
-                    self.found(
-                        FindingKind::Damaged,
-                        &path,
-                        format!("its digest is {actual}"),
-                    );
-                }
-            }
-            // Collected as garbage meanwhile.
-            Err(error) if disk::is_absent(&error) => {}
-            Err(error) => self.unreadable(&path, &StoreError::io("read", &path)(error)),
+            Ok(_) => {}
+            Err(error @ StoreError::Stopped) => return Err(error),
+            Err(error) => self.unreadable(&path, &error),
         }
         Ok(())
+    }
+
+    /// The digest of a file; `None` if it was collected as garbage meanwhile.
+    fn hash(&mut self, algorithm: Algorithm, path: &Path) -> Result<Option<Digest>, StoreError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if disk::is_absent(&error) => return Ok(None),
+            Err(error) => return Err(StoreError::io("open", path)(error)),
+        };
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; HASH_BUFFER];
+        loop {
+            self.stop.check()?;
+            let count = file
+                .read(&mut buffer)
+                .map_err(StoreError::io("read", path))?;
+            self.report.read_bytes += count as u64;
+            match buffer.get(..count) {
+                None | Some([]) => return Ok(Some(hasher.finish())),
+                Some(bytes) => hasher.update(bytes),
+            }
+        }
     }
 }
 

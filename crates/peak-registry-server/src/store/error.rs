@@ -124,6 +124,10 @@ pub enum StoreError {
     #[error("garbage is being collected already; wait for the end of that")]
     CollectionUnderWay,
 
+    /// A long piece of work was stopped by who had asked for it.
+    #[error("stopped before the end")]
+    Stopped,
+
     /// An earlier write to this upload failed, so what it holds is not known any more.
     #[error("an earlier write to this upload failed; start a new one")]
     UploadBroken,

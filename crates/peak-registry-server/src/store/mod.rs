@@ -8,6 +8,7 @@ mod layout;
 mod manifests;
 mod page;
 mod repository;
+mod stop;
 mod upload;
 
 use std::fs::{self, File, TryLockError};

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use peak_oci::{Digest, Selector};
 use peak_registry_server::{CheckOptions, CheckReport, FindingKind, Store, StoreError};
@@ -173,6 +175,15 @@ fn only_reading_it_shows_content_of_the_same_size_that_is_another() {
     );
     let all = 2 + 5 + image.document.to_string().len();
     assert_eq!(report.read_bytes, all as u64);
+}
+
+#[test]
+fn a_check_that_is_stopped_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    pushed(&store);
+    let options = CheckOptions::new().stop_when(Arc::new(AtomicBool::new(true)));
+    assert!(matches!(store.check(&options), Err(StoreError::Stopped)));
 }
 
 #[test]

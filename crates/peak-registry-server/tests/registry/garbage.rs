@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -384,6 +385,21 @@ fn there_is_one_collection_at_a_time() {
     assert!(refused > 0);
     // The one that was refused has not ended the other's.
     assert_eq!(collect(&store).blobs.removed, 200);
+}
+
+#[test]
+fn a_collection_that_is_stopped_ends_and_the_next_one_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    push(&store, "a", b"garbage");
+    let flag = Arc::new(AtomicBool::new(true));
+    let options = at_once().stop_when(Arc::clone(&flag));
+    assert!(matches!(
+        store.collect_garbage(&options),
+        Err(StoreError::Stopped)
+    ));
+    flag.store(false, Ordering::Relaxed);
+    assert_eq!(store.collect_garbage(&options).unwrap().blobs.removed, 1);
 }
 
 /// Pushes an image as a client does: asks for each blob first, and pushes again what the registry says is missing.

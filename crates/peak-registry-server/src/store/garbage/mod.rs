@@ -10,11 +10,14 @@ mod uses;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use peak_oci::{Digest, RepositoryName, Selector};
 use serde::{Deserialize, Serialize};
 
+use crate::store::stop::Stop;
 use crate::store::{Repository, Store, StoreError, disk};
 use family::{Family, Member};
 
@@ -36,6 +39,7 @@ pub struct GarbageOptions {
     grace: Duration,
     dry_run: bool,
     untagged: bool,
+    stop: Stop,
 }
 
 impl Default for GarbageOptions {
@@ -44,6 +48,7 @@ impl Default for GarbageOptions {
             grace: Self::DEFAULT_GRACE,
             dry_run: false,
             untagged: false,
+            stop: Stop::default(),
         }
     }
 }
@@ -80,6 +85,13 @@ impl GarbageOptions {
     #[must_use]
     pub fn untagged(mut self, yes: bool) -> Self {
         self.untagged = yes;
+        self
+    }
+
+    /// Ends early with [`StoreError::Stopped`], within a few files, once `flag` is true. Default: never.
+    #[must_use]
+    pub fn stop_when(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.stop = Stop::when(flag);
         self
     }
 }
@@ -161,7 +173,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::CollectionUnderWay`] if another collection runs, [`StoreError::Io`] if the file system
+    /// [`StoreError::CollectionUnderWay`] if another collection runs, [`StoreError::Stopped`] if it was
+    /// [stopped](GarbageOptions::stop_when), [`StoreError::Io`] if the file system
     /// refuses to list or remove. What was removed until then was garbage.
     pub fn collect_garbage(&self, options: &GarbageOptions) -> Result<GarbageReport, StoreError> {
         let begun = Instant::now();
@@ -223,10 +236,12 @@ impl<'a> Collection<'a> {
         let mut named = HashSet::new();
         let mut all_named = true;
         for name in self.store.repository_directories()? {
+            self.options.stop.check()?;
             report.repositories += 1;
             let repository = self.store.repository(&name);
             let gone = match self.find(&repository) {
                 Ok(garbage) => self.remove(&repository, &garbage, report)?,
+                Err(error @ StoreError::Stopped) => return Err(error),
                 Err(error) => {
                     report.problem(Some(&name), &error);
                     HashSet::new()
@@ -249,6 +264,7 @@ impl<'a> Collection<'a> {
         let mut garbage = Garbage::default();
         let mut young = Vec::new();
         for digest in repository.manifest_digests()? {
+            self.options.stop.check()?;
             let Some(member) = read_member(repository, digest)? else {
                 continue;
             };
@@ -314,6 +330,7 @@ impl<'a> Collection<'a> {
     ) -> Result<HashSet<Key>, StoreError> {
         let mut removed = HashSet::new();
         for batch in garbage.manifests.chunks(MANIFEST_BATCH) {
+            self.options.stop.check()?;
             let _removing = self.store.removing();
             // What is used by now was unreached, as were its parts: they stay together.
             let used = garbage.manifests.iter().copied();
@@ -343,6 +360,7 @@ impl<'a> Collection<'a> {
     ) -> Result<(), StoreError> {
         let place = |digest: &Digest| self.store.layout().content(digest);
         for directory in self.store.content_directories()? {
+            self.options.stop.check()?;
             let mut garbage = Vec::new();
             let mut sizes = HashMap::new();
             for digest in self.store.content_digests(&directory)? {
@@ -378,6 +396,7 @@ impl<'a> Collection<'a> {
         batch: &'b [Digest],
         place: impl Fn(&Digest) -> PathBuf,
     ) -> Result<Vec<&'b Digest>, StoreError> {
+        self.options.stop.check()?;
         let _removing = self.store.removing();
         let unused: Vec<&Digest> = batch
             .iter()
