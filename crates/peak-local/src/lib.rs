@@ -70,6 +70,7 @@
 mod api;
 mod artifacts;
 mod builder;
+mod control;
 mod directory;
 mod error;
 #[cfg(feature = "faults")]
@@ -82,6 +83,13 @@ mod runner;
 mod shared;
 mod state;
 mod timestamp;
+mod upkeep;
 
 pub use error::LocalError;
+pub use peak_registry_server::{
+    CheckReport, Finding, FindingKind, GarbageCount, GarbageProblem, GarbageReport, StoreError,
+};
 pub use platform::{DEFAULT_ARTIFACT_LIMIT, Platform, PlatformBuilder};
+pub use upkeep::{
+    CheckRequest, FreeState, GarbageRequest, Outcome, RunningPlatform, Upkeep, reset,
+};

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::api::{self, AccessToken, Application};
+use crate::control::Control;
 use crate::error::LocalError;
 use crate::listener::GuardedListener;
 use crate::remover::Remover;
@@ -31,6 +32,8 @@ pub const DEFAULT_ARTIFACT_LIMIT: u64 = 10 * 1024 * 1024;
 /// it too, but without waiting: connections are cut, builds are told to stop, and the state directory
 /// is released as soon as they have.
 pub struct Platform {
+    // First, so that nobody is sent to a platform that has let go of its state directory.
+    control: Control,
     address: SocketAddr,
     url: Url,
     shared: Arc<Shared>,
@@ -89,6 +92,7 @@ impl Platform {
     /// When this returns, nothing of the platform runs any more and the state directory is free.
     pub async fn shutdown(self) {
         let Self {
+            control,
             shared,
             open,
             end,
@@ -101,6 +105,7 @@ impl Platform {
         end.begin();
         log_panic("runner of builds", runner.await);
         log_panic("remover of what is deleted", remover.await);
+        log_panic("server for upkeep", control.end().await);
         let result = if let Ok(result) = tokio::time::timeout(drain, &mut server).await {
             result
         } else {
@@ -245,6 +250,7 @@ impl PlatformBuilder {
         })??);
 
         let stop = CancellationToken::new();
+        let control = Control::start(&shared, &stop).await?;
         let abort = CancellationToken::new();
         let stopping = Arc::new(AtomicBool::new(false));
         let (queue, runner) = Runner::new(
@@ -274,6 +280,7 @@ impl PlatformBuilder {
         let server = axum::serve(GuardedListener::new(listener, abort.clone()), router)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         Ok(Platform {
+            control,
             address,
             url,
             shared,
