@@ -5,6 +5,8 @@ mod files;
 mod layout;
 mod manifests;
 mod page;
+#[cfg(test)]
+mod power_tests;
 mod repository;
 mod upload;
 

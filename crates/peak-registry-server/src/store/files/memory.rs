@@ -306,6 +306,13 @@ impl FileWriter for Arc<Content> {
 pub(crate) struct Pieces(Arc<Vec<(u64, Bytes)>>);
 
 impl Pieces {
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let mut pieces = Self::default();
+        pieces.push(bytes);
+        pieces
+    }
+
     fn push(&mut self, piece: Bytes) {
         let end = self.size() + piece.len() as u64;
         Arc::make_mut(&mut self.0).push((end, piece));

@@ -6,6 +6,8 @@
 
 mod disk;
 mod memory;
+#[cfg(test)]
+pub(crate) mod power;
 mod reader;
 
 use std::collections::HashSet;
