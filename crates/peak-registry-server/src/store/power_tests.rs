@@ -318,12 +318,13 @@ fn run(disk: &FailingDisk) -> (Content, Option<Change>) {
     (content, None)
 }
 
-const FAILURES: [Failure; 5] = [
+const FAILURES: [Failure; 6] = [
     Failure::Kill,
     Failure::LoseAll,
     Failure::LoseSome(1),
     Failure::LoseSome(22),
     Failure::LoseSome(333),
+    Failure::LoseSome(4444),
 ];
 
 fn steps_of_all() -> usize {

@@ -37,6 +37,8 @@ struct State {
     files: Vec<Bits>,
     seen: BTreeMap<PathBuf, Entry>,
     durable: BTreeMap<PathBuf, Entry>,
+    /// The names that were given since their directory was last synced, and maybe taken away again.
+    given: BTreeMap<PathBuf, Entry>,
     steps: usize,
     /// The step that does not happen any more, nor any later one.
     last: Option<usize>,
@@ -118,8 +120,7 @@ impl FailingDisk {
                 files: files.collect(),
                 seen: names.clone(),
                 durable: names,
-                steps: 0,
-                last: None,
+                ..State::default()
             })),
         }
     }
@@ -149,6 +150,11 @@ impl State {
         }
     }
 
+    fn give(&mut self, path: &Path, entry: Entry) {
+        self.seen.insert(path.to_path_buf(), entry);
+        self.given.insert(path.to_path_buf(), entry);
+    }
+
     fn file(&self, path: &Path) -> io::Result<usize> {
         self.check_power()?;
         match self.seen.get(path) {
@@ -165,14 +171,19 @@ impl State {
         }
     }
 
-    /// Of every name that is not durable as it is seen, either. A file that was renamed may have
-    /// both names, but not neither.
+    /// Of every name either what is seen, or what was synced, or what it was in between: directories
+    /// are written back at any time. A file that was renamed may have both names, but not neither.
     fn some_names(&self, dice: &mut Dice) -> BTreeMap<PathBuf, Entry> {
-        let paths: BTreeSet<&PathBuf> = self.seen.keys().chain(self.durable.keys()).collect();
+        let paths = self.seen.keys().chain(self.durable.keys());
+        let paths: BTreeSet<&PathBuf> = paths.chain(self.given.keys()).collect();
         let mut names = BTreeMap::new();
         for path in paths {
-            let (seen, durable) = (self.seen.get(path), self.durable.get(path));
-            if let Some(entry) = if dice.roll(2) == 0 { seen } else { durable } {
+            let entry = match dice.roll(3) {
+                0 => self.seen.get(path),
+                1 => self.durable.get(path),
+                _ => self.given.get(path).or_else(|| self.seen.get(path)),
+            };
+            if let Some(entry) = entry {
                 names.insert(path.clone(), *entry);
             }
         }
@@ -266,7 +277,7 @@ impl FileSystem for FailingDisk {
         state.step()?;
         let file = state.files.len();
         state.files.push(Bits::default());
-        state.seen.insert(path.to_path_buf(), Entry::File(file));
+        state.give(path, Entry::File(file));
         Ok(Box::new(OpenFile {
             disk: self.clone(),
             file,
@@ -308,7 +319,7 @@ impl FileSystem for FailingDisk {
         state.need_parent(to)?;
         state.step()?;
         state.seen.remove(from);
-        state.seen.insert(to.to_path_buf(), Entry::File(file));
+        state.give(to, Entry::File(file));
         Ok(())
     }
 
@@ -328,7 +339,7 @@ impl FileSystem for FailingDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         state.step()?;
-        state.seen.insert(path.to_path_buf(), Entry::Directory);
+        state.give(path, Entry::Directory);
         Ok(())
     }
 
@@ -348,6 +359,7 @@ impl FileSystem for FailingDisk {
         state.step()?;
         let inside = |path: &PathBuf| path.parent() == Some(directory);
         state.durable.retain(|path, _| !inside(path));
+        state.given.retain(|path, _| !inside(path));
         let names: Vec<_> = state
             .seen
             .iter()
