@@ -59,28 +59,32 @@
 //! | `repositories/…/manifests/<algorithm>-<hex>` | JSON; the repository has this manifest, with its media type and, where its digest is not that of its bytes, theirs |
 //! | `repositories/…/tags/<tag>` | the digest that the tag points to |
 //! | `repositories/…/referrers/<subject>/<algorithm>-<hex>` | empty; this manifest names that subject |
-//! | `temporary/` | unfinished files; emptied when the store is opened |
+//! | `uploads/<name, with + for />/<algorithm>-<number>` | what has arrived of an upload that is not finished |
+//! | `temporary/` | other unfinished files; emptied when the store is opened |
 //! | `deleting/` | manifests whose deletion is decided; completed when the store is opened |
 //!
 //! Every file is written under a temporary name, synced, renamed, and the directory synced, before
 //! anything is acknowledged. After a crash at any point the store is valid: what was acknowledged
-//! is there, an upload that was not finished is gone. Tags need a file system that tells upper from
-//! lower case.
+//! is there, and nothing else is visible. Tags need a file system that tells upper from lower case.
+//!
+//! [`Store::in_memory`] keeps the same files in memory instead, for tests.
 //!
 //! # Uploads
 //!
 //! Bytes go to the disk as they arrive and are hashed on the way; nothing is visible before the
 //! digest was right. If the body of a `PATCH` or `PUT` breaks off, what arrived is kept: `GET` on
-//! the upload's address says how far it is, and the client goes on from there. A blob sent with a
-//! single `POST` leaves nothing behind when it breaks off. Uploads live no longer than the process.
-//! A wrong digest ends the upload. The limits are in [`RouterOptions`].
+//! the upload's address says how far it is, and the client goes on from there. That holds across a
+//! restart of the server too, in whatever way the one before ended; the new one reads what is there
+//! once, when the upload goes on, for its hash. What a power failure does to an unfinished upload
+//! is not said: the digest tells at the end. A blob sent with a single `POST` leaves nothing behind
+//! when it breaks off. A wrong digest ends the upload. The limits are in [`RouterOptions`].
 
 mod routes;
 mod store;
 
 pub use routes::{RouterOptions, router, router_with};
 pub use store::{
-    Blob, CheckOptions, CheckReport, Finding, FindingKind, GarbageCount, GarbageOptions,
-    GarbageProblem, GarbageReport, Page, Repository, Store, StoreError, StoredManifest, Upload,
-    UploadId, UploadIdError,
+    Blob, BlobReader, CheckOptions, CheckReport, Finding, FindingKind, GarbageCount,
+    GarbageOptions, GarbageProblem, GarbageReport, Page, Repository, Store, StoreError,
+    StoredManifest, Upload, UploadId, UploadIdError,
 };

@@ -216,7 +216,7 @@ impl Registry<'_> {
             return Err(unusable("its config is too large").into());
         }
         let mut bytes = Vec::new();
-        blob.file
+        blob.content
             .take(MAX_CONFIG_SIZE)
             .read_to_end(&mut bytes)
             .map_err(BuildError::disk("read an image's config"))?;
@@ -381,7 +381,7 @@ impl<'a> StoredLayers<'a> {
             .repository(&layer.repository)
             .blob(&layer.digest)
             .map_err(BuildError::store("read a layer from"))?;
-        let mut reader = BufReader::with_capacity(64 * 1024, stop.watch(blob.file));
+        let mut reader = BufReader::with_capacity(64 * 1024, stop.watch(blob.content));
         let read = match decoder(&mut reader) {
             Ok(Some(decoder)) => tarball::read(decoder, visit),
             Ok(None) => Err(TarError::Malformed(

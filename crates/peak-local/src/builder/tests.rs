@@ -138,7 +138,7 @@ impl Bench {
             .repository(&name.parse().unwrap())
             .blob(&descriptor.digest)
             .unwrap();
-        blob.file.take(1 << 20).read_to_end(&mut bytes).unwrap();
+        blob.content.take(1 << 20).read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, descriptor.size);
         bytes
     }
@@ -729,8 +729,8 @@ fn stopping_ends_the_build_with_nothing_visible() {
     });
     assert!(matches!(outcome.result, Err(BuildError::Cancelled)));
     assert!(bench.store.repositories().unwrap().is_empty());
-    let leftovers = fs::read_dir(bench.store.directory().join("tmp")).map(Iterator::count);
-    assert_eq!(leftovers.unwrap_or_default(), 0);
+    let unfinished = bench.store.directory().unwrap().join("temporary");
+    assert_eq!(fs::read_dir(unfinished).unwrap().count(), 0);
 }
 
 #[test]

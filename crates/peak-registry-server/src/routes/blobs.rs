@@ -1,7 +1,6 @@
 //! Reading and deleting blobs.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,8 +11,8 @@ use peak_oci::{Digest, RepositoryName};
 
 use crate::routes::failure::{Code, Failure};
 use crate::routes::range::{self, Requested};
-use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value};
-use crate::store::StoreError;
+use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, conditions, empty, header_value};
+use crate::store::{BlobReader, StoreError};
 
 /// How much is read from the disk at a time, in bytes: the memory that a download takes.
 const PIECE: u64 = 256 * 1024;
@@ -22,10 +21,12 @@ pub(crate) async fn head(
     registry: &Registry,
     name: RepositoryName,
     digest: Digest,
+    request: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let repository = registry.store.repository(&name);
-    let asked = digest.clone();
-    let size = blocking(move || repository.blob_size(&asked)).await?;
+    let size = size(registry, &name, &digest).await?;
+    if let Some(response) = conditions::answer(request, &digest)? {
+        return Ok(response);
+    }
     Ok((StatusCode::OK, headers(&digest, size)?).into_response())
 }
 
@@ -35,6 +36,11 @@ pub(crate) async fn get(
     digest: Digest,
     request: &HeaderMap,
 ) -> Result<Response, Failure> {
+    if let Some(response) = conditions::answer(request, &digest).transpose() {
+        // The conditions are about a blob that is there.
+        size(registry, &name, &digest).await?;
+        return response;
+    }
     let repository = registry.store.repository(&name);
     let asked = digest.clone();
     let range = wanted_range(request, &digest).map(str::to_owned);
@@ -52,17 +58,17 @@ pub(crate) async fn get(
         };
         let mut read = || -> io::Result<Bytes> {
             if start > 0 {
-                blob.file.seek(SeekFrom::Start(start))?;
+                blob.content.seek(SeekFrom::Start(start))?;
             }
-            read_piece(&mut blob.file, length)
+            read_piece(&mut blob.content, length)
         };
         let first = read().map_err(|source| StoreError::Io {
-            action: "read a blob from",
-            path: repository.store().directory().to_path_buf(),
+            action: "read a blob of",
+            path: repository.name().as_str().into(),
             source,
         })?;
         Ok(Ok(Opened {
-            file: blob.file,
+            content: blob.content,
             size: blob.size,
             wanted,
             start,
@@ -85,6 +91,12 @@ pub(crate) async fn get(
     }
 }
 
+async fn size(registry: &Registry, name: &RepositoryName, digest: &Digest) -> Result<u64, Failure> {
+    let repository = registry.store.repository(name);
+    let digest = digest.clone();
+    blocking(move || repository.blob_size(&digest)).await
+}
+
 pub(crate) async fn delete(
     registry: &Registry,
     name: RepositoryName,
@@ -97,7 +109,7 @@ pub(crate) async fn delete(
 
 /// A blob of which a part is about to be sent.
 struct Opened {
-    file: File,
+    content: BlobReader,
     size: u64,
     wanted: Requested,
     start: u64,
@@ -122,50 +134,50 @@ impl Opened {
             Body::from(self.first)
         } else {
             let first = stream::iter([Ok(self.first)]);
-            Body::from_stream(first.chain(pieces(self.file, rest)))
+            Body::from_stream(first.chain(pieces(self.content, rest)))
         };
         Ok((status, headers, body).into_response())
     }
 }
 
 /// The rest of a file, read piece by piece as the client takes it.
-fn pieces(file: File, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
-    stream::try_unfold((file, rest), |(mut file, rest)| async move {
+fn pieces(content: BlobReader, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold((content, rest), |(mut content, rest)| async move {
         if rest == 0 {
             return Ok(None);
         }
-        let (file, piece) = tokio::task::spawn_blocking(move || {
-            let piece = read_piece(&mut file, rest)?;
-            io::Result::Ok((file, piece))
+        let (content, piece) = tokio::task::spawn_blocking(move || {
+            let piece = read_piece(&mut content, rest)?;
+            io::Result::Ok((content, piece))
         })
         .await
         .map_err(io::Error::other)??;
         let rest = rest - piece.len() as u64;
-        Ok(Some((piece, (file, rest))))
+        Ok(Some((piece, (content, rest))))
     })
 }
 
-/// Reads a piece of at most `rest` bytes. A file that ends before that is an error, which breaks
+/// Reads a piece of at most `rest` bytes. Content that ends before that is an error, which breaks
 /// the connection off: the client must not take what it got for the whole.
-fn read_piece(file: &mut File, rest: u64) -> io::Result<Bytes> {
-    let length = rest.min(PIECE);
-    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    file.take(length).read_to_end(&mut piece)?;
-    if piece.len() as u64 == length {
-        Ok(Bytes::from(piece))
-    } else {
-        Err(io::Error::new(
+fn read_piece(content: &mut BlobReader, rest: u64) -> io::Result<Bytes> {
+    let wanted = usize::try_from(rest.min(PIECE)).unwrap_or_default();
+    let piece = content.read_bytes(wanted)?;
+    if piece.is_empty() && wanted > 0 {
+        return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
-            "the blob's file ends too early",
-        ))
+            "the blob's content ends too early",
+        ));
     }
+    Ok(piece)
 }
 
 /// The range that the client asks for, unless it asks on the condition of another content.
 fn wanted_range<'a>(request: &'a HeaderMap, digest: &Digest) -> Option<&'a str> {
     let range = request.get(header::RANGE)?.to_str().ok()?;
     match request.get(header::IF_RANGE) {
-        Some(condition) if condition.as_bytes() != entity_tag(digest).as_bytes() => None,
+        Some(condition) if condition.as_bytes() != conditions::entity_tag(digest).as_bytes() => {
+            None
+        }
         _ => Some(range),
     }
 }
@@ -178,11 +190,7 @@ fn headers(digest: &Digest, length: u64) -> Result<HeaderMap, Failure> {
         HeaderValue::from_static("application/octet-stream"),
     );
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::ETAG, header_value(&entity_tag(digest))?);
+    headers.insert(header::ETAG, header_value(&conditions::entity_tag(digest))?);
     headers.insert(DOCKER_CONTENT_DIGEST, header_value(digest.as_str())?);
     Ok(headers)
-}
-
-fn entity_tag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
 }

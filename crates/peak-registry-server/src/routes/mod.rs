@@ -1,6 +1,7 @@
 //! The distribution specification's endpoints over a [`Store`].
 
 mod blobs;
+mod conditions;
 mod failure;
 mod lists;
 mod manifests;
@@ -48,7 +49,7 @@ impl Default for RouterOptions {
         Self {
             max_blob_size: None,
             max_manifest_size: MAX_MANIFEST_SIZE,
-            max_open_uploads: 128,
+            max_open_uploads: 4096,
             upload_idle: Duration::from_secs(60 * 60),
             body_idle: Duration::from_secs(60),
         }
@@ -56,7 +57,7 @@ impl Default for RouterOptions {
 }
 
 impl RouterOptions {
-    /// The defaults: blobs of any size, manifests of 4 MiB, 128 open uploads, an hour between the
+    /// The defaults: blobs of any size, manifests of 4 MiB, 4096 open uploads, an hour between the
     /// requests of an upload, a minute between the bytes of a body.
     pub fn new() -> Self {
         Self::default()
@@ -76,8 +77,9 @@ impl RouterOptions {
         self
     }
 
-    /// How many uploads may be open at the same time; each has a file open. Further ones are
-    /// answered 429. Default: 128.
+    /// How many uploads may be open at the same time. Each takes some hundred bytes of memory and
+    /// what was sent to it, but a file is open only during its requests. Further ones are answered
+    /// 429. Default: 4096, with room for several of each of hundreds of clients.
     #[must_use]
     pub fn max_open_uploads(mut self, count: usize) -> Self {
         self.max_open_uploads = count;
@@ -85,7 +87,8 @@ impl RouterOptions {
     }
 
     /// How long an upload may stand without a request before it is removed, which happens when the
-    /// next one starts. Default: an hour.
+    /// next one starts, or the server does; a new process counts from the last byte that the one
+    /// before it received. Default: an hour.
     #[must_use]
     pub fn upload_idle(mut self, time: Duration) -> Self {
         self.upload_idle = time;
@@ -111,10 +114,14 @@ pub fn router(store: Store) -> axum::Router {
 }
 
 /// As [`router`], with limits of your own.
+///
+/// This takes over the uploads that an earlier process left unfinished in the store, for which it
+/// looks once through the store's directory of uploads. Of several routers over one store it is the
+/// first, made before any other serves, that can go on with them.
 pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
     let registry = Arc::new(Registry {
+        sessions: Sessions::new(&store, options.max_open_uploads, options.upload_idle),
         store,
-        sessions: Sessions::new(options.max_open_uploads, options.upload_idle),
         limits: Limits {
             idle: options.body_idle,
             blob_size: options.max_blob_size,
@@ -175,15 +182,15 @@ async fn dispatch(
             _ => Err(Failure::method_not_allowed("GET, HEAD")),
         },
         Route::Manifest { name, selector } => match method {
-            Method::GET => manifests::get(registry, name, selector).await,
-            Method::HEAD => manifests::head(registry, name, selector).await,
+            Method::GET => manifests::get(registry, name, selector, request.headers()).await,
+            Method::HEAD => manifests::head(registry, name, selector, request.headers()).await,
             Method::PUT => manifests::put(registry, name, selector, request).await,
             Method::DELETE => manifests::delete(registry, name, selector).await,
             _ => Err(Failure::method_not_allowed("GET, HEAD, PUT, DELETE")),
         },
         Route::Blob { name, digest } => match method {
             Method::GET => blobs::get(registry, name, digest, request.headers()).await,
-            Method::HEAD => blobs::head(registry, name, digest).await,
+            Method::HEAD => blobs::head(registry, name, digest, request.headers()).await,
             Method::DELETE => blobs::delete(registry, name, digest).await,
             _ => Err(Failure::method_not_allowed("GET, HEAD, DELETE")),
         },

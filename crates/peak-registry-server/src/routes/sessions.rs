@@ -1,11 +1,11 @@
 //! The uploads that are open over several requests.
 //!
-//! They live in memory with their bytes in the store's directory of unfinished files, so they end
-//! with the process; a client that finds its upload gone starts a new one.
+//! Their bytes stand in the store, where they outlast the process; here is who works on which, and
+//! the state of their hashes. No file stays open from one request to the next.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StandardMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use peak_oci::{Algorithm, RepositoryName};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::routes::blocking;
 use crate::routes::failure::{Code, Failure};
-use crate::store::{Repository, Upload, UploadId};
+use crate::store::{Repository, Store, StoreError, Upload, UploadId};
 
 /// How long a request waits for another one of the same upload: for one whose client is gone and
 /// which has yet to notice.
@@ -23,14 +23,24 @@ const WAIT_FOR_OTHER: Duration = Duration::from_secs(5);
 /// All open uploads.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    table: StandardMutex<HashMap<UploadId, Arc<Session>>>,
+    table: SharedTable,
     places: Arc<Semaphore>,
     idle: Duration,
+}
+
+type SharedTable = Arc<StandardMutex<Table>>;
+
+#[derive(Debug)]
+struct Table {
+    sessions: HashMap<UploadId, Arc<Session>>,
+    /// Before this nothing in the table can have been idle for too long.
+    sweep_at: Instant,
 }
 
 /// One upload, whose requests take turns.
 #[derive(Debug)]
 struct Session {
+    id: UploadId,
     repository: RepositoryName,
     /// `None` once the upload was finished or given up.
     upload: Arc<Mutex<Option<Open>>>,
@@ -41,7 +51,8 @@ struct Session {
 #[derive(Debug)]
 struct Open {
     upload: Upload,
-    _place: OwnedSemaphorePermit,
+    /// Those of an earlier process that are beyond the limit have none.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The upload, for the time of one request.
@@ -50,30 +61,99 @@ struct Open {
 /// first and then lets the next request in, so that nobody sees a half-done write.
 #[derive(Debug)]
 pub(crate) struct Held {
+    table: SharedTable,
     session: Arc<Session>,
     open: OwnedMutexGuard<Option<Open>>,
 }
 
 impl Sessions {
-    pub(crate) fn new(limit: usize, idle: Duration) -> Self {
-        Self {
-            table: StandardMutex::default(),
+    /// Takes over the uploads that an earlier process left, and removes those of them that have
+    /// been idle for too long. This looks through the store's directory of uploads.
+    pub(crate) fn new(store: &Store, limit: usize, idle: Duration) -> Self {
+        let now = Instant::now();
+        let sessions = Self {
+            table: Arc::new(StandardMutex::new(Table {
+                sessions: HashMap::new(),
+                sweep_at: now,
+            })),
             places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             idle,
+        };
+        if let Err(error) = sessions.take_over(store, now) {
+            // The clients of those uploads start anew.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look for the uploads that an earlier process left"
+            );
         }
+        sessions
+    }
+
+    fn take_over(&self, store: &Store, now: Instant) -> Result<(), StoreError> {
+        let clock = SystemTime::now();
+        let mut table = table(&self.table);
+        for (upload, modified) in store.left_uploads()? {
+            // One from the future was written to just now, by a clock that was put back since.
+            let age = clock.duration_since(modified).unwrap_or_default();
+            if age >= self.idle {
+                remove(upload);
+                continue;
+            }
+            let session = Session {
+                id: upload.id(),
+                repository: upload.repository().name().clone(),
+                touched: StandardMutex::new(now.checked_sub(age).unwrap_or(now)),
+                upload: Arc::new(Mutex::new(Some(Open {
+                    upload,
+                    _place: Arc::clone(&self.places).try_acquire_owned().ok(),
+                }))),
+            };
+            table.sessions.insert(session.id, Arc::new(session));
+        }
+        Ok(())
     }
 
     /// Starts an upload for this request alone: dropping what is returned removes it.
-    pub(crate) async fn open(
+    pub(crate) async fn open_once(
         &self,
         repository: Repository,
+        algorithm: Algorithm,
+    ) -> Result<Held, Failure> {
+        self.open(repository, Repository::new_upload_with, algorithm)
+            .await
+    }
+
+    /// Starts an upload for later requests, which name it by the returned number.
+    pub(crate) async fn open_lasting(
+        &self,
+        repository: Repository,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, Failure> {
+        let mut held = self
+            .open(repository, Repository::new_lasting_upload, algorithm)
+            .await?;
+        // Not earlier: if the request was dropped on the way, nobody would know of it.
+        if let Some(upload) = held.upload_mut() {
+            upload.keep();
+        }
+        let id = held.session.id;
+        table(&self.table)
+            .sessions
+            .insert(id, Arc::clone(&held.session));
+        Ok(id)
+    }
+
+    async fn open(
+        &self,
+        repository: Repository,
+        new: impl FnOnce(&Repository, Algorithm) -> Result<Upload, StoreError> + Send + 'static,
         algorithm: Algorithm,
     ) -> Result<Held, Failure> {
         // Each new upload pays for removing those that nobody came back for.
         let stale = self.take_stale();
         if !stale.is_empty() {
             blocking(move || {
-                drop(stale);
+                stale.into_iter().for_each(remove);
                 Ok(())
             })
             .await?;
@@ -81,29 +161,22 @@ impl Sessions {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| too_many())?;
-        let name = repository.name().clone();
-        let upload = blocking(move || repository.new_upload_with(algorithm)).await?;
-        let upload = Arc::new(Mutex::new(Some(Open {
-            upload,
-            _place: place,
-        })));
-        let open = Arc::clone(&upload).lock_owned().await;
+        let upload = blocking(move || new(&repository, algorithm)).await?;
         let session = Session {
-            repository: name,
-            upload,
+            id: upload.id(),
+            repository: upload.repository().name().clone(),
             touched: StandardMutex::new(Instant::now()),
+            upload: Arc::new(Mutex::new(Some(Open {
+                upload,
+                _place: Some(place),
+            }))),
         };
+        let open = Arc::clone(&session.upload).lock_owned().await;
         Ok(Held {
+            table: Arc::clone(&self.table),
             session: Arc::new(session),
             open,
         })
-    }
-
-    /// Keeps the upload for later requests, which name it by the returned number.
-    pub(crate) fn keep(&self, held: &Held) -> Result<UploadId, Failure> {
-        let id = held.upload()?.id();
-        self.table().insert(id, Arc::clone(&held.session));
-        Ok(id)
     }
 
     /// Takes the upload for one request.
@@ -112,8 +185,8 @@ impl Sessions {
         repository: &RepositoryName,
         id: UploadId,
     ) -> Result<Held, Failure> {
-        let session = self
-            .table()
+        let session = table(&self.table)
+            .sessions
             .get(&id)
             .filter(|session| session.repository == *repository)
             .map(Arc::clone)
@@ -132,25 +205,56 @@ impl Sessions {
         if open.is_none() {
             return Err(Failure::upload_unknown());
         }
-        Ok(Held { session, open })
+        Ok(Held {
+            table: Arc::clone(&self.table),
+            session,
+            open,
+        })
     }
 
-    /// Takes out of the table what is over or has been idle for too long.
-    fn take_stale(&self) -> Vec<Arc<Session>> {
-        self.table()
-            .extract_if(|_, session| match session.upload.try_lock() {
-                Ok(open) => open.is_none() || session.idle_time() >= self.idle,
-                // A request is at work on it.
-                Err(_) => false,
-            })
-            .map(|(_, session)| session)
-            .collect()
+    /// Takes out of the table what has been idle for too long.
+    fn take_stale(&self) -> Vec<Upload> {
+        let now = Instant::now();
+        let mut table = table(&self.table);
+        if now < table.sweep_at {
+            return Vec::new();
+        }
+        let mut stale = Vec::new();
+        let mut oldest = now;
+        table.sessions.retain(|_, session| {
+            // Where it is locked, a request is at work on it.
+            let Ok(mut open) = session.upload.try_lock() else {
+                return true;
+            };
+            let touched = session.touched();
+            if now.saturating_duration_since(touched) < self.idle {
+                oldest = oldest.min(touched);
+                return true;
+            }
+            stale.extend(open.take().map(|open| open.upload));
+            false
+        });
+        table.sweep_at = oldest.checked_add(self.idle).unwrap_or(now);
+        stale
     }
+}
 
-    fn table(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
-        // Every operation on the table is a single step, so it is valid after any panic.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+fn remove(stale: Upload) {
+    let (id, repository) = (stale.id(), stale.repository().name().clone());
+    match stale.cancel() {
+        Ok(()) => tracing::info!(%id, %repository, "removed an upload that nobody came back for"),
+        Err(error) => tracing::warn!(
+            %id,
+            %repository,
+            error = &error as &dyn std::error::Error,
+            "could not remove an upload that nobody came back for"
+        ),
     }
+}
+
+fn table(table: &SharedTable) -> MutexGuard<'_, Table> {
+    // Every operation on the table is a single step, so it is valid after any panic.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Session {
@@ -158,11 +262,8 @@ impl Session {
         *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    fn idle_time(&self) -> Duration {
-        self.touched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
+    fn touched(&self) -> Instant {
+        *self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,6 +290,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         // The idle time counts from the end of the last request, however long that took.
         self.session.touch();
+        match &mut *self.open {
+            Some(open) => open.upload.pause(),
+            None => {
+                table(&self.table).sessions.remove(&self.session.id);
+            }
+        }
     }
 }
 

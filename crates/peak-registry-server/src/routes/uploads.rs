@@ -40,11 +40,11 @@ pub(crate) async fn start(
             Failure::bad_request(Code::DigestInvalid, error.to_string())
         })?,
     };
-    let held = registry
+    let repository = registry.store.repository(&name);
+    let id = registry
         .sessions
-        .open(registry.store.repository(&name), algorithm)
+        .open_lasting(repository, algorithm)
         .await?;
-    let id = registry.sessions.keep(&held)?;
     Ok((StatusCode::ACCEPTED, progress(&name, id, 0)?).into_response())
 }
 
@@ -115,7 +115,7 @@ async fn whole(
     let repository = registry.store.repository(&name);
     let held = registry
         .sessions
-        .open(repository, digest.algorithm())
+        .open_once(repository, digest.algorithm())
         .await?;
     let length = receive::content_length(request.headers());
     let held = receive::append(request.into_body(), held, length, registry.limits).await?;

@@ -1,6 +1,5 @@
 //! Whether the store is as it should be: what a crash leaves is put in order, the rest is told.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use std::time::Instant;
 use peak_oci::{Algorithm, Digest, Hasher, Manifest, Selector, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::store::manifests::{Record, read_record};
+use crate::store::manifests::Record;
 use crate::store::stop::Stop;
-use crate::store::{Repository, Store, StoreError, disk, is_content_directory, layout};
+use crate::store::{Repository, Store, StoreError, is_content_directory, layout};
 
 /// How many findings a report names; the rest are counted.
 const NAMED_FINDINGS: usize = 1000;
@@ -201,7 +200,7 @@ impl Check<'_> {
         read: impl Fn(&str) -> Option<T>,
         mut look: impl FnMut(&mut Self, T, &Path) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        for name in names_in(directory)? {
+        for name in self.names_in(directory)? {
             self.stop.check()?;
             let path = directory.join(&name);
             match read(&name) {
@@ -236,7 +235,7 @@ impl Check<'_> {
         self.each(
             &layout.deleting(),
             |_| Some(()),
-            |check, (), path| match read_record(path) {
+            |check, (), path| match check.store.read_record(path) {
                 Err(error @ StoreError::Damaged { .. }) => {
                     check.unreadable(path, &error);
                     Ok(())
@@ -330,15 +329,14 @@ impl Check<'_> {
             return Ok(());
         };
         let entry = repository.paths().referrer(subject, &record.digest);
-        if disk::size_of(&entry)?.is_some() {
+        if self.store.files().size_of(&entry)?.is_some() {
             return Ok(());
         }
         let _removing = self.store.removing();
         if !repository.records_manifest(&record.digest)? {
             return Ok(());
         }
-        self.store.ensure_parent(&entry)?;
-        disk::create_marker(&entry)?;
+        self.store.files().create_marker(&entry)?;
         self.found(
             FindingKind::Repaired,
             &entry,
@@ -372,7 +370,12 @@ impl Check<'_> {
             }
             let content = self.store.layout().content(&content);
             // That it is missing is found where the repository's own list of it is looked at.
-            if let Some(size) = disk::size_of(&content)?.filter(|size| *size != child.size) {
+            if let Some(size) = self
+                .store
+                .files()
+                .size_of(&content)?
+                .filter(|size| *size != child.size)
+            {
                 self.found(
                     FindingKind::Damaged,
                     &content,
@@ -396,7 +399,7 @@ impl Check<'_> {
         }
         // Deleted between the two looks, it misses nothing.
         if let Some(first) = first
-            && disk::size_of(path)?.is_some()
+            && self.store.files().size_of(path)?.is_some()
         {
             let reason = match missing {
                 1 => format!("it points to {first}, which its repository does not have"),
@@ -418,12 +421,14 @@ impl Check<'_> {
     ) -> Result<(), StoreError> {
         self.report.blobs += 1;
         let content = self.store.layout().content(digest);
-        if disk::size_of(&content)?.is_some() {
+        if self.store.files().size_of(&content)?.is_some() {
             return Ok(());
         }
         // Taken from the repository and collected as garbage between the two looks, nothing is missing.
         let _removing = self.store.removing();
-        if disk::size_of(link)?.is_some() && disk::size_of(&content)?.is_none() {
+        if self.store.files().size_of(link)?.is_some()
+            && self.store.files().size_of(&content)?.is_none()
+        {
             let name = repository.name();
             self.found(
                 FindingKind::Damaged,
@@ -456,7 +461,10 @@ impl Check<'_> {
         referrer: &Digest,
         path: &Path,
     ) -> Result<(), StoreError> {
-        let is_right = || match read_record(&repository.paths().manifest(referrer)) {
+        let is_right = || match self
+            .store
+            .read_record(&repository.paths().manifest(referrer))
+        {
             Ok(record) => Ok(record.is_some_and(|record| record.subject.as_ref() == Some(subject))),
             // The record is a finding of its own; what it says is not known.
             Err(StoreError::Damaged { .. }) => Ok(true),
@@ -467,7 +475,7 @@ impl Check<'_> {
         }
         // A push makes the entry before the record, under the lock that this waits for.
         let _removing = self.store.removing();
-        if !is_right()? && disk::remove(path)? {
+        if !is_right()? && self.store.files().remove(path)? {
             self.found(
                 FindingKind::Repaired,
                 path,
@@ -481,7 +489,7 @@ impl Check<'_> {
         for directory in self.store.content_directories()? {
             let digest_of = |name: &str| self.store.content_digest(&directory, name);
             let mut digests = Vec::new();
-            for name in names_in(&directory)? {
+            for name in self.names_in(&directory)? {
                 match digest_of(&name) {
                     Some(digest) => digests.push(digest),
                     None => self.foreign(&directory.join(&name)),
@@ -515,10 +523,8 @@ impl Check<'_> {
 
     /// The digest of a file; `None` if it was collected as garbage meanwhile.
     fn hash(&mut self, algorithm: Algorithm, path: &Path) -> Result<Option<Digest>, StoreError> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if disk::is_absent(&error) => return Ok(None),
-            Err(error) => return Err(StoreError::io("open", path)(error)),
+        let Some(mut file) = self.store.files().open(path)? else {
+            return Ok(None);
         };
         let mut hasher = Hasher::new(algorithm);
         let mut buffer = vec![0; HASH_BUFFER];
@@ -534,13 +540,13 @@ impl Check<'_> {
             }
         }
     }
-}
 
-fn names_in(directory: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    disk::for_each_name(directory, |name| {
-        names.push(name.to_owned());
-        true
-    })?;
-    Ok(names)
+    fn names_in(&self, directory: &Path) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        self.store.files().for_each_name(directory, |name| {
+            names.push(name.to_owned());
+            true
+        })?;
+        Ok(names)
+    }
 }

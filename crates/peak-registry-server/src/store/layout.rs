@@ -6,7 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use peak_oci::{Digest, RepositoryName, Tag};
+use peak_oci::{Algorithm, Digest, RepositoryName, Tag};
+use uuid::Uuid;
 
 /// Stands for `/` in the directory name of a repository; the grammar of names does not have it.
 const SLASH: &str = "+";
@@ -38,7 +39,7 @@ impl Layout {
         self.root.join("registry.json")
     }
 
-    /// Everything unfinished. Nothing in here outlives a process.
+    /// Unfinished files that end with the process.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.root.join(TEMPORARY)
     }
@@ -46,6 +47,18 @@ impl Layout {
     /// Manifests whose deletion has been decided but not done to the end.
     pub(crate) fn deleting(&self) -> PathBuf {
         self.root.join("deleting")
+    }
+
+    /// One directory per repository that has ever had an upload that may outlast the process.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    /// An unfinished upload: its file's name and length are all that there is to know of it.
+    pub(crate) fn upload(&self, name: &RepositoryName, algorithm: Algorithm, id: Uuid) -> PathBuf {
+        self.uploads()
+            .join(directory_name(name))
+            .join(format!("{algorithm}-{id}"))
     }
 
     /// One directory per repository.
@@ -63,6 +76,20 @@ impl Layout {
         self.root.join(CONTENTS)
     }
 
+    /// Everything that stands in the store's own directory.
+    pub(crate) fn known(&self) -> [PathBuf; 8] {
+        [
+            self.lock(),
+            self.marker(),
+            self.clean(),
+            self.temporary(),
+            self.uploads(),
+            self.deleting(),
+            self.repositories(),
+            self.contents(),
+        ]
+    }
+
     /// The bytes of a blob or manifest, whichever repositories have it.
     pub(crate) fn content(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
@@ -73,33 +100,32 @@ impl Layout {
             .join(hex)
     }
 
-    /// Everything that stands in the store's own directory.
-    pub(crate) fn known(&self) -> [PathBuf; 7] {
-        [
-            self.lock(),
-            self.marker(),
-            self.clean(),
-            self.temporary(),
-            self.deleting(),
-            self.repositories(),
-            self.contents(),
-        ]
-    }
-
     pub(crate) fn repository(&self, name: &RepositoryName) -> RepositoryLayout {
         RepositoryLayout {
-            directory: self.repositories().join(name.as_str().replace('/', SLASH)),
+            directory: self.repositories().join(directory_name(name)),
         }
     }
 }
 
 /// The lock's file name: with [`TEMPORARY`] all that may stand beside a marker yet to be written.
 pub(crate) const LOCK: &str = "lock";
-/// The name of the directory of everything unfinished.
+/// The name of the directory of what ends with the process.
 pub(crate) const TEMPORARY: &str = "temporary";
 
 /// The name of the directory of all content.
 const CONTENTS: &str = "blobs";
+
+fn directory_name(repository: &RepositoryName) -> String {
+    repository.as_str().replace('/', SLASH)
+}
+
+/// The upload that the file of this name is.
+pub(crate) fn upload_of(file_name: &str) -> Option<(Algorithm, Uuid)> {
+    let (algorithm, id) = file_name.split_once('-')?;
+    let upload = (algorithm.parse().ok()?, Uuid::try_parse(id).ok()?);
+    // The parser takes several spellings; only that of `upload` is one.
+    (upload.1.to_string() == id).then_some(upload)
+}
 
 /// The repository that the directory of this name is for.
 pub(crate) fn repository_of(directory_name: &str) -> Option<RepositoryName> {
@@ -211,6 +237,28 @@ mod tests {
         for algorithm in [peak_oci::Algorithm::Sha256, peak_oci::Algorithm::Sha512] {
             let digest = Digest::of(algorithm, b"x");
             assert_eq!(digest_of(&file_name(&digest)), Some(digest));
+        }
+    }
+
+    #[test]
+    fn uploads_come_back_from_their_file_names() {
+        let layout = Layout::new(Path::new("/data"));
+        let name: RepositoryName = "team/app".parse().unwrap();
+        let id = Uuid::new_v4();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let path = layout.upload(&name, algorithm, id);
+            assert!(stays_below(Path::new("/data/uploads/team+app"), &path));
+            let file_name = path.file_name().unwrap().to_str().unwrap();
+            assert_eq!(upload_of(file_name), Some((algorithm, id)));
+        }
+        let upper = id.to_string().to_uppercase();
+        for foreign in [
+            "",
+            "sha256-",
+            &format!("md5-{id}"),
+            &format!("sha256-{upper}"),
+        ] {
+            assert_eq!(upload_of(foreign), None);
         }
     }
 

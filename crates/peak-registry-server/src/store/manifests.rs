@@ -5,9 +5,7 @@
 //! makes the manifest visible by digest, and last the tag. A deletion is decided by one rename,
 //! which takes the record out of its place; what follows is repeated at the next start if need be.
 
-use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use peak_oci::{
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::layout;
 use crate::store::page::{self, Page};
-use crate::store::{Repository, Store, StoreError, disk};
+use crate::store::{Repository, Store, StoreError};
 
 /// The largest record or tag file that is read; what the store writes is far below.
 const MAX_SMALL_FILE: u64 = 64 * 1024;
@@ -106,8 +104,7 @@ impl Repository {
             .map(|subject| subject.digest.clone());
         if let Some(subject) = &subject {
             let entry = self.paths().referrer(subject, &digest);
-            self.store().ensure_parent(&entry)?;
-            disk::create_marker(&entry)?;
+            self.store().files().create_marker(&entry)?;
         }
         self.write_record(&Record {
             repository: self.name().clone(),
@@ -135,8 +132,8 @@ impl Repository {
         self.write_tag(tag, digest)
     }
 
-    /// Whether the repository has the manifest of this digest. Asking counts as a use: garbage collection leaves
-    /// the manifest alone for its grace time, so that a push may rely on the answer.
+    /// Whether the repository has the manifest of this digest. Asking counts as a use: garbage
+    /// collection leaves the manifest alone for its grace time, so that a push may rely on the answer.
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
         let _adding = self.store().adding();
         self.use_manifest(digest)
@@ -144,7 +141,7 @@ impl Repository {
 
     /// As [`has_manifest`](Self::has_manifest), for callers that hold the lock for adding.
     fn use_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let present = disk::touch(&self.paths().manifest(digest))?;
+        let present = self.store().files().touch(&self.paths().manifest(digest))?;
         if present {
             self.store().uses().note(digest);
         }
@@ -153,7 +150,8 @@ impl Repository {
 
     /// Whether the repository has the manifest, without counting as a use.
     pub(crate) fn records_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
-        Ok(disk::size_of(&self.paths().manifest(digest))?.is_some())
+        let record = self.paths().manifest(digest);
+        Ok(self.store().files().size_of(&record)?.is_some())
     }
 
     /// Digest, media type and size of a manifest. Asking counts as a use, as for
@@ -222,7 +220,7 @@ impl Repository {
         let _removing = self.store().removing();
         match selector {
             Selector::Tag(tag) => {
-                if disk::remove(&self.paths().tag(tag))? {
+                if self.store().files().remove(&self.paths().tag(tag))? {
                     Ok(())
                 } else {
                     Err(self.manifest_unknown(tag.to_string()))
@@ -247,7 +245,8 @@ impl Repository {
     ) -> Result<Page<Digest>, StoreError> {
         let mut page = page::Collector::new(last, limit);
         let mut failure = None;
-        disk::for_each_name(&self.paths().referrers(subject), |name| {
+        let entries = self.paths().referrers(subject);
+        self.store().files().for_each_name(&entries, |name| {
             if let Some(digest) = layout::digest_of(name).filter(|digest| page.wants(digest)) {
                 match self.records_manifest(&digest) {
                     Ok(true) => page.add(digest),
@@ -264,7 +263,8 @@ impl Repository {
     pub(crate) fn tag_targets(&self) -> Result<Vec<Digest>, StoreError> {
         let mut targets = Vec::new();
         let mut failure = None;
-        disk::for_each_name(&self.paths().tags(), |name| {
+        let tags = self.paths().tags();
+        self.store().files().for_each_name(&tags, |name| {
             if let Ok(tag) = name.parse::<Tag>() {
                 match self.tag_target(&tag) {
                     Ok(target) => targets.extend(target),
@@ -276,7 +276,8 @@ impl Repository {
         failure.map_or(Ok(targets), Err)
     }
 
-    /// By which digest the store has the bytes of a manifest; `None` if the repository does not have it.
+    /// By which digest the store has the bytes of a manifest; `None` if the repository does not have
+    /// it.
     pub(crate) fn content_of(&self, digest: &Digest) -> Result<Option<Digest>, StoreError> {
         match self.record(&Selector::Digest(digest.clone())) {
             Ok(record) => Ok(Some(record.content().clone())),
@@ -285,8 +286,8 @@ impl Repository {
         }
     }
 
-    /// Takes a manifest that no tag points to from the repository, if it is there. Returns whether it was.
-    /// The caller holds the lock for removing.
+    /// Takes a manifest that no tag points to from the repository, if it is there. Returns whether it
+    /// was. The caller holds the lock for removing.
     pub(crate) fn remove_unreached(&self, digest: &Digest) -> Result<bool, StoreError> {
         let record = match self.record(&Selector::Digest(digest.clone())) {
             Ok(record) => record,
@@ -300,12 +301,14 @@ impl Repository {
         Ok(true)
     }
 
-    /// Removes the entry among a subject's referrers of a manifest whose deletion is decided, then the decision.
+    /// Removes the entry among a subject's referrers of a manifest whose deletion is decided, then the
+    /// decision.
     fn finish_untagged_deletion(&self, decided: &Path, record: &Record) -> Result<(), StoreError> {
+        let files = self.store().files();
         if let Some(subject) = &record.subject {
-            disk::remove(&self.paths().referrer(subject, &record.digest))?;
+            files.remove(&self.paths().referrer(subject, &record.digest))?;
         }
-        disk::remove(decided)?;
+        files.remove(decided)?;
         Ok(())
     }
 
@@ -373,7 +376,9 @@ impl Repository {
     /// What a tag points to.
     pub(crate) fn tag_target(&self, tag: &Tag) -> Result<Option<Digest>, StoreError> {
         let path = self.paths().tag(tag);
-        read_small(&path)?
+        self.store()
+            .files()
+            .read(&path, MAX_SMALL_FILE)?
             .map(|bytes| parse_tag_file(&path, &bytes))
             .transpose()
     }
@@ -385,7 +390,7 @@ impl Repository {
             Selector::Tag(tag) => self.tag_target(tag)?.ok_or_else(unknown)?,
         };
         let path = self.paths().manifest(&digest);
-        let record = read_record(&path)?.ok_or_else(unknown)?;
+        let record = self.store().read_record(&path)?.ok_or_else(unknown)?;
         if record.digest == digest && record.repository == *self.name() {
             Ok(record)
         } else {
@@ -398,8 +403,11 @@ impl Repository {
 
     fn content_bytes(&self, digest: &Digest) -> Result<Bytes, StoreError> {
         let path = self.store().layout().content(digest);
-        let bytes =
-            read_bounded(&path, MAX_MANIFEST_SIZE)?.ok_or_else(|| self.content_missing(digest))?;
+        let bytes = self
+            .store()
+            .files()
+            .read(&path, MAX_MANIFEST_SIZE)?
+            .ok_or_else(|| self.content_missing(digest))?;
         let actual = Digest::of(digest.algorithm(), &bytes);
         if actual == *digest {
             Ok(Bytes::from(bytes))
@@ -424,7 +432,7 @@ impl Store {
     pub(crate) fn finish_deletions(&self) -> Result<(), StoreError> {
         let deleting = self.layout().deleting();
         let mut decided = Vec::new();
-        disk::for_each_name(&deleting, |name| {
+        self.files().for_each_name(&deleting, |name| {
             decided.push(deleting.join(name));
             true
         })?;
@@ -441,46 +449,58 @@ impl Store {
     }
 
     /// Moves a manifest's record out of the repository: from here on the manifest is gone.
-    fn decide_deletion(&self, place: &Path) -> Result<std::path::PathBuf, StoreError> {
-        let deleting = self.layout().deleting();
-        let decided = deleting.join(uuid::Uuid::new_v4().to_string());
-        // The new name is made durable before the old one, so that no crash loses the record.
-        fs::rename(place, &decided).map_err(StoreError::io("remove", place))?;
-        disk::sync_directory(&deleting)?;
-        place.parent().map_or(Ok(()), disk::sync_directory)?;
+    fn decide_deletion(&self, place: &Path) -> Result<PathBuf, StoreError> {
+        let decided = self
+            .layout()
+            .deleting()
+            .join(uuid::Uuid::new_v4().to_string());
+        self.files().move_away(place, &decided)?;
         Ok(decided)
     }
 
     /// Removes what still points to a manifest whose deletion is decided, then the decision.
     fn finish_deletion(&self, decided: &Path) -> Result<(), StoreError> {
-        let Some(record) = read_record(decided)? else {
+        let Some(record) = self.read_record(decided)? else {
             return Ok(());
         };
         let repository = self.repository(&record.repository);
         if repository.records_manifest(&record.digest)? {
             // Pushed again since, after an earlier attempt at this failed: its tags are good.
-            disk::remove(decided)?;
+            self.files().remove(decided)?;
             return Ok(());
         }
         let mut tags = Vec::new();
         let mut failure = None;
-        disk::for_each_name(&repository.paths().tags(), |name| {
-            if let Ok(tag) = name.parse::<Tag>() {
-                match repository.tag_target(&tag) {
-                    Ok(Some(target)) if target == record.digest => tags.push(tag),
-                    Ok(_) => {}
-                    Err(error) => failure = Some(error),
+        self.files()
+            .for_each_name(&repository.paths().tags(), |name| {
+                if let Ok(tag) = name.parse::<Tag>() {
+                    match repository.tag_target(&tag) {
+                        Ok(Some(target)) if target == record.digest => tags.push(tag),
+                        Ok(_) => {}
+                        Err(error) => failure = Some(error),
+                    }
                 }
-            }
-            failure.is_none()
-        })?;
+                failure.is_none()
+            })?;
         if let Some(error) = failure {
             return Err(error);
         }
         for tag in &tags {
-            disk::remove(&repository.paths().tag(tag))?;
+            self.files().remove(&repository.paths().tag(tag))?;
         }
         repository.finish_untagged_deletion(decided, &record)
+    }
+
+    pub(crate) fn read_record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
+        let Some(bytes) = self.files().read(path, MAX_SMALL_FILE)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| StoreError::Damaged {
+                path: path.to_path_buf(),
+                reason: format!("it is not a record of a manifest: {error}"),
+            })
     }
 }
 
@@ -502,35 +522,4 @@ fn parse_tag_file(path: &Path, bytes: &[u8]) -> Result<Digest, StoreError> {
             path: path.to_path_buf(),
             reason: "it holds no digest".to_owned(),
         })
-}
-
-pub(crate) fn read_record(path: &Path) -> Result<Option<Record>, StoreError> {
-    let Some(bytes) = read_small(path)? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| StoreError::Damaged {
-            path: path.to_path_buf(),
-            reason: format!("it is not a record of a manifest: {error}"),
-        })
-}
-
-fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    read_bounded(path, MAX_SMALL_FILE)
-}
-
-/// Reads a file of at most `limit` bytes; `None` if there is none.
-fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.len() as u64 <= limit => Ok(Some(bytes)),
-        Ok(_) => Err(StoreError::Damaged {
-            path: path.to_path_buf(),
-            reason: format!("it has more than {limit} bytes"),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("read", path)(error)),
-    }
 }

@@ -1,31 +1,34 @@
-//! The content-addressed directory: synchronous, crash-safe, one process at a time.
+//! The content-addressed files: synchronous, crash-safe, one process at a time.
 
 mod check;
-mod disk;
 mod error;
+mod files;
 mod garbage;
 mod layout;
 mod manifests;
 mod page;
+#[cfg(test)]
+mod power_tests;
 mod repository;
 mod stop;
 mod upload;
 
-use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use peak_oci::{Algorithm, Digest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use disk::DurableDirectories;
+use files::{Disk, FileSystem, Files, Memory};
 use garbage::Uses;
 use layout::Layout;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
 pub use error::StoreError;
+pub use files::BlobReader;
 pub use garbage::{GarbageCount, GarbageOptions, GarbageProblem, GarbageReport};
 pub use manifests::StoredManifest;
 pub use page::Page;
@@ -35,6 +38,12 @@ pub use upload::{Upload, UploadId, UploadIdError};
 /// The version of the layout on disk that this code writes.
 const LAYOUT_VERSION: u32 = 1;
 
+/// The largest marker that is read, in bytes; what the store writes is far below.
+const MAX_MARKER: u64 = 64 * 1024;
+
+/// What stands for the directory in the paths of a store in memory.
+const IN_MEMORY: &str = "memory";
+
 /// The file that says what the directory is.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,10 +51,11 @@ struct Marker {
     layout_version: u32,
 }
 
-/// Blobs, manifests and tags of many repositories in one directory on disk.
+/// Blobs, manifests and tags of many repositories, in one directory on disk or in memory.
 ///
 /// Clones are handles to the same open store. The directory stays locked until the last handle,
-/// [`Repository`] and [`Upload`] of it is dropped; [`close`](Self::close) waits for that.
+/// [`Repository`] and [`Upload`] of it is dropped; [`close`](Self::close) waits for that. What is in
+/// memory goes with the last handle.
 ///
 /// All methods block on the disk; async code calls them where blocking is allowed.
 #[derive(Debug, Clone)]
@@ -56,18 +66,17 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     layout: Layout,
-    directories: DurableDirectories,
     /// Read: adding what depends on other content being there. Write: taking content away.
     changes: RwLock<()>,
     /// What a collection of garbage must leave alone.
     uses: Uses,
-    /// What the check at the start found; empty while the store is being opened, and then `None` if there was
-    /// no need for one.
+    /// What the check at the start found, or `None` if there was no need for one. Empty until the store is
+    /// open, and for one in memory.
     start: OnceLock<Option<CheckReport>>,
     /// Who closes the store takes this, and hears from it when the other end is gone.
     closing: Mutex<Option<Receiver<()>>>,
-    /// Holds the lock on the directory; the operating system frees it with the file.
-    _lock: File,
+    /// On disk these hold the lock on the directory.
+    files: Files,
     /// Nothing is ever sent. The last field, so that it goes when the lock has gone.
     _open: Sender<()>,
 }
@@ -76,7 +85,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Only what was opened to the end is a store, and was checked.
         if self.start.get().is_some()
-            && let Err(error) = disk::create_marker(&self.layout.clean())
+            && let Err(error) = self.files.create_marker(&self.layout.clean())
         {
             tracing::warn!(%error, "the registry will be checked at its next start");
         }
@@ -86,34 +95,43 @@ impl Drop for Inner {
 impl Store {
     /// Opens the store in `directory`, creating both if they do not exist.
     ///
-    /// What a process that died left unfinished is removed: uploads and temporary files are
-    /// dropped, deletions that were decided are completed, and a [`check`](Self::check) puts in order what else
-    /// there may be. After a proper end there is no need for that.
+    /// What a process that died left unfinished is dealt with: temporary files are removed,
+    /// deletions that were decided are completed, and a [`check`](Self::check) puts in order what else
+    /// there may be. After a proper end there is no need for that. Uploads that may outlast a process
+    /// stay.
     ///
     /// # Errors
     ///
     /// [`StoreError::InUse`] if the directory is open elsewhere, [`StoreError::NotAStore`] if it
     /// holds something else, [`StoreError::Io`] if the file system refuses.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        create_root(directory)?;
         let layout = Layout::new(directory);
-        let lock = lock(&layout)?;
-        let (open, closing) = channel();
-        let store = Self {
-            inner: Arc::new(Inner {
-                layout,
-                directories: DurableDirectories::default(),
-                changes: RwLock::new(()),
-                uses: Uses::default(),
-                start: OnceLock::new(),
-                closing: Mutex::new(Some(closing)),
-                _lock: lock,
-                _open: open,
-            }),
-        };
+        let disk = Disk::open(directory, &layout.lock())?;
+        Self::recovered(layout, Box::new(disk))
+    }
+
+    /// A new, empty store in memory, which goes with its last handle.
+    pub fn in_memory() -> Self {
+        Self::in_memory_up_to(u64::MAX)
+    }
+
+    /// As [`in_memory`](Self::in_memory), for at most `limit` bytes of content, that of unfinished
+    /// uploads included; each file that the store would have on disk counts 256 bytes besides. What
+    /// goes beyond is refused with an error that is
+    /// [`is_storage_full`](StoreError::is_storage_full).
+    pub fn in_memory_up_to(limit: u64) -> Self {
+        Self::over(
+            Layout::new(Path::new(IN_MEMORY)),
+            Box::new(Memory::new(limit)),
+        )
+    }
+
+    /// A store over files that an earlier process may have left in any state that a crash leaves.
+    fn recovered(layout: Layout, system: Box<dyn FileSystem>) -> Result<Self, StoreError> {
+        let store = Self::over(layout, system);
         store.prepare()?;
         // From here until it is closed, the store's end is an unclean one.
-        let was_clean = disk::remove(&store.layout().clean())?;
+        let was_clean = store.files().remove(&store.layout().clean())?;
         store.finish_deletions()?;
         let report = if was_clean {
             None
@@ -125,9 +143,19 @@ impl Store {
         Ok(store)
     }
 
-    /// What the check at the start found. `None` if the store was closed properly, when there is none.
-    pub fn start_report(&self) -> Option<&CheckReport> {
-        self.inner.start.get()?.as_ref()
+    fn over(layout: Layout, system: Box<dyn FileSystem>) -> Self {
+        let (open, closing) = channel();
+        Self {
+            inner: Arc::new(Inner {
+                files: Files::new(layout.root(), system),
+                layout,
+                changes: RwLock::new(()),
+                uses: Uses::default(),
+                start: OnceLock::new(),
+                closing: Mutex::new(Some(closing)),
+                _open: open,
+            }),
+        }
     }
 
     /// Drops this handle and waits until the directory is free: until every other handle is dropped
@@ -148,9 +176,15 @@ impl Store {
         }
     }
 
-    /// The directory that the store is in.
-    pub fn directory(&self) -> &Path {
-        self.inner.layout.root()
+    /// What the check at the start found. `None` if the store was closed properly, or is in memory, when
+    /// there is none.
+    pub fn start_report(&self) -> Option<&CheckReport> {
+        self.inner.start.get()?.as_ref()
+    }
+
+    /// The directory that the store is in, `None` if it is in memory.
+    pub fn directory(&self) -> Option<&Path> {
+        self.files().directory()
     }
 
     /// A handle for one repository. The repository need not exist: it comes into being with the
@@ -173,48 +207,52 @@ impl Store {
     ) -> Result<Page<RepositoryName>, StoreError> {
         let mut page = page::Collector::new(last, limit);
         let mut failure = None;
-        disk::for_each_name(&self.inner.layout.repositories(), |entry| {
-            if let Some(name) = layout::repository_of(entry).filter(|name| page.wants(name)) {
-                match self.repository(&name).exists() {
-                    Ok(true) => page.add(name),
-                    Ok(false) => {}
-                    Err(error) => failure = Some(error),
+        self.files()
+            .for_each_name(&self.layout().repositories(), |entry| {
+                if let Some(name) = layout::repository_of(entry).filter(|name| page.wants(name)) {
+                    match self.repository(&name).exists() {
+                        Ok(true) => page.add(name),
+                        Ok(false) => {}
+                        Err(error) => failure = Some(error),
+                    }
                 }
-            }
-            failure.is_none()
-        })?;
+                failure.is_none()
+            })?;
         failure.map_or_else(|| Ok(page.finish()), Err)
+    }
+
+    /// The uploads that an earlier process left, each with when it was last written to.
+    ///
+    /// Only before any is made by [`Repository::new_lasting_upload`] in this process: they would be
+    /// among them.
+    pub(crate) fn left_uploads(&self) -> Result<Vec<(Upload, SystemTime)>, StoreError> {
+        let uploads = self.layout().uploads();
+        let mut repositories = Vec::new();
+        self.files().for_each_name(&uploads, |entry| {
+            repositories
+                .extend(layout::repository_of(entry).map(|name| (uploads.join(entry), name)));
+            true
+        })?;
+        let mut left = Vec::new();
+        for (directory, name) in repositories {
+            let mut found = Vec::new();
+            self.files().for_each_name(&directory, |file| {
+                found.extend(layout::upload_of(file));
+                true
+            })?;
+            for (algorithm, id) in found {
+                left.extend(Upload::left(self.repository(&name), algorithm, id)?);
+            }
+        }
+        Ok(left)
     }
 
     fn layout(&self) -> &Layout {
         &self.inner.layout
     }
 
-    /// Creates a directory of the store so that what is put into it is durable.
-    fn ensure_directory(&self, directory: &Path) -> Result<(), StoreError> {
-        self.inner
-            .directories
-            .ensure(self.inner.layout.root(), directory)
-    }
-
-    /// Creates the directory that `file` will stand in.
-    fn ensure_parent(&self, file: &Path) -> Result<(), StoreError> {
-        file.parent()
-            .map_or(Ok(()), |parent| self.ensure_directory(parent))
-    }
-
-    /// Writes a small file of the store, durably and all or nothing.
-    fn write_file(&self, destination: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        self.ensure_parent(destination)?;
-        disk::write_file(&self.temporary_path(), destination, bytes)
-    }
-
-    /// A name for an unfinished file that nobody else has.
-    fn temporary_path(&self) -> PathBuf {
-        self.inner
-            .layout
-            .temporary()
-            .join(Uuid::new_v4().to_string())
+    fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     fn uses(&self) -> &Uses {
@@ -224,10 +262,11 @@ impl Store {
     /// The repositories that have a directory, whether or not there is anything in it.
     fn repository_directories(&self) -> Result<Vec<RepositoryName>, StoreError> {
         let mut names = Vec::new();
-        disk::for_each_name(&self.layout().repositories(), |entry| {
-            names.extend(layout::repository_of(entry));
-            true
-        })?;
+        self.files()
+            .for_each_name(&self.layout().repositories(), |entry| {
+                names.extend(layout::repository_of(entry));
+                true
+            })?;
         Ok(names)
     }
 
@@ -237,7 +276,7 @@ impl Store {
         let mut directories = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let of_algorithm = contents.join(algorithm.to_string());
-            disk::for_each_name(&of_algorithm, |name| {
+            self.files().for_each_name(&of_algorithm, |name| {
                 if is_content_directory(name) {
                     directories.push(of_algorithm.join(name));
                 }
@@ -247,7 +286,8 @@ impl Store {
         Ok(directories)
     }
 
-    /// The digest of the content that has this name in one of the [directories](Self::content_directories).
+    /// The digest of the content that has this name in one of the
+    /// [directories](Self::content_directories).
     fn content_digest(&self, directory: &Path, name: &str) -> Option<Digest> {
         let algorithm = directory.parent()?.file_name()?.to_str()?;
         let digest = format!("{algorithm}:{name}").parse::<Digest>().ok()?;
@@ -257,11 +297,25 @@ impl Store {
     /// The digests of all content in one of the directories.
     fn content_digests(&self, directory: &Path) -> Result<Vec<Digest>, StoreError> {
         let mut digests = Vec::new();
-        disk::for_each_name(directory, |name| {
+        self.files().for_each_name(directory, |name| {
             digests.extend(self.content_digest(directory, name));
             true
         })?;
         Ok(digests)
+    }
+
+    /// Writes a small file of the store, durably and all or nothing.
+    fn write_file(&self, destination: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.files()
+            .write(&self.temporary_path(), destination, bytes)
+    }
+
+    /// A name for an unfinished file that nobody else has.
+    fn temporary_path(&self) -> PathBuf {
+        self.inner
+            .layout
+            .temporary()
+            .join(Uuid::new_v4().to_string())
     }
 
     fn adding(&self) -> RwLockReadGuard<'_, ()> {
@@ -281,26 +335,69 @@ impl Store {
 
     /// Checks or writes the marker and brings the directories into the state of a fresh start.
     fn prepare(&self) -> Result<(), StoreError> {
-        let layout = self.layout();
+        let (layout, files) = (self.layout(), self.files());
         let marker = layout.marker();
-        match fs::read(&marker) {
-            Ok(bytes) => check_marker(layout, &bytes)?,
-            Err(error) if disk::is_absent(&error) => {
-                refuse_foreign_content(layout)?;
-                self.ensure_directory(&layout.temporary())?;
-                let bytes = serde_json::to_vec(&Marker {
-                    layout_version: LAYOUT_VERSION,
-                })
-                .map_err(|error| StoreError::io("write", &marker)(error.into()))?;
-                self.write_file(&marker, &bytes)?;
-            }
-            Err(error) => return Err(StoreError::io("read", &marker)(error)),
+        if let Some(bytes) = files.read(&marker, MAX_MARKER)? {
+            check_marker(layout, &bytes)?;
+        } else {
+            self.refuse_foreign_content()?;
+            files.ensure_directory(&layout.temporary())?;
+            let bytes = serde_json::to_vec(&Marker {
+                layout_version: LAYOUT_VERSION,
+            })
+            .map_err(|error| StoreError::io("write", &marker)(error.into()))?;
+            self.write_file(&marker, &bytes)?;
         }
-        let temporary = layout.temporary();
-        self.ensure_directory(&temporary)?;
-        remove_leftovers(&temporary)?;
-        self.ensure_directory(&layout.deleting())?;
-        self.ensure_directory(&layout.repositories())
+        files.ensure_directory(&layout.temporary())?;
+        self.remove_leftovers()?;
+        self.tidy_uploads()?;
+        files.ensure_directory(&layout.deleting())?;
+        files.ensure_directory(&layout.repositories())
+    }
+
+    /// A directory without a marker must be new: a store is never mixed into somebody's files.
+    fn refuse_foreign_content(&self) -> Result<(), StoreError> {
+        let root = self.layout().root();
+        let mut foreign = None;
+        self.files().for_each_name(root, |name| {
+            if name != layout::LOCK && name != layout::TEMPORARY {
+                foreign = Some(name.to_owned());
+            }
+            foreign.is_none()
+        })?;
+        foreign.map_or(Ok(()), |name| {
+            Err(StoreError::NotAStore {
+                directory: root.to_path_buf(),
+                reason: format!("it has no registry.json, but other files such as {name:?}"),
+            })
+        })
+    }
+
+    /// Removes the directories of repositories that no upload is left of.
+    fn tidy_uploads(&self) -> Result<(), StoreError> {
+        let uploads = self.layout().uploads();
+        let mut directories = Vec::new();
+        self.files().for_each_name(&uploads, |name| {
+            directories.push(uploads.join(name));
+            true
+        })?;
+        for directory in &directories {
+            self.files().remove_if_empty(directory);
+        }
+        Ok(())
+    }
+
+    /// Removes the unfinished files of a process that died.
+    fn remove_leftovers(&self) -> Result<(), StoreError> {
+        let temporary = self.layout().temporary();
+        let mut leftovers = Vec::new();
+        self.files().for_each_name(&temporary, |name| {
+            leftovers.push(temporary.join(name));
+            true
+        })?;
+        leftovers
+            .iter()
+            .try_for_each(|file| self.files().discard(file).map(drop))
     }
 }
 
@@ -310,56 +407,6 @@ fn is_content_directory(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Creates the store's own directory and what is missing above it, durably.
-fn create_root(directory: &Path) -> Result<(), StoreError> {
-    let missing = directory
-        .ancestors()
-        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
-        .count();
-    fs::create_dir_all(directory).map_err(StoreError::io("create the directory", directory))?;
-    // The directory itself may have been created by a process that died before it got here.
-    directory
-        .ancestors()
-        .skip(1)
-        .take(missing.max(1))
-        .try_for_each(sync_ancestor)
-}
-
-fn sync_ancestor(directory: &Path) -> Result<(), StoreError> {
-    // A relative path of one component has the empty path above it.
-    let directory = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    match disk::sync_directory(directory) {
-        // One that we may pass through but not read was there before, made durable by its owner.
-        Err(StoreError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::PermissionDenied =>
-        {
-            Ok(())
-        }
-        result => result,
-    }
-}
-
-fn lock(layout: &Layout) -> Result<File, StoreError> {
-    let path = layout.lock();
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(StoreError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            directory: layout.root().to_path_buf(),
-        }),
-        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
-    }
 }
 
 fn check_marker(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
@@ -377,32 +424,4 @@ fn check_marker(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
             marker.layout_version
         )))
     }
-}
-
-/// A directory without a marker must be new: a store is never mixed into somebody's files.
-fn refuse_foreign_content(layout: &Layout) -> Result<(), StoreError> {
-    let mut foreign = None;
-    disk::for_each_name(layout.root(), |name| {
-        if name != layout::LOCK && name != layout::TEMPORARY {
-            foreign = Some(name.to_owned());
-        }
-        foreign.is_none()
-    })?;
-    foreign.map_or(Ok(()), |name| {
-        Err(StoreError::NotAStore {
-            directory: layout.root().to_path_buf(),
-            reason: format!("it has no registry.json, but other files such as {name:?}"),
-        })
-    })
-}
-
-/// Removes the unfinished files of a process that died.
-fn remove_leftovers(temporary: &Path) -> Result<(), StoreError> {
-    let entries = fs::read_dir(temporary).map_err(StoreError::io("list", temporary))?;
-    for entry in entries {
-        let path = entry.map_err(StoreError::io("list", temporary))?.path();
-        // A symbolic link is removed itself, and what it points to is left alone.
-        disk::remove(&path)?;
-    }
-    Ok(())
 }

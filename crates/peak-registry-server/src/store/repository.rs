@@ -1,13 +1,12 @@
 //! One repository: which blobs, manifests and tags it has.
 
-use std::fs::File;
 use std::path::Path;
 
 use peak_oci::{Algorithm, Digest, RepositoryName, Tag};
 
 use crate::store::layout::{self, RepositoryLayout};
 use crate::store::page::{self, Page};
-use crate::store::{Store, StoreError, Upload, disk};
+use crate::store::{BlobReader, Store, StoreError, Upload};
 
 /// A handle for one repository of a [`Store`]; cheap to make and to clone.
 #[derive(Debug, Clone)]
@@ -24,7 +23,7 @@ pub struct Repository {
 #[non_exhaustive]
 pub struct Blob {
     /// The content, at its start.
-    pub file: File,
+    pub content: BlobReader,
     /// How many bytes it has.
     pub size: u64,
     /// What it is called.
@@ -54,7 +53,7 @@ impl Repository {
     pub fn exists(&self) -> Result<bool, StoreError> {
         for directory in [self.paths.manifests(), self.paths.blobs()] {
             let mut found = false;
-            disk::for_each_name(&directory, |name| {
+            self.store.files().for_each_name(&directory, |name| {
                 found = layout::digest_of(name).is_some();
                 !found
             })?;
@@ -65,8 +64,8 @@ impl Repository {
         Ok(false)
     }
 
-    /// Whether the repository has this blob. Asking counts as a use: garbage collection leaves the blob alone
-    /// for its grace time, so that a push may rely on the answer.
+    /// Whether the repository has this blob. Asking counts as a use: garbage collection leaves the blob
+    /// alone for its grace time, so that a push may rely on the answer.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
         let _adding = self.store.adding();
         self.use_blob(digest)
@@ -74,7 +73,7 @@ impl Repository {
 
     /// As [`has_blob`](Self::has_blob), for callers that hold the lock for adding.
     fn use_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let present = disk::touch(&self.paths.blob(digest))?;
+        let present = self.store.files().touch(&self.paths.blob(digest))?;
         if present {
             self.store.uses().note(digest);
         }
@@ -83,7 +82,8 @@ impl Repository {
 
     /// Whether the repository has this blob, without counting as a use.
     pub(crate) fn links_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
-        Ok(disk::size_of(&self.paths.blob(digest))?.is_some())
+        let link = self.paths.blob(digest);
+        Ok(self.store.files().size_of(&link)?.is_some())
     }
 
     /// The size of a blob in bytes. Asking counts as a use, as for [`has_blob`](Self::has_blob).
@@ -97,8 +97,8 @@ impl Repository {
             .ok_or_else(|| self.blob_unknown(digest))
     }
 
-    /// The size of a blob that is about to be relied on, in bytes; `None` if this repository does not have it.
-    /// For callers that hold the lock for adding.
+    /// The size of a blob that is about to be relied on, in bytes; `None` if this repository does not
+    /// have it. For callers that hold the lock for adding.
     pub(crate) fn size_of_blob(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         if self.use_blob(digest)? {
             self.content_size(digest).map(Some)
@@ -117,21 +117,15 @@ impl Repository {
             return Err(self.blob_unknown(digest));
         }
         let path = self.store.layout().content(digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // Garbage collection may have come between the two looks: it takes the link first.
-            Err(error) if disk::is_absent(&error) && !self.links_blob(digest)? => {
-                return Err(self.blob_unknown(digest));
-            }
-            Err(error) if disk::is_absent(&error) => return Err(self.content_missing(digest)),
-            Err(error) => return Err(StoreError::io("open", &path)(error)),
+        let content = match self.store.files().open(&path)? {
+            Some(content) => content,
+            None if self.links_blob(digest)? => return Err(self.content_missing(digest)),
+            // Garbage collection came between the two looks: it takes the link first.
+            None => return Err(self.blob_unknown(digest)),
         };
-        let size = file
-            .metadata()
-            .map_err(StoreError::io("look at", &path))?
-            .len();
+        let size = content.size().map_err(StoreError::io("look at", &path))?;
         Ok(Blob {
-            file,
+            content,
             size,
             digest: digest.clone(),
         })
@@ -146,6 +140,12 @@ impl Repository {
     /// costs reading the blob again.
     pub fn new_upload_with(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
         Upload::start(self.clone(), algorithm)
+    }
+
+    /// As [`new_upload_with`](Self::new_upload_with), for an upload that outlasts the process once
+    /// it is told to [`keep`](Upload::keep): [`Store::left_uploads`] finds it at the next start.
+    pub(crate) fn new_lasting_upload(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
+        Upload::start_lasting(self.clone(), algorithm)
     }
 
     /// Gives this repository a blob that another one has. Returns whether that one had it.
@@ -170,7 +170,7 @@ impl Repository {
     /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
     pub fn delete_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let _removing = self.store.removing();
-        if disk::remove(&self.paths.blob(digest))? {
+        if self.store.files().remove(&self.paths.blob(digest))? {
             Ok(())
         } else {
             Err(self.blob_unknown(digest))
@@ -186,36 +186,48 @@ impl Repository {
     /// the number of tags.
     pub fn tags_page(&self, last: Option<&str>, limit: usize) -> Result<Page<Tag>, StoreError> {
         let mut page = page::Collector::new(last, limit);
-        disk::for_each_name(&self.paths.tags(), |name| {
-            if let Some(tag) = name.parse::<Tag>().ok().filter(|tag| page.wants(tag)) {
-                page.add(tag);
-            }
-            true
-        })?;
+        self.store
+            .files()
+            .for_each_name(&self.paths.tags(), |name| {
+                if let Some(tag) = name.parse::<Tag>().ok().filter(|tag| page.wants(tag)) {
+                    page.add(tag);
+                }
+                true
+            })?;
         Ok(page.finish())
     }
 
-    /// Makes content that is in the store part of this repository. The caller holds the lock for adding.
+    /// Makes content that is in the store part of this repository. The caller holds the store's
+    /// lock for adding.
     pub(crate) fn create_blob_link(&self, digest: &Digest) -> Result<(), StoreError> {
         self.store.uses().note(digest);
-        let link = self.paths.blob(digest);
-        self.store.ensure_parent(&link)?;
-        disk::create_marker(&link)
+        self.store.files().create_marker(&self.paths.blob(digest))
     }
 
     /// All blobs, in no order.
     pub(crate) fn blob_digests(&self) -> Result<Vec<Digest>, StoreError> {
-        digests_in(&self.paths.blobs())
+        self.digests_in(&self.paths.blobs())
     }
 
     /// All manifests, in no order.
     pub(crate) fn manifest_digests(&self) -> Result<Vec<Digest>, StoreError> {
-        digests_in(&self.paths.manifests())
+        self.digests_in(&self.paths.manifests())
+    }
+
+    fn digests_in(&self, directory: &Path) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = Vec::new();
+        self.store.files().for_each_name(directory, |name| {
+            digests.extend(layout::digest_of(name));
+            true
+        })?;
+        Ok(digests)
     }
 
     /// The size of content that this repository has a link to.
     pub(crate) fn content_size(&self, digest: &Digest) -> Result<u64, StoreError> {
-        disk::size_of(&self.store.layout().content(digest))?
+        self.store
+            .files()
+            .size_of(&self.store.layout().content(digest))?
             .ok_or_else(|| self.content_missing(digest))
     }
 
@@ -232,13 +244,4 @@ impl Repository {
             digest: digest.clone(),
         }
     }
-}
-
-fn digests_in(directory: &Path) -> Result<Vec<Digest>, StoreError> {
-    let mut digests = Vec::new();
-    disk::for_each_name(directory, |name| {
-        digests.extend(layout::digest_of(name));
-        true
-    })?;
-    Ok(digests)
 }

@@ -1,15 +1,16 @@
 //! A blob on its way in.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use peak_oci::{Algorithm, Digest, Hasher};
 use uuid::Uuid;
 
-use crate::store::{Repository, StoreError, disk};
+use crate::store::files::FileWriter;
+use crate::store::{Repository, StoreError};
 
 /// How much of a file is hashed at a time, in bytes.
 const HASH_BUFFER: usize = 256 * 1024;
@@ -52,36 +53,89 @@ impl FromStr for UploadId {
 pub struct Upload {
     repository: Repository,
     id: UploadId,
-    file: File,
     path: PathBuf,
-    hasher: Hasher,
+    /// Open while it is being written to.
+    file: Option<Box<dyn FileWriter>>,
     algorithm: Algorithm,
+    /// The hash of what was received; `None` if an earlier process received it.
+    hasher: Option<Hasher>,
     received: u64,
     broken: bool,
-    published: bool,
+    /// Whether the file stays when this is dropped.
+    keep: bool,
 }
 
 impl Upload {
+    /// Starts an upload that ends with the process.
     pub(crate) fn start(repository: Repository, algorithm: Algorithm) -> Result<Self, StoreError> {
-        let id = UploadId(Uuid::new_v4());
+        let id = Uuid::new_v4();
         let path = repository.store().layout().temporary().join(id.to_string());
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("create", &path))?;
+        Self::create(repository, id, path, algorithm)
+    }
+
+    /// Starts an upload that outlasts the process from when [`keep`](Self::keep) is called.
+    pub(crate) fn start_lasting(
+        repository: Repository,
+        algorithm: Algorithm,
+    ) -> Result<Self, StoreError> {
+        let id = Uuid::new_v4();
+        let store = repository.store();
+        let path = store.layout().upload(repository.name(), algorithm, id);
+        if let Some(directory) = path.parent() {
+            store.files().ensure_directory(directory)?;
+        }
+        Self::create(repository, id, path, algorithm)
+    }
+
+    fn create(
+        repository: Repository,
+        id: Uuid,
+        path: PathBuf,
+        algorithm: Algorithm,
+    ) -> Result<Self, StoreError> {
+        let file = repository.store().files().create(&path)?;
         Ok(Self {
             repository,
-            id,
-            file,
+            id: UploadId(id),
             path,
-            hasher: Hasher::new(algorithm),
+            file: Some(file),
             algorithm,
+            hasher: Some(Hasher::new(algorithm)),
             received: 0,
             broken: false,
-            published: false,
+            keep: false,
         })
+    }
+
+    /// The upload that an earlier process left, and when it was last written to.
+    pub(crate) fn left(
+        repository: Repository,
+        algorithm: Algorithm,
+        id: Uuid,
+    ) -> Result<Option<(Self, SystemTime)>, StoreError> {
+        let store = repository.store();
+        let path = store.layout().upload(repository.name(), algorithm, id);
+        let Some(state) = store.files().look_at(&path)? else {
+            return Ok(None);
+        };
+        if state.shared {
+            // The power failed while it was published: its file is a blob's already, and nobody may
+            // write to that.
+            store.files().remove(&path)?;
+            return Ok(None);
+        }
+        let upload = Self {
+            repository,
+            id: UploadId(id),
+            path,
+            file: None,
+            algorithm,
+            hasher: None,
+            received: state.size,
+            broken: false,
+            keep: true,
+        };
+        Ok(Some((upload, state.modified)))
     }
 
     /// Names this upload among all of the process.
@@ -109,14 +163,31 @@ impl Upload {
         if self.broken {
             return Err(StoreError::UploadBroken);
         }
-        if let Err(error) = self.file.write_all(bytes) {
-            // How much of it was written is unknown, and so is the state of the hash.
-            self.broken = true;
-            return Err(StoreError::io("write", &self.path)(error));
-        }
-        self.hasher.update(bytes);
+        // Until all of it is done, how much was written is unknown, and so is the state of the hash.
+        self.broken = true;
+        let mut hasher = self.take_hasher()?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(self.repository.store().files().append(&self.path)?),
+        };
+        file.write(bytes)
+            .map_err(StoreError::io("write", &self.path))?;
+        hasher.update(bytes);
+        self.hasher = Some(hasher);
         self.received += bytes.len() as u64;
+        self.broken = false;
         Ok(())
+    }
+
+    /// From now on dropping this keeps what was written, for a later process to find.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Lets the operating system have the open file back until the next write, for an upload whose
+    /// next bytes may be long in coming.
+    pub fn pause(&mut self) {
+        self.file = None;
     }
 
     /// Says which algorithm the digest will have. While nothing has been written this saves
@@ -124,7 +195,7 @@ impl Upload {
     pub fn expect_algorithm(&mut self, algorithm: Algorithm) {
         if self.received == 0 {
             self.algorithm = algorithm;
-            self.hasher = Hasher::new(algorithm);
+            self.hasher = Some(Hasher::new(algorithm));
         }
     }
 
@@ -138,57 +209,88 @@ impl Upload {
     /// [`StoreError::DigestMismatch`] if the content is not what `digest` says. On any error what
     /// was written is removed.
     pub fn finish(mut self, digest: &Digest) -> Result<u64, StoreError> {
+        self.keep = false;
         if self.broken {
             return Err(StoreError::UploadBroken);
         }
-        let actual = if digest.algorithm() == self.algorithm {
-            std::mem::replace(&mut self.hasher, Hasher::new(self.algorithm)).finish()
-        } else {
-            self.hash_again(digest.algorithm())?
-        };
+        if digest.algorithm() != self.algorithm {
+            self.algorithm = digest.algorithm();
+            self.hasher = None;
+        }
+        let actual = self.take_hasher()?.finish();
         if actual != *digest {
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 actual,
             });
         }
-        self.file
-            .sync_all()
-            .map_err(StoreError::io("make durable", &self.path))?;
         let store = self.repository.store();
-        let content = store.layout().content(digest);
-        store.ensure_parent(&content)?;
-        // Held over both steps: between them the content is what garbage looks like.
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => store.files().append(&self.path)?,
+        };
+        file.sync()
+            .map_err(StoreError::io("make durable", &self.path))?;
+        drop(file);
+        // From here until the repository has it nobody may take the content for unused.
         let _adding = store.adding();
         // Over content that is there already: it is the same, or it is damaged and this mends it.
-        disk::publish(&self.path, &content)?;
-        self.published = true;
+        store
+            .files()
+            .publish(&self.path, &store.layout().content(digest))?;
+        // There is nothing left to remove.
+        self.keep = true;
         self.repository.create_blob_link(digest)?;
         Ok(self.received)
     }
 
     /// Gives the upload up and removes what was written.
     pub fn cancel(mut self) -> Result<(), StoreError> {
-        self.published = true;
-        fs::remove_file(&self.path).map_err(StoreError::io("remove", &self.path))
+        self.keep = true;
+        self.broken = false;
+        self.repository.store().files().discard(&self.path)?;
+        Ok(())
     }
 
-    /// The digest by another algorithm than the one that was reckoned along.
-    fn hash_again(&mut self, algorithm: Algorithm) -> Result<Digest, StoreError> {
-        let read = |file: &mut File| -> io::Result<Digest> {
-            file.seek(SeekFrom::Start(0))?;
-            let mut reader = BufReader::with_capacity(HASH_BUFFER, file);
-            let mut hasher = Hasher::new(algorithm);
-            let mut buffer = vec![0; HASH_BUFFER];
-            loop {
-                let count = reader.read(&mut buffer)?;
-                match buffer.get(..count) {
-                    None | Some([]) => return Ok(hasher.finish()),
-                    Some(bytes) => hasher.update(bytes),
-                }
-            }
+    /// The hash of what was received, read again from the file if that is not known.
+    fn take_hasher(&mut self) -> Result<Hasher, StoreError> {
+        if let Some(hasher) = self.hasher.take() {
+            return Ok(hasher);
+        }
+        let mut hasher = Hasher::new(self.algorithm);
+        if self.received == 0 {
+            return Ok(hasher);
+        }
+        let damaged = |reason| StoreError::Damaged {
+            path: self.path.clone(),
+            reason,
         };
-        read(&mut self.file).map_err(StoreError::io("read", &self.path))
+        let mut content = self
+            .repository
+            .store()
+            .files()
+            .open(&self.path)?
+            .ok_or_else(|| damaged("an upload's file is missing".to_owned()))?;
+        let mut buffer = vec![0; HASH_BUFFER];
+        let mut hashed = 0;
+        loop {
+            let count = content
+                .read(&mut buffer)
+                .map_err(StoreError::io("read", &self.path))?;
+            match buffer.get(..count) {
+                None | Some([]) => break,
+                Some(bytes) => hasher.update(bytes),
+            }
+            hashed += count as u64;
+        }
+        if hashed == self.received {
+            Ok(hasher)
+        } else {
+            Err(damaged(format!(
+                "{} bytes of an upload were received, but it has {hashed}",
+                self.received
+            )))
+        }
     }
 }
 
@@ -205,9 +307,9 @@ impl Write for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.published {
-            // Nobody is left to tell; the next start removes what stays.
-            let _ = fs::remove_file(&self.path);
+        if !self.keep || self.broken {
+            // Nobody is left to tell. The next start removes what stays, or later the time limit.
+            let _ = self.repository.store().files().discard(&self.path);
         }
     }
 }

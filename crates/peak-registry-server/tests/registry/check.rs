@@ -56,7 +56,7 @@ fn refer(store: &Store, pushed: &Pushed) -> (Digest, PathBuf) {
         pushed.manifest.hex(),
         digest.hex()
     );
-    (digest, store.directory().join(entry))
+    (digest, store.directory().unwrap().join(entry))
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! that moment.
 
 use std::fs;
-use std::path::Path;
 
 use bytes::Bytes;
 use peak_oci::{Digest, RepositoryName, Selector, Tag};
@@ -12,25 +11,12 @@ use peak_registry_server::{Store, StoreError};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{MANIFEST, descriptor, image, unfinished};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::support::{MANIFEST, copy, descriptor, image, unfinished};
 
 /// The store as it would come back if the process died now.
 pub(crate) fn after_crash(store: &Store) -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    copy(store.directory(), directory.path());
+    copy(store.directory().unwrap(), directory.path());
     let store = Store::open(directory.path()).unwrap();
     (directory, store)
 }
@@ -326,7 +312,7 @@ fn an_encoder_can_write_into_an_upload() {
     upload.finish(&digest).unwrap();
 
     let mut read = Vec::new();
-    std::io::Read::read_to_end(&mut repository.blob(&digest).unwrap().file, &mut read).unwrap();
+    std::io::Read::read_to_end(&mut repository.blob(&digest).unwrap().content, &mut read).unwrap();
     assert_eq!(read, content);
     assert!(
         store

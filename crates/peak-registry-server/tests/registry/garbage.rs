@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::crash::{after_crash, by_tag, name, push, put};
-use crate::support::{INDEX, MANIFEST, Registry, descriptor, image};
+use crate::support::{INDEX, Kind, MANIFEST, Registry, descriptor, image};
 
 /// What is not needed goes at once.
 fn at_once() -> GarbageOptions {
@@ -32,12 +32,20 @@ fn collect(store: &Store) -> GarbageReport {
 
 fn content(store: &Store, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
-    let directory = store.directory().join("blobs/sha256").join(&hex[..2]);
+    let directory = store
+        .directory()
+        .unwrap()
+        .join("blobs/sha256")
+        .join(&hex[..2]);
     directory.join(hex)
 }
 
 fn link(store: &Store, repository: &str, digest: &Digest) -> PathBuf {
-    let links = store.directory().join("repositories").join(repository);
+    let links = store
+        .directory()
+        .unwrap()
+        .join("repositories")
+        .join(repository);
     links.join(format!("blobs/sha256-{}", digest.hex()))
 }
 
@@ -134,6 +142,21 @@ fn what_no_manifest_names_goes_and_the_space_is_free() {
 }
 
 #[test]
+fn a_store_in_memory_is_collected_too() {
+    let store = Store::in_memory();
+    push(&store, "a", b"{}");
+    let garbage = push(&store, "a", b"garbage");
+    put(&store, "a", "v1", &image(b"{}", &[]));
+    let report = store.collect_garbage(&GarbageOptions::new()).unwrap();
+    assert_eq!((report.blobs.removed, report.blobs.spared), (0, 1));
+    assert_eq!(collect(&store).removed_bytes, 7);
+    assert!(!store.repository(&name("a")).has_blob(&garbage).unwrap());
+    let report = store.check(&CheckOptions::new().contents(true)).unwrap();
+    assert_eq!((report.contents, report.findings), (2, vec![]));
+    assert!(store.start_report().is_none());
+}
+
+#[test]
 fn what_is_young_or_was_asked_for_stays_for_the_time_of_grace() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
@@ -164,8 +187,8 @@ fn what_is_young_or_was_asked_for_stays_for_the_time_of_grace() {
 
 #[tokio::test]
 async fn a_head_request_counts_as_asking() {
-    let registry = Registry::new();
-    let store_of = |path: &str| registry.directory.path().join(path);
+    let registry = Registry::new(Kind::Disk);
+    let store_of = |path: &str| registry.directory().join(path);
     let digest = registry.push_blob("a", b"{}").await;
     let link = store_of(&format!("repositories/a/blobs/sha256-{}", digest.hex()));
     let (_, manifest) = registry.push_image("a", "v1", b"layer").await;
@@ -293,7 +316,7 @@ fn a_reader_that_has_a_blob_open_reads_it_to_its_end() {
     let mut blob = store.repository(&name("a")).blob(&digest).unwrap();
     assert_eq!(collect(&store).contents.removed, 1);
     let mut read = String::new();
-    blob.file.read_to_string(&mut read).unwrap();
+    blob.content.read_to_string(&mut read).unwrap();
     assert_eq!(read, "still being read");
     assert!(matches!(
         store.repository(&name("a")).blob(&digest),
@@ -457,7 +480,7 @@ fn read_whole(repository: &Repository, selector: &Selector) {
         }
         let mut bytes = Vec::new();
         let mut blob = repository.blob(&child.digest).unwrap();
-        blob.file.read_to_end(&mut bytes).unwrap();
+        blob.content.read_to_end(&mut bytes).unwrap();
         assert_eq!(Digest::sha256_of(&bytes), child.digest);
     }
 }
@@ -789,7 +812,7 @@ fn play(
             assert_eq!(result.is_ok(), models[repository].blobs.remove(&digest));
         }
         Step::Collect { untagged, dry_run } => {
-            let before = contents(store.directory());
+            let before = contents(store.directory().unwrap());
             let options = at_once().untagged(untagged).dry_run(dry_run);
             let report = store.collect_garbage(&options).unwrap();
             assert_eq!(report.problems, []);
@@ -805,9 +828,9 @@ fn play(
                 before.len() - needed.len()
             );
             if dry_run {
-                assert_eq!(contents(store.directory()), before);
+                assert_eq!(contents(store.directory().unwrap()), before);
             } else {
-                assert_eq!(contents(store.directory()), needed);
+                assert_eq!(contents(store.directory().unwrap()), needed);
                 *models = after;
             }
         }
@@ -830,7 +853,7 @@ fn compare(store: &Store, models: &[Model; 2]) {
                 Ok(mut blob) => {
                     assert!(model.blobs.contains(&digest));
                     let mut read = Vec::new();
-                    blob.file.read_to_end(&mut read).unwrap();
+                    blob.content.read_to_end(&mut read).unwrap();
                     assert_eq!(read, bytes);
                 }
                 Err(StoreError::BlobUnknown { .. }) => assert!(!model.blobs.contains(&digest)),

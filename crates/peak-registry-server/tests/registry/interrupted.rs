@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{StreamExt, stream};
-use peak_oci::Digest;
+use peak_oci::{Algorithm, Digest};
+use peak_registry_server::RouterOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Registry, unfinished};
+use crate::support::{Kind, Registry, unfinished, unfinished_files};
 
 /// How often a condition is looked at before it counts as not coming.
 const ATTEMPTS: usize = 1000;
@@ -65,7 +66,7 @@ async fn settles(directory: &Path, count: usize) -> bool {
 
 #[tokio::test]
 async fn half_a_blob_in_one_request_leaves_nothing() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     let content = content();
     let digest = Digest::sha256_of(&content);
@@ -75,7 +76,7 @@ async fn half_a_blob_in_one_request_leaves_nothing() {
         send_half(address, "POST", &path, &content).await;
     }
     assert!(
-        settles(registry.directory.path(), 0).await,
+        settles(registry.directory(), 0).await,
         "the unfinished files are removed"
     );
     for digest in [&digest, &half] {
@@ -88,7 +89,7 @@ async fn half_a_blob_in_one_request_leaves_nothing() {
 
 #[tokio::test]
 async fn half_a_chunk_is_kept_and_the_upload_goes_on() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     let content = content();
     let digest = Digest::sha256_of(&content);
@@ -122,31 +123,198 @@ async fn half_a_chunk_is_kept_and_the_upload_goes_on() {
         .await
         .expect(200);
     assert_eq!(answer.body, content);
-    assert_eq!(unfinished(registry.directory.path()), 0);
+    assert_eq!(unfinished(registry.directory()), 0);
 }
 
 #[tokio::test]
 async fn half_a_manifest_is_none() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let address = serve(&registry).await;
     send_half(address, "PUT", "/v2/a/manifests/v1", &content()).await;
     registry.get("/v2/a/manifests/v1").await.expect(404);
-    assert_eq!(unfinished(registry.directory.path()), 0);
+    assert_eq!(unfinished(registry.directory()), 0);
 }
 
 /// Every piece of a body costs memory of its own, however short it is.
 #[tokio::test]
 async fn a_body_in_tiny_pieces_does_not_wait_in_memory() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Disk);
     let location = registry.start("a").await;
     let pieces = (0..10_000).map(|_| Ok::<_, std::io::Error>("x"));
     let body = Body::from_stream(stream::iter(pieces).chain(stream::pending()));
     let on_disk = async || {
-        let mut files = std::fs::read_dir(registry.directory.path().join("temporary")).unwrap();
-        files.next().unwrap().unwrap().metadata().unwrap().len() > 0
+        let files = unfinished_files(registry.directory());
+        files.first().unwrap().metadata().unwrap().len() > 0
     };
     tokio::select! {
         answer = registry.send("PATCH", &location, &[], body) => panic!("{}", answer.status),
         written = until(on_disk) => assert!(written, "nothing has reached the disk"),
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_the_server_was_killed() {
+    let content = content();
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let killed = Registry::new(Kind::Disk);
+        let location = killed.start("team/app").await;
+        killed
+            .send("PATCH", &location, &[], content[..600_000].to_vec())
+            .await
+            .expect(202);
+
+        let registry = killed.after_crash();
+        let status = registry.get(&location).await.expect(204);
+        assert_eq!(status.header("range"), "0-599999");
+        assert_eq!(status.header("location"), location);
+        let other = location.replace("team/app", "team/other");
+        registry
+            .get(&other)
+            .await
+            .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+        let catalog = registry.get("/v2/_catalog").await.expect(200).json();
+        assert_eq!(catalog["repositories"], serde_json::json!([]));
+
+        // Another crash, now with nothing done in between, and one after a further chunk.
+        let registry = registry.after_crash();
+        let headers = [("content-range", "600000-699999")];
+        let chunk = content[600_000..700_000].to_vec();
+        registry
+            .send("PATCH", &location, &headers, chunk.clone())
+            .await
+            .expect(202);
+        let registry = registry.after_crash();
+        let again = registry.send("PATCH", &location, &headers, chunk).await;
+        assert_eq!(again.expect(416).header("range"), "0-699999");
+
+        let digest = Digest::of(algorithm, &content);
+        let path = format!("{location}?digest={digest}");
+        registry
+            .send("PUT", &path, &[], content[700_000..].to_vec())
+            .await
+            .expect(201);
+        let answer = registry.get(&format!("/v2/team/app/blobs/{digest}")).await;
+        assert_eq!(answer.expect(200).body, content);
+        registry.get(&location).await.expect(404);
+        registry.assert_unfinished(0);
+        registry.after_crash().get(&location).await.expect(404);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_a_body_leaves_what_arrived() {
+    let content = content();
+    let killed = Registry::new(Kind::Disk);
+    let location = killed.start("a").await;
+    let digest = Digest::sha256_of(&content);
+    let once = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let first = bytes::Bytes::copy_from_slice(&content[..700_000]);
+    let half = || {
+        let frame = Ok::<_, std::io::Error>(first.clone());
+        Body::from_stream(stream::iter([frame]).chain(stream::pending()))
+    };
+    let on_disk = async || {
+        let files = unfinished_files(killed.directory());
+        let sizes = files.iter().map(|file| file.metadata().unwrap().len());
+        sizes.filter(|size| *size == 700_000).count() == 2
+    };
+    let registry = tokio::select! {
+        answer = killed.send("PATCH", &location, &[], half()) => panic!("{}", answer.status),
+        answer = killed.send("POST", &once, &[], half()) => panic!("{}", answer.status),
+        written = until(on_disk) => {
+            assert!(written, "not all has reached the disk");
+            killed.after_crash()
+        }
+    };
+    // Of the blob in a single request nobody knows.
+    registry.assert_unfinished(1);
+    let status = registry.get(&location).await.expect(204);
+    assert_eq!(status.header("range"), "0-699999");
+    let path = format!("{location}?digest={digest}");
+    registry
+        .send("PUT", &path, &[], content[700_000..].to_vec())
+        .await
+        .expect(201);
+    registry.assert_unfinished(0);
+}
+
+#[tokio::test]
+async fn a_wrong_digest_ends_an_upload_of_an_earlier_process_too() {
+    let killed = Registry::new(Kind::Disk);
+    let location = killed.start("a").await;
+    killed
+        .send("PATCH", &location, &[], "some")
+        .await
+        .expect(202);
+    let registry = killed.after_crash();
+    let path = format!("{location}?digest={}", Digest::sha256_of(b"other"));
+    registry
+        .send("PUT", &path, &[], "thing")
+        .await
+        .expect_error(400, "DIGEST_INVALID");
+    registry.get(&location).await.expect(404);
+    registry.assert_unfinished(0);
+}
+
+#[tokio::test]
+async fn uploads_that_stood_idle_before_the_start_are_removed_by_it() {
+    let killed = Registry::new(Kind::Disk);
+    let stale = killed.start("a").await;
+    let young = killed.start("b").await;
+    for location in [&stale, &young] {
+        killed
+            .send("PATCH", location, &[], "some")
+            .await
+            .expect(202);
+    }
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    let number = stale.rsplit('/').next().unwrap();
+    let path = format!("uploads/a/sha256-{number}");
+    let file = std::fs::File::options()
+        .append(true)
+        .open(killed.directory().join(path))
+        .unwrap();
+    file.set_modified(long_ago).unwrap();
+
+    let registry = killed.after_crash();
+    registry.assert_unfinished(1);
+    registry.get(&stale).await.expect(404);
+    registry.get(&young).await.expect(204);
+    // The first new upload after the time looks after what an earlier process left, too.
+    let options = RouterOptions::new().upload_idle(Duration::from_millis(50));
+    let registry = killed.after_crash_with(&options);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    registry.start("c").await;
+    registry.assert_unfinished(1);
+    registry.get(&young).await.expect(404);
+    // Directories of repositories without any upload go at the next start.
+    let registry = registry.after_crash();
+    assert!(!registry.directory().join("uploads/a").exists());
+    assert!(registry.directory().join("uploads/c").exists());
+}
+
+#[tokio::test]
+async fn hundreds_of_uploads_are_open_without_an_open_file() {
+    let registry = Registry::new(Kind::Disk);
+    let mut locations = Vec::new();
+    for _ in 0..300 {
+        let location = registry.start("a").await;
+        registry
+            .send("PATCH", &location, &[], "x")
+            .await
+            .expect(202);
+        locations.push(location);
+    }
+    registry.assert_unfinished(300);
+    if cfg!(target_os = "linux") {
+        let uploads = registry.directory().join("uploads");
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        assert_eq!(open.filter(|file| file.starts_with(&uploads)).count(), 0);
+    }
+    let digest = Digest::sha256_of(b"xy");
+    for location in locations {
+        let path = format!("{location}?digest={digest}");
+        registry.send("PUT", &path, &[], "y").await.expect(201);
     }
 }

@@ -1,4 +1,6 @@
-//! A registry in a directory of its own, and a client for it without any network.
+//! A registry of its own, and a client for it without any network.
+
+use std::path::{Path, PathBuf};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -14,9 +16,16 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// Where a registry keeps its content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Disk,
+    Memory,
+}
+
 pub(crate) struct Registry {
-    pub(crate) directory: TempDir,
     router: axum::Router,
+    directory: Option<TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -70,15 +79,58 @@ impl Answer {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
-        Self::with(&RouterOptions::new())
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self::with(kind, &RouterOptions::new())
     }
 
-    pub(crate) fn with(options: &RouterOptions) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+    pub(crate) fn with(kind: Kind, options: &RouterOptions) -> Self {
+        let directory = match kind {
+            Kind::Disk => Some(tempfile::tempdir().unwrap()),
+            Kind::Memory => None,
+        };
+        let store = directory
+            .as_ref()
+            .map_or_else(Store::in_memory, |directory| {
+                Store::open(directory.path()).unwrap()
+            });
         let router = router_with(store, options);
-        Self { directory, router }
+        Self { router, directory }
+    }
+
+    /// Where the registry's files are; only one on disk has any.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.as_ref().unwrap().path()
+    }
+
+    /// Checks how many unfinished files there are, where they can be seen.
+    #[track_caller]
+    pub(crate) fn assert_unfinished(&self, count: usize) {
+        if let Some(directory) = &self.directory {
+            assert_eq!(unfinished(directory.path()), count);
+        }
+    }
+
+    pub(crate) fn over(store: Store) -> Self {
+        Self {
+            router: router_with(store, &RouterOptions::new()),
+            directory: None,
+        }
+    }
+
+    /// The registry as it would come back if the process died now: a copy of the files, taken
+    /// while it is at work, is what it would leave.
+    pub(crate) fn after_crash(&self) -> Self {
+        self.after_crash_with(&RouterOptions::new())
+    }
+
+    pub(crate) fn after_crash_with(&self, options: &RouterOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(self.directory(), directory.path());
+        let router = router_with(Store::open(directory.path()).unwrap(), options);
+        Self {
+            router,
+            directory: Some(directory),
+        }
     }
 
     pub(crate) fn router(&self) -> axum::Router {
@@ -220,8 +272,40 @@ pub(crate) fn image(config: &[u8], layers: &[&[u8]]) -> Value {
 }
 
 /// How many unfinished files the store has.
-pub(crate) fn unfinished(directory: &std::path::Path) -> usize {
-    std::fs::read_dir(directory.join("temporary"))
-        .unwrap()
-        .count()
+pub(crate) fn unfinished(directory: &Path) -> usize {
+    unfinished_files(directory).len()
+}
+
+/// The unfinished files of the store, uploads and others.
+pub(crate) fn unfinished_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = entries(&directory.join("temporary"));
+    for repository in entries(&directory.join("uploads")) {
+        files.extend(entries(&repository));
+    }
+    files
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Copies a directory with all that is in it, and when its files were last written to.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+            let modified = entry.metadata().unwrap().modified().unwrap();
+            let copied = std::fs::File::options().write(true).open(target).unwrap();
+            copied.set_modified(modified).unwrap();
+        }
+    }
 }

@@ -18,7 +18,7 @@ use peak_oci::{Digest, RepositoryName, Selector};
 use serde::{Deserialize, Serialize};
 
 use crate::store::stop::Stop;
-use crate::store::{Repository, Store, StoreError, disk};
+use crate::store::{Repository, Store, StoreError};
 use family::{Family, Member};
 
 pub(crate) use uses::{Key, Uses};
@@ -364,14 +364,14 @@ impl<'a> Collection<'a> {
             let mut garbage = Vec::new();
             let mut sizes = HashMap::new();
             for digest in self.store.content_digests(&directory)? {
-                let Some(facts) = disk::look_at(&place(&digest))? else {
+                let Some(state) = self.store.files().look_at(&place(&digest))? else {
                     continue;
                 };
-                report.kept_bytes += facts.size;
+                report.kept_bytes += state.size;
                 if named.contains(&Key::of(&digest)) {
                     report.contents.kept += 1;
-                } else if facts.age >= self.options.grace {
-                    sizes.insert(digest.clone(), facts.size);
+                } else if state.age() >= self.options.grace {
+                    sizes.insert(digest.clone(), state.size);
                     garbage.push(digest);
                 } else {
                     report.contents.spared += 1;
@@ -404,14 +404,15 @@ impl<'a> Collection<'a> {
             .collect();
         if !self.options.dry_run {
             let files: Vec<PathBuf> = unused.iter().map(|digest| place(digest)).collect();
-            disk::remove_all(&files)?;
+            self.store.files().remove_all(&files)?;
         }
         Ok(unused)
     }
 
     /// Whether a file is older than the grace time. One that is gone is not: there is nothing to remove.
     fn is_old(&self, file: &Path) -> Result<bool, StoreError> {
-        Ok(disk::look_at(file)?.is_some_and(|facts| facts.age >= self.options.grace))
+        let state = self.store.files().look_at(file)?;
+        Ok(state.is_some_and(|state| state.age() >= self.options.grace))
     }
 }
 
