@@ -183,10 +183,10 @@ fn sigterm_lets_a_running_request_finish_and_ends_the_server_well() {
         content.len(),
         &content[..2_000_000],
     );
-    let temporary = sandbox.path("state/peak/registry/temporary");
+    let uploads = sandbox.path("state/peak/registry/uploads");
     eventually("the server has read some of it", || {
-        let names = files_under(&temporary).into_iter();
-        let mut files = names.filter_map(|name| std::fs::metadata(temporary.join(name)).ok());
+        let names = files_under(&uploads).into_iter();
+        let mut files = names.filter_map(|name| std::fs::metadata(uploads.join(name)).ok());
         files.any(|file| file.len() > 0).then_some(())
     });
     server.signal("TERM");

@@ -19,6 +19,7 @@ mod http;
 mod interrupt;
 mod invariants;
 mod kill;
+mod local;
 #[cfg(target_os = "linux")]
 mod memory;
 mod peers;

@@ -53,12 +53,14 @@ impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
         let kind = match &error {
             LocalError::NotLoopback { .. } | LocalError::Token => ErrorKind::Usage,
+            LocalError::NoState { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error);
         match error {
             LocalError::StateInUse { .. }
             | LocalError::NotAStateDirectory { .. }
+            | LocalError::NoState { .. }
             | LocalError::StateDirectory { .. } => {
                 failure.with_hint("--state-dir names the directory")
             }

@@ -73,7 +73,7 @@ fn start(application: &Application, command: Command) -> Result<(), CliError> {
 /// it takes: whatever it was writing is not visible before it is complete.
 async fn run(application: &Application, command: Command) -> Result<(), CliError> {
     match command {
-        // Serving is ended by signals in its own way: it drains.
+        // Serving and upkeep are ended by signals in their own way: they come to an orderly end.
         Command::Local(command) => commands::local::run(application, command).await,
         Command::Ship(arguments) => {
             interruptible(commands::ship::run(application, arguments)).await

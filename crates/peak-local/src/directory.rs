@@ -9,7 +9,26 @@ use crate::error::LocalError;
 /// Also the mark by which a state directory is known, so it is the first file that is made.
 const LOCK_FILE: &str = "peak-local.lock";
 
+/// Everything else that a platform has in its state directory.
+const PARTS: [&str; 6] = [
+    "registry",
+    "state.redb",
+    "artifacts",
+    "builds",
+    "tls",
+    CONTROL_FILE,
+];
+
+/// Says how the platform that runs is reached.
+const CONTROL_FILE: &str = "control.json";
+
+/// Where the platform that has the state directory says how it is reached.
+pub(crate) fn control(state_directory: &Path) -> PathBuf {
+    state_directory.join(CONTROL_FILE)
+}
+
 /// A state directory that this process alone uses, until this value is dropped or the process ends.
+#[derive(Debug)]
 pub(crate) struct StateDirectory {
     path: PathBuf,
     /// The operating system releases the lock when the file is closed, however the process ends.
@@ -51,6 +70,8 @@ impl StateDirectory {
             Err(TryLockError::Error(source)) => return Err(failed("locking it")(source)),
         }
         let directory = Self { path, _lock: lock };
+        // Whoever wrote it is gone.
+        let _ = fs::remove_file(directory.control());
         for part in [directory.artifacts(), directory.builds()] {
             make_private(&part).map_err(failed("creating a part of it"))?;
         }
@@ -77,6 +98,41 @@ impl StateDirectory {
         self.path.join("tls")
     }
 
+    /// Where the platform says how it is reached.
+    pub(crate) fn control(&self) -> PathBuf {
+        control(&self.path)
+    }
+
+    /// Removes everything of the platform, the mark last, and returns what is left: files of somebody else.
+    pub(crate) fn clear(self) -> Result<Vec<PathBuf>, LocalError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LocalError::StateDirectory {
+                path,
+                action: "removing it",
+                source,
+            }
+        };
+        for part in PARTS {
+            let path = self.path.join(part);
+            remove(&path).map_err(failed(&path))?;
+        }
+        let mut left = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed(&self.path))? {
+            let entry = entry.map_err(failed(&self.path))?;
+            if entry.file_name() != LOCK_FILE {
+                left.push(entry.path());
+            }
+        }
+        if left.is_empty() {
+            // Without the mark a directory has to be empty to be used again.
+            let lock = self.path.join(LOCK_FILE);
+            remove(&lock).map_err(failed(&lock))?;
+        }
+        sync_entries(&self.path).map_err(failed(&self.path))?;
+        Ok(left)
+    }
+
     /// Where builds work; nothing in it outlives its build.
     pub(crate) fn builds(&self) -> PathBuf {
         self.path.join("builds")
@@ -101,6 +157,19 @@ impl StateDirectory {
             action: "removing what earlier builds left",
             source,
         })
+    }
+}
+
+/// Removes a file, or a directory with all that is in it. A symbolic link goes itself, not what it points to.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }
 
@@ -178,6 +247,26 @@ mod tests {
             Err(LocalError::NotAStateDirectory { .. })
         ));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn clearing_leaves_only_what_somebody_else_put_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        let directory = StateDirectory::open(&path).unwrap();
+        fs::create_dir_all(directory.registry().join("blobs")).unwrap();
+        fs::write(directory.database(), "").unwrap();
+        let letter = path.join("letter");
+        fs::write(&letter, "not ours").unwrap();
+        let left = directory.clear().unwrap();
+        assert_eq!(left, [fs::canonicalize(&letter).unwrap()]);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "letter and mark");
+
+        fs::remove_file(letter).unwrap();
+        let directory = StateDirectory::open(&path).unwrap();
+        assert_eq!(directory.clear().unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        StateDirectory::open(&path).unwrap();
     }
 
     #[test]

@@ -37,6 +37,26 @@ pub enum LocalError {
         path: PathBuf,
     },
 
+    /// There is nothing at the place that was given.
+    #[error("there is no state of an embedded platform in {}", .path.display())]
+    NoState {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// Something works on the state directory and does not say how it can be asked to do more.
+    #[error(
+        "the state directory {} is in use, and what uses it cannot be asked; wait for its end or stop it",
+        .path.display()
+    )]
+    Unreachable {
+        /// The state directory.
+        path: PathBuf,
+        /// Why its control file cannot be read.
+        #[source]
+        source: io::Error,
+    },
+
     /// The state directory, or something in it, cannot be made or opened.
     #[error("the state directory {} cannot be used: {action} failed", .path.display())]
     StateDirectory {

@@ -28,6 +28,9 @@
 //! that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
 //! of its log says so; nothing is built again by itself.
 //!
+//! What is deleted from the registry frees its space with `peak local gc`, here [`Upkeep`]: work on the directory whether
+//! or not a platform runs on it. One that runs says in `control.json` how those can ask it who can read the directory.
+//!
 //! # How it differs from the real platform
 //!
 //! - Every image has the scope `custom`; versions have no tags. Lists are newest first; a page has at
@@ -46,7 +49,7 @@
 //!   the status `deleting` (artifacts and images say so in a `status` that they do not have otherwise), its name is
 //!   taken, it can be read but not changed (422), and deleting it again is no error. What could not be deleted is
 //!   `delete-failed` until it is deleted again. What is being built is not deleted (422): wait for the build.
-//!   The tag goes from the registry with its version, the layers behind it stay. An image whose versions are all
+//!   The tag goes from the registry with its version, the layers behind it with `peak local gc --untagged`. An image whose versions are all
 //!   deleted stays, without a `latestVersion`.
 //! - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
 //!   until the platform ends. It gives the lines there are at that time.
@@ -72,6 +75,7 @@
 mod api;
 mod artifacts;
 mod builder;
+mod control;
 mod directory;
 mod error;
 #[cfg(feature = "faults")]
@@ -83,6 +87,13 @@ mod runner;
 mod shared;
 mod state;
 mod timestamp;
+mod upkeep;
 
 pub use error::LocalError;
+pub use peak_registry_server::{
+    CheckReport, Finding, FindingKind, GarbageCount, GarbageProblem, GarbageReport, StoreError,
+};
 pub use platform::{DEFAULT_ARTIFACT_LIMIT, Platform, PlatformBuilder};
+pub use upkeep::{
+    CheckRequest, FreeState, GarbageRequest, Outcome, RunningPlatform, Upkeep, reset,
+};

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::api::{self, AccessToken, Application};
+use crate::control::Control;
 use crate::error::LocalError;
 use crate::remover::Remover;
 use crate::runner::Runner;
@@ -30,6 +31,8 @@ pub const DEFAULT_ARTIFACT_LIMIT: u64 = 10 * 1024 * 1024;
 /// it too, but without waiting: connections are cut, builds are told to stop, and the state directory
 /// is released as soon as they have.
 pub struct Platform {
+    // First, so that nobody is sent to a platform that has let go of its state directory.
+    control: Control,
     address: SocketAddr,
     url: Url,
     shared: Arc<Shared>,
@@ -90,6 +93,7 @@ impl Platform {
     /// When this returns, nothing of the platform runs any more and the state directory is free.
     pub async fn shutdown(self) {
         let Self {
+            control,
             shared,
             open,
             end,
@@ -101,6 +105,7 @@ impl Platform {
         end.begin();
         log_panic("runner of builds", runner.await);
         log_panic("remover of what is deleted", remover.await);
+        control.end().await;
         server.shutdown().await;
         shared.close().await;
         // What the registry writes goes on without the requests that it came with.
@@ -304,6 +309,7 @@ impl PlatformBuilder {
         }
 
         let stop = CancellationToken::new();
+        let control = Control::start(&shared, &stop).await?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (queue, runner) = Runner::new(
             Arc::clone(&shared),
@@ -329,6 +335,7 @@ impl PlatformBuilder {
         );
         let server = Server::start(listener, router, &Limits::new().drain(self.drain));
         Ok(Platform {
+            control,
             address,
             url,
             shared,

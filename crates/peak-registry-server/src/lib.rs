@@ -40,7 +40,7 @@
 //!
 //! Development, tests and small sites, air-gapped ones among them: one process, one directory, no
 //! other service. It has no replication, no storage in the cloud, no scanning, no quotas and no
-//! user interface, and the space of deleted content is not freed yet. For more than that use
+//! user interface. For more than that use
 //! [distribution](https://distribution.github.io/distribution/), [zot](https://zotregistry.dev/),
 //! [Harbor](https://goharbor.io/) or [Quay](https://www.projectquay.io/); `peak registry copy`
 //! brings the content there.
@@ -54,6 +54,7 @@
 //! |---|---|
 //! | `registry.json` | says that the directory is a store, and the version of its layout |
 //! | `lock` | locked while a process has the store open |
+//! | `clean` | empty; the store is closed, and was closed properly |
 //! | `blobs/<algorithm>/<first 2 digits>/<hex>` | the bytes of a blob or manifest, once for all repositories |
 //! | `repositories/<name, with + for />/blobs/<algorithm>-<hex>` | empty; the repository has this blob |
 //! | `repositories/…/manifests/<algorithm>-<hex>` | JSON; the repository has this manifest, with its media type and, where its digest is not that of its bytes, theirs |
@@ -68,6 +69,42 @@
 //! is there, and nothing else is visible. Tags need a file system that tells upper from lower case.
 //!
 //! [`Store::in_memory`] keeps the same files in memory instead, for tests.
+//!
+//! # Garbage
+//!
+//! What is deleted frees its space when [`Store::collect_garbage`] runs, which nothing does by
+//! itself: the blobs of a repository that none of its manifests names go, then the bytes that no
+//! repository names any more, and if so asked the manifests that no tag reaches. Pushes and pulls
+//! go on meanwhile. A blob that was pushed, mounted or asked for within the grace time stays, so
+//! that a push may rely on what it was told; being asked for is noted as the time of the link's
+//! file, which outlives a restart and takes no memory.
+//!
+//! ```
+//! use std::time::Duration;
+//! use peak_registry_server::{GarbageOptions, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Store::in_memory();
+//! let mut upload = store.repository(&"demo/hello".parse()?).new_upload()?;
+//! upload.write(b"never used by any manifest")?;
+//! upload.finish(&peak_oci::Digest::sha256_of(b"never used by any manifest"))?;
+//!
+//! // It could be the beginning of a push …
+//! let report = store.collect_garbage(&GarbageOptions::new())?;
+//! assert_eq!((report.blobs.removed, report.blobs.spared), (0, 1));
+//! // … unless somebody says that it is not.
+//! let report = store.collect_garbage(&GarbageOptions::new().grace(Duration::ZERO))?;
+//! assert_eq!((report.blobs.removed, report.removed_bytes), (1, 26));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Checking
+//!
+//! After an end that was not a proper one the store looks at its start whether everything is there
+//! that it says ([`Store::start_report`]); [`Store::check`] does that at any time, and reads every
+//! blob too if so asked. What a crash leaves is put in order. What is damaged is told and left, as
+//! pushing it again mends it; the rest is served.
 //!
 //! # Uploads
 //!
@@ -84,6 +121,7 @@ mod store;
 
 pub use routes::{RouterOptions, router, router_with};
 pub use store::{
-    Blob, BlobReader, Page, Repository, Store, StoreError, StoredManifest, Upload, UploadId,
-    UploadIdError,
+    Blob, BlobReader, CheckOptions, CheckReport, Finding, FindingKind, GarbageCount,
+    GarbageOptions, GarbageProblem, GarbageReport, Page, Repository, Store, StoreError,
+    StoredManifest, Upload, UploadId, UploadIdError,
 };

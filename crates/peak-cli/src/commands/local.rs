@@ -1,5 +1,7 @@
 //! `peak local`: the embedded platform and registry.
 
+mod upkeep;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,12 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
 pub(crate) enum LocalCommand {
     /// Serve the Peak platform and an OCI registry on one loopback address until it is stopped
     Serve(ServeArguments),
+    /// Free the space of blobs that no manifest names
+    Gc(upkeep::GcArguments),
+    /// Look whether everything is there that the registry says
+    Check(upkeep::CheckArguments),
+    /// Remove everything that the platform keeps
+    Reset(upkeep::ResetArguments),
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +67,9 @@ impl std::str::FromStr for Secret {
 pub(crate) async fn run(application: &Application, command: LocalCommand) -> Result<(), CliError> {
     match command {
         LocalCommand::Serve(arguments) => serve(application, arguments).await,
+        LocalCommand::Gc(arguments) => upkeep::gc(application, arguments).await,
+        LocalCommand::Check(arguments) => upkeep::check(application, arguments).await,
+        LocalCommand::Reset(arguments) => upkeep::reset(application, arguments).await,
     }
 }
 

@@ -48,6 +48,14 @@ impl AccessToken {
             .is_some_and(|value| self.is(value.as_bytes()))
     }
 
+    /// Upkeep: the secret, after the scheme `Bearer`.
+    fn admits_bearer(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+            .is_some_and(|presented| self.is(presented))
+    }
+
     /// The registry: the token is the password of any user.
     fn admits_basic(&self, headers: &HeaderMap) -> bool {
         let password = || {
@@ -76,6 +84,22 @@ pub(super) async fn require_verbatim(
     ApiError::new(
         StatusCode::UNAUTHORIZED,
         "the header `Authorization` must be the token that the embedded platform was started with, and nothing else",
+    )
+    .into_response()
+}
+
+/// Lets requests for upkeep through that have the secret.
+pub(super) async fn require_bearer(
+    State(secret): State<AccessToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if secret.admits_bearer(request.headers()) {
+        return next.run(request).await;
+    }
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "the secret in the platform's state directory is needed",
     )
     .into_response()
 }
@@ -121,6 +145,21 @@ mod tests {
         assert!(!token.admits_verbatim(&headers("open-sesam")));
         assert!(!token.admits_verbatim(&basic("user:open-sesame")));
         assert!(!token.admits_verbatim(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn upkeep_wants_it_after_bearer() {
+        let token = AccessToken::new(&"open-sesame".into()).unwrap();
+        assert!(token.admits_bearer(&headers("Bearer open-sesame")));
+        for other in [
+            "open-sesame",
+            "Bearer open-sesam",
+            "Bearer ",
+            "Basic open-sesame",
+        ] {
+            assert!(!token.admits_bearer(&headers(other)), "{other}");
+        }
+        assert!(!token.admits_bearer(&HeaderMap::new()));
     }
 
     #[test]

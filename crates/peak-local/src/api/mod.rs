@@ -4,6 +4,7 @@
 mod answers;
 mod artifacts;
 mod authorization;
+pub(crate) mod control;
 mod error;
 mod form;
 mod handlers;

@@ -11,7 +11,7 @@ use peak_oci::{Digest, RepositoryName};
 
 use crate::routes::failure::{Code, Failure};
 use crate::routes::range::{self, Requested};
-use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value};
+use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, conditions, empty, header_value};
 use crate::store::{BlobReader, StoreError};
 
 /// How much is read from the disk at a time, in bytes: the memory that a download takes.
@@ -21,10 +21,12 @@ pub(crate) async fn head(
     registry: &Registry,
     name: RepositoryName,
     digest: Digest,
+    request: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let repository = registry.store.repository(&name);
-    let asked = digest.clone();
-    let size = blocking(move || repository.blob_size(&asked)).await?;
+    let size = size(registry, &name, &digest).await?;
+    if let Some(response) = conditions::answer(request, &digest)? {
+        return Ok(response);
+    }
     Ok((StatusCode::OK, headers(&digest, size)?).into_response())
 }
 
@@ -34,6 +36,11 @@ pub(crate) async fn get(
     digest: Digest,
     request: &HeaderMap,
 ) -> Result<Response, Failure> {
+    if let Some(response) = conditions::answer(request, &digest).transpose() {
+        // The conditions are about a blob that is there.
+        size(registry, &name, &digest).await?;
+        return response;
+    }
     let repository = registry.store.repository(&name);
     let asked = digest.clone();
     let range = wanted_range(request, &digest).map(str::to_owned);
@@ -82,6 +89,12 @@ pub(crate) async fn get(
             .with_header(header::CONTENT_RANGE, value))
         }
     }
+}
+
+async fn size(registry: &Registry, name: &RepositoryName, digest: &Digest) -> Result<u64, Failure> {
+    let repository = registry.store.repository(name);
+    let digest = digest.clone();
+    blocking(move || repository.blob_size(&digest)).await
 }
 
 pub(crate) async fn delete(
@@ -162,7 +175,9 @@ fn read_piece(content: &mut BlobReader, rest: u64) -> io::Result<Bytes> {
 fn wanted_range<'a>(request: &'a HeaderMap, digest: &Digest) -> Option<&'a str> {
     let range = request.get(header::RANGE)?.to_str().ok()?;
     match request.get(header::IF_RANGE) {
-        Some(condition) if condition.as_bytes() != entity_tag(digest).as_bytes() => None,
+        Some(condition) if condition.as_bytes() != conditions::entity_tag(digest).as_bytes() => {
+            None
+        }
         _ => Some(range),
     }
 }
@@ -175,11 +190,7 @@ fn headers(digest: &Digest, length: u64) -> Result<HeaderMap, Failure> {
         HeaderValue::from_static("application/octet-stream"),
     );
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::ETAG, header_value(&entity_tag(digest))?);
+    headers.insert(header::ETAG, header_value(&conditions::entity_tag(digest))?);
     headers.insert(DOCKER_CONTENT_DIGEST, header_value(digest.as_str())?);
     Ok(headers)
-}
-
-fn entity_tag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
 }

@@ -181,6 +181,8 @@ impl From<StoreError> for Failure {
             StoreError::Io { .. }
             | StoreError::Damaged { .. }
             | StoreError::InUse { .. }
+            | StoreError::CollectionUnderWay
+            | StoreError::Stopped
             | StoreError::NotAStore { .. } => Self::internal(&error),
         }
     }

@@ -7,7 +7,9 @@ use peak_oci::{RepositoryName, Selector, Tag};
 
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::Parameters;
-use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, empty, header_value, receive};
+use crate::routes::{
+    DOCKER_CONTENT_DIGEST, Registry, blocking, conditions, empty, header_value, receive,
+};
 use crate::store::StoredManifest;
 
 /// Says that the manifest's subject was seen and that the manifest is among its referrers now.
@@ -22,9 +24,13 @@ pub(crate) async fn head(
     registry: &Registry,
     name: RepositoryName,
     selector: Selector,
+    request: &HeaderMap,
 ) -> Result<Response, Failure> {
     let repository = registry.store.repository(&name);
     let entry = blocking(move || repository.manifest_entry(&selector)).await?;
+    if let Some(response) = conditions::answer(request, &entry.digest)? {
+        return Ok(response);
+    }
     Ok((StatusCode::OK, headers(&entry)?).into_response())
 }
 
@@ -32,9 +38,13 @@ pub(crate) async fn get(
     registry: &Registry,
     name: RepositoryName,
     selector: Selector,
+    request: &HeaderMap,
 ) -> Result<Response, Failure> {
     let repository = registry.store.repository(&name);
     let (entry, bytes) = blocking(move || repository.manifest_bytes(&selector)).await?;
+    if let Some(response) = conditions::answer(request, &entry.digest)? {
+        return Ok(response);
+    }
     Ok((StatusCode::OK, headers(&entry)?, bytes).into_response())
 }
 
@@ -133,7 +143,7 @@ fn headers(entry: &StoredManifest) -> Result<HeaderMap, Failure> {
     headers.insert(DOCKER_CONTENT_DIGEST, header_value(entry.digest.as_str())?);
     headers.insert(
         header::ETAG,
-        header_value(&format!("\"{}\"", entry.digest))?,
+        header_value(&conditions::entity_tag(&entry.digest))?,
     );
     Ok(headers)
 }

@@ -1,6 +1,7 @@
 //! The distribution specification's endpoints over a [`Store`].
 
 mod blobs;
+mod conditions;
 mod failure;
 mod lists;
 mod manifests;
@@ -195,15 +196,15 @@ async fn dispatch(
             _ => Err(Failure::method_not_allowed("GET, HEAD")),
         },
         Route::Manifest { name, selector } => match method {
-            Method::GET => manifests::get(registry, name, selector).await,
-            Method::HEAD => manifests::head(registry, name, selector).await,
+            Method::GET => manifests::get(registry, name, selector, request.headers()).await,
+            Method::HEAD => manifests::head(registry, name, selector, request.headers()).await,
             Method::PUT => manifests::put(registry, name, selector, request).await,
             Method::DELETE => manifests::delete(registry, name, selector).await,
             _ => Err(Failure::method_not_allowed("GET, HEAD, PUT, DELETE")),
         },
         Route::Blob { name, digest } => match method {
             Method::GET => blobs::get(registry, name, digest, request.headers()).await,
-            Method::HEAD => blobs::head(registry, name, digest).await,
+            Method::HEAD => blobs::head(registry, name, digest, request.headers()).await,
             Method::DELETE => blobs::delete(registry, name, digest).await,
             _ => Err(Failure::method_not_allowed("GET, HEAD, DELETE")),
         },

@@ -120,6 +120,14 @@ pub enum StoreError {
         actual: Digest,
     },
 
+    /// Another collection of garbage runs on this store.
+    #[error("garbage is being collected already; wait for the end of that")]
+    CollectionUnderWay,
+
+    /// A long piece of work was stopped by who had asked for it.
+    #[error("stopped before the end")]
+    Stopped,
+
     /// An earlier write to this upload failed, so what it holds is not known any more.
     #[error("an earlier write to this upload failed; start a new one")]
     UploadBroken,
@@ -134,6 +142,18 @@ impl StoreError {
             path,
             source,
         }
+    }
+
+    /// What happened and why, in one line, for reports that outlive the error.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
     }
 
     /// Whether the cause is that the disk, or the share of it that this user may fill, is full.

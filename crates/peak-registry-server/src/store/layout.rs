@@ -66,11 +66,35 @@ impl Layout {
         self.root.join("repositories")
     }
 
+    /// Is there while the store is closed, if it was closed properly.
+    pub(crate) fn clean(&self) -> PathBuf {
+        self.root.join("clean")
+    }
+
+    /// One directory per algorithm, with directories of content.
+    pub(crate) fn contents(&self) -> PathBuf {
+        self.root.join(CONTENTS)
+    }
+
+    /// Everything that stands in the store's own directory.
+    pub(crate) fn known(&self) -> [PathBuf; 8] {
+        [
+            self.lock(),
+            self.marker(),
+            self.clean(),
+            self.temporary(),
+            self.uploads(),
+            self.deleting(),
+            self.repositories(),
+            self.contents(),
+        ]
+    }
+
     /// The bytes of a blob or manifest, whichever repositories have it.
     pub(crate) fn content(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.root
-            .join("blobs")
+            .join(CONTENTS)
             .join(digest.algorithm().to_string())
             .join(hex.get(..2).unwrap_or(hex))
             .join(hex)
@@ -87,6 +111,9 @@ impl Layout {
 pub(crate) const LOCK: &str = "lock";
 /// The name of the directory of what ends with the process.
 pub(crate) const TEMPORARY: &str = "temporary";
+
+/// The name of the directory of all content.
+const CONTENTS: &str = "blobs";
 
 fn directory_name(repository: &RepositoryName) -> String {
     repository.as_str().replace('/', SLASH)
@@ -112,6 +139,11 @@ pub(crate) struct RepositoryLayout {
 }
 
 impl RepositoryLayout {
+    /// Where everything of the repository is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// One empty file per blob that the repository has.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.directory.join("blobs")
@@ -141,7 +173,12 @@ impl RepositoryLayout {
 
     /// One empty file per manifest that names `subject` as its subject.
     pub(crate) fn referrers(&self, subject: &Digest) -> PathBuf {
-        self.directory.join("referrers").join(file_name(subject))
+        self.subjects().join(file_name(subject))
+    }
+
+    /// One directory per subject that has referrers.
+    pub(crate) fn subjects(&self) -> PathBuf {
+        self.directory.join("referrers")
     }
 
     pub(crate) fn referrer(&self, subject: &Digest, referrer: &Digest) -> PathBuf {

@@ -37,21 +37,21 @@ pub struct StoredManifest {
 /// It says itself what it is about, so that a deletion can be completed from it alone.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+pub(crate) struct Record {
     repository: RepositoryName,
-    digest: Digest,
+    pub(crate) digest: Digest,
     /// The digest of the bytes, where that is not `digest`: for Docker's signed schema 1, whose digest is of what was
     /// signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content: Option<Digest>,
     media_type: MediaType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    subject: Option<Digest>,
+    pub(crate) subject: Option<Digest>,
 }
 
 impl Record {
     /// By which digest the store has the bytes.
-    fn content(&self) -> &Digest {
+    pub(crate) fn content(&self) -> &Digest {
         self.content.as_ref().unwrap_or(&self.digest)
     }
 }
@@ -118,11 +118,15 @@ impl Repository {
         let digest = manifest.digest().clone();
 
         let _adding = self.store().adding();
+        self.store().uses().note(&digest);
         self.check_children(manifest.value(), missing)?;
         // Content is kept under the digest of its bytes, which is not what a signed manifest is called.
         let content = (manifest.payload() != manifest.bytes())
             .then(|| Digest::sha256_of(manifest.bytes()))
             .filter(|content| *content != digest);
+        self.store()
+            .uses()
+            .note(content.as_ref().unwrap_or(&digest));
         let place = self
             .store()
             .layout()
@@ -156,25 +160,44 @@ impl Repository {
     /// [`StoreError::ManifestUnknown`] if the repository does not have the manifest.
     pub fn put_tag(&self, tag: &Tag, digest: &Digest) -> Result<(), StoreError> {
         let _adding = self.store().adding();
-        if !self.has_manifest(digest)? {
+        if !self.use_manifest(digest)? {
             return Err(self.manifest_unknown(digest.to_string()));
         }
         self.write_tag(tag, digest)
     }
 
-    /// Whether the repository has the manifest of this digest.
+    /// Whether the repository has the manifest of this digest. Asking counts as a use: garbage
+    /// collection leaves the manifest alone for its grace time, so that a push may rely on the answer.
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let _adding = self.store().adding();
+        self.use_manifest(digest)
+    }
+
+    /// As [`has_manifest`](Self::has_manifest), for callers that hold the lock for adding.
+    fn use_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let present = self.store().files().touch(&self.paths().manifest(digest))?;
+        if present {
+            self.store().uses().note(digest);
+        }
+        Ok(present)
+    }
+
+    /// Whether the repository has the manifest, without counting as a use.
+    pub(crate) fn records_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
         let record = self.paths().manifest(digest);
         Ok(self.store().files().size_of(&record)?.is_some())
     }
 
-    /// Digest, media type and size of a manifest.
+    /// Digest, media type and size of a manifest. Asking counts as a use, as for
+    /// [`has_manifest`](Self::has_manifest).
     ///
     /// # Errors
     ///
     /// [`StoreError::ManifestUnknown`] if the repository does not have it.
     pub fn manifest_entry(&self, selector: &Selector) -> Result<StoredManifest, StoreError> {
+        let _adding = self.store().adding();
         let record = self.record(selector)?;
+        self.use_manifest(&record.digest)?;
         let size = self.content_size(record.content())?;
         Ok(StoredManifest {
             digest: record.digest,
@@ -194,7 +217,14 @@ impl Repository {
         selector: &Selector,
     ) -> Result<(StoredManifest, Bytes), StoreError> {
         let record = self.record(selector)?;
-        let bytes = self.content_bytes(record.content())?;
+        let bytes = match self.content_bytes(record.content()) {
+            Ok(bytes) => bytes,
+            // Deleted and collected since the record was read: the record goes first.
+            Err(StoreError::Damaged { .. }) if !self.records_manifest(&record.digest)? => {
+                return Err(self.manifest_unknown(selector.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
         let entry = StoredManifest {
             digest: record.digest,
             media_type: record.media_type,
@@ -252,7 +282,7 @@ impl Repository {
         let entries = self.paths().referrers(subject);
         self.store().files().for_each_name(&entries, |name| {
             if let Some(digest) = layout::digest_of(name).filter(|digest| page.wants(digest)) {
-                match self.has_manifest(&digest) {
+                match self.records_manifest(&digest) {
                     Ok(true) => page.add(digest),
                     Ok(false) => {}
                     Err(error) => failure = Some(error),
@@ -263,13 +293,66 @@ impl Repository {
         failure.map_or_else(|| Ok(page.finish()), Err)
     }
 
+    /// What the tags point to.
+    pub(crate) fn tag_targets(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut targets = Vec::new();
+        let mut failure = None;
+        let tags = self.paths().tags();
+        self.store().files().for_each_name(&tags, |name| {
+            if let Ok(tag) = name.parse::<Tag>() {
+                match self.tag_target(&tag) {
+                    Ok(target) => targets.extend(target),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            failure.is_none()
+        })?;
+        failure.map_or(Ok(targets), Err)
+    }
+
+    /// By which digest the store has the bytes of a manifest; `None` if the repository does not have
+    /// it.
+    pub(crate) fn content_of(&self, digest: &Digest) -> Result<Option<Digest>, StoreError> {
+        match self.record(&Selector::Digest(digest.clone())) {
+            Ok(record) => Ok(Some(record.content().clone())),
+            Err(StoreError::ManifestUnknown { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a manifest that no tag points to from the repository, if it is there. Returns whether it
+    /// was. The caller holds the lock for removing.
+    pub(crate) fn remove_unreached(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let record = match self.record(&Selector::Digest(digest.clone())) {
+            Ok(record) => record,
+            Err(StoreError::ManifestUnknown { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let decided = self
+            .store()
+            .decide_deletion(&self.paths().manifest(digest))?;
+        self.finish_untagged_deletion(&decided, &record)?;
+        Ok(true)
+    }
+
+    /// Removes the entry among a subject's referrers of a manifest whose deletion is decided, then the
+    /// decision.
+    fn finish_untagged_deletion(&self, decided: &Path, record: &Record) -> Result<(), StoreError> {
+        let files = self.store().files();
+        if let Some(subject) = &record.subject {
+            files.remove(&self.paths().referrer(subject, &record.digest))?;
+        }
+        files.remove(decided)?;
+        Ok(())
+    }
+
     /// Checks that everything that the manifest points to is there, as it is described.
     fn check_children(&self, manifest: &Manifest, absent: Missing) -> Result<(), StoreError> {
         let in_index = manifest.as_index().is_some();
         let mut missing = Vec::new();
         // Schema 1 says no sizes, so being there is all that can be checked.
         for layer in manifest.as_schema1().iter().flat_map(|image| &image.layers) {
-            if !self.has_blob(&layer.digest)? {
+            if self.size_of_blob(&layer.digest)?.is_none() {
                 missing.push(layer.digest.clone());
             }
         }
@@ -300,13 +383,13 @@ impl Repository {
 
     fn size_of_child(&self, child: &Descriptor, in_index: bool) -> Result<Option<u64>, StoreError> {
         // An index may list content of any type, and only its sender knows which way it came.
-        if in_index && self.has_manifest(&child.digest)? {
+        if in_index && self.use_manifest(&child.digest)? {
             let record = self.record(&Selector::Digest(child.digest.clone()))?;
             return self.content_size(record.content()).map(Some);
         }
         let may_be_blob = !(in_index && child.media_type.is_manifest());
-        if may_be_blob && self.has_blob(&child.digest)? {
-            self.content_size(&child.digest).map(Some)
+        if may_be_blob {
+            self.size_of_blob(&child.digest)
         } else {
             Ok(None)
         }
@@ -325,7 +408,7 @@ impl Repository {
     }
 
     /// What a tag points to.
-    fn tag_target(&self, tag: &Tag) -> Result<Option<Digest>, StoreError> {
+    pub(crate) fn tag_target(&self, tag: &Tag) -> Result<Option<Digest>, StoreError> {
         let path = self.paths().tag(tag);
         self.store()
             .files()
@@ -334,7 +417,7 @@ impl Repository {
             .transpose()
     }
 
-    fn record(&self, selector: &Selector) -> Result<Record, StoreError> {
+    pub(crate) fn record(&self, selector: &Selector) -> Result<Record, StoreError> {
         let unknown = || self.manifest_unknown(selector.to_string());
         let digest = match selector {
             Selector::Digest(digest) => digest.clone(),
@@ -387,9 +470,16 @@ impl Store {
             decided.push(deleting.join(name));
             true
         })?;
-        decided
-            .iter()
-            .try_for_each(|record| self.finish_deletion(record))
+        for record in &decided {
+            match self.finish_deletion(record) {
+                // What cannot be read cannot be completed either, and is no reason to serve nothing.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::warn!(%error, "a deletion cannot be completed");
+                }
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Moves a manifest's record out of the repository: from here on the manifest is gone.
@@ -408,7 +498,7 @@ impl Store {
             return Ok(());
         };
         let repository = self.repository(&record.repository);
-        if repository.has_manifest(&record.digest)? {
+        if repository.records_manifest(&record.digest)? {
             // Pushed again since, after an earlier attempt at this failed: its tags are good.
             self.files().remove(decided)?;
             return Ok(());
@@ -432,15 +522,10 @@ impl Store {
         for tag in &tags {
             self.files().remove(&repository.paths().tag(tag))?;
         }
-        if let Some(subject) = &record.subject {
-            self.files()
-                .remove(&repository.paths().referrer(subject, &record.digest))?;
-        }
-        self.files().remove(decided)?;
-        Ok(())
+        repository.finish_untagged_deletion(decided, &record)
     }
 
-    fn read_record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
+    pub(crate) fn read_record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
         let Some(bytes) = self.files().read(path, MAX_SMALL_FILE)? else {
             return Ok(None);
         };

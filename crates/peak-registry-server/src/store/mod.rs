@@ -1,27 +1,35 @@
 //! The content-addressed files: synchronous, crash-safe, one process at a time.
 
+mod check;
 mod error;
 mod files;
+mod garbage;
 mod layout;
 mod manifests;
 mod page;
+#[cfg(test)]
+mod power_tests;
 mod repository;
+mod stop;
 mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use peak_oci::RepositoryName;
+use peak_oci::{Algorithm, Digest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use files::{Disk, FileSystem, Files, Memory};
+use garbage::Uses;
 use layout::Layout;
 
+pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
 pub use error::StoreError;
 pub use files::BlobReader;
+pub use garbage::{GarbageCount, GarbageOptions, GarbageProblem, GarbageReport};
 pub use manifests::StoredManifest;
 pub use page::Page;
 pub use repository::{Blob, Repository};
@@ -60,6 +68,11 @@ struct Inner {
     layout: Layout,
     /// Read: adding what depends on other content being there. Write: taking content away.
     changes: RwLock<()>,
+    /// What a collection of garbage must leave alone.
+    uses: Uses,
+    /// What the check at the start found, or `None` if there was no need for one. Empty until the store is
+    /// open, and for one in memory.
+    start: OnceLock<Option<CheckReport>>,
     /// Who closes the store takes this, and hears from it when the other end is gone.
     closing: Mutex<Option<Receiver<()>>>,
     /// On disk these hold the lock on the directory.
@@ -68,11 +81,24 @@ struct Inner {
     _open: Sender<()>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Only what was opened to the end is a store, and was checked.
+        if self.start.get().is_some()
+            && let Err(error) = self.files.create_marker(&self.layout.clean())
+        {
+            tracing::warn!(%error, "the registry will be checked at its next start");
+        }
+    }
+}
+
 impl Store {
     /// Opens the store in `directory`, creating both if they do not exist.
     ///
     /// What a process that died left unfinished is dealt with: temporary files are removed,
-    /// deletions that were decided are completed. Uploads that may outlast a process stay.
+    /// deletions that were decided are completed, and a [`check`](Self::check) puts in order what else
+    /// there may be. After a proper end there is no need for that. Uploads that may outlast a process
+    /// stay.
     ///
     /// # Errors
     ///
@@ -104,7 +130,16 @@ impl Store {
     fn recovered(layout: Layout, system: Box<dyn FileSystem>) -> Result<Self, StoreError> {
         let store = Self::over(layout, system);
         store.prepare()?;
+        // From here until it is closed, the store's end is an unclean one.
+        let was_clean = store.files().remove(&store.layout().clean())?;
         store.finish_deletions()?;
+        let report = if was_clean {
+            None
+        } else {
+            Some(store.check(&CheckOptions::new())?)
+        };
+        // Nobody else has the store yet, so it is not set.
+        let _ = store.inner.start.set(report);
         Ok(store)
     }
 
@@ -115,6 +150,8 @@ impl Store {
                 files: Files::new(layout.root(), system),
                 layout,
                 changes: RwLock::new(()),
+                uses: Uses::default(),
+                start: OnceLock::new(),
                 closing: Mutex::new(Some(closing)),
                 _open: open,
             }),
@@ -137,6 +174,12 @@ impl Store {
             // The error that the other end is gone is what is waited for.
             let _ = closing.recv();
         }
+    }
+
+    /// What the check at the start found. `None` if the store was closed properly, or is in memory, when
+    /// there is none.
+    pub fn start_report(&self) -> Option<&CheckReport> {
+        self.inner.start.get()?.as_ref()
     }
 
     /// The directory that the store is in, `None` if it is in memory.
@@ -210,6 +253,55 @@ impl Store {
 
     fn files(&self) -> &Files {
         &self.inner.files
+    }
+
+    fn uses(&self) -> &Uses {
+        &self.inner.uses
+    }
+
+    /// The repositories that have a directory, whether or not there is anything in it.
+    fn repository_directories(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        let mut names = Vec::new();
+        self.files()
+            .for_each_name(&self.layout().repositories(), |entry| {
+                names.extend(layout::repository_of(entry));
+                true
+            })?;
+        Ok(names)
+    }
+
+    /// The directories that content lies in.
+    fn content_directories(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let contents = self.layout().contents();
+        let mut directories = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let of_algorithm = contents.join(algorithm.to_string());
+            self.files().for_each_name(&of_algorithm, |name| {
+                if is_content_directory(name) {
+                    directories.push(of_algorithm.join(name));
+                }
+                true
+            })?;
+        }
+        Ok(directories)
+    }
+
+    /// The digest of the content that has this name in one of the
+    /// [directories](Self::content_directories).
+    fn content_digest(&self, directory: &Path, name: &str) -> Option<Digest> {
+        let algorithm = directory.parent()?.file_name()?.to_str()?;
+        let digest = format!("{algorithm}:{name}").parse::<Digest>().ok()?;
+        (self.layout().content(&digest) == directory.join(name)).then_some(digest)
+    }
+
+    /// The digests of all content in one of the directories.
+    fn content_digests(&self, directory: &Path) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = Vec::new();
+        self.files().for_each_name(directory, |name| {
+            digests.extend(self.content_digest(directory, name));
+            true
+        })?;
+        Ok(digests)
     }
 
     /// Writes a small file of the store, durably and all or nothing.
@@ -307,6 +399,14 @@ impl Store {
             .iter()
             .try_for_each(|file| self.files().discard(file).map(drop))
     }
+}
+
+/// Whether content may lie in the directory of this name: the first two digits of its digest.
+fn is_content_directory(name: &str) -> bool {
+    name.len() == 2
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn check_marker(layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! One repository: which blobs, manifests and tags it has.
 
+use std::path::Path;
+
 use peak_oci::{Algorithm, Digest, RepositoryName, Tag};
 
 use crate::store::layout::{self, RepositoryLayout};
@@ -62,22 +64,47 @@ impl Repository {
         Ok(false)
     }
 
-    /// Whether the repository has this blob.
+    /// Whether the repository has this blob. Asking counts as a use: garbage collection leaves the blob
+    /// alone for its grace time, so that a push may rely on the answer.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let _adding = self.store.adding();
+        self.use_blob(digest)
+    }
+
+    /// As [`has_blob`](Self::has_blob), for callers that hold the lock for adding.
+    fn use_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let present = self.store.files().touch(&self.paths.blob(digest))?;
+        if present {
+            self.store.uses().note(digest);
+        }
+        Ok(present)
+    }
+
+    /// Whether the repository has this blob, without counting as a use.
+    pub(crate) fn links_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
         let link = self.paths.blob(digest);
         Ok(self.store.files().size_of(&link)?.is_some())
     }
 
-    /// The size of a blob in bytes.
+    /// The size of a blob in bytes. Asking counts as a use, as for [`has_blob`](Self::has_blob).
     ///
     /// # Errors
     ///
     /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
     pub fn blob_size(&self, digest: &Digest) -> Result<u64, StoreError> {
-        if !self.has_blob(digest)? {
-            return Err(self.blob_unknown(digest));
+        let _adding = self.store.adding();
+        self.size_of_blob(digest)?
+            .ok_or_else(|| self.blob_unknown(digest))
+    }
+
+    /// The size of a blob that is about to be relied on, in bytes; `None` if this repository does not
+    /// have it. For callers that hold the lock for adding.
+    pub(crate) fn size_of_blob(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        if self.use_blob(digest)? {
+            self.content_size(digest).map(Some)
+        } else {
+            Ok(None)
         }
-        self.content_size(digest)
     }
 
     /// Opens a blob.
@@ -86,15 +113,16 @@ impl Repository {
     ///
     /// [`StoreError::BlobUnknown`] if this repository does not have the blob.
     pub fn blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
-        if !self.has_blob(digest)? {
+        if !self.links_blob(digest)? {
             return Err(self.blob_unknown(digest));
         }
         let path = self.store.layout().content(digest);
-        let content = self
-            .store
-            .files()
-            .open(&path)?
-            .ok_or_else(|| self.content_missing(digest))?;
+        let content = match self.store.files().open(&path)? {
+            Some(content) => content,
+            None if self.links_blob(digest)? => return Err(self.content_missing(digest)),
+            // Garbage collection came between the two looks: it takes the link first.
+            None => return Err(self.blob_unknown(digest)),
+        };
         let size = content.size().map_err(StoreError::io("look at", &path))?;
         Ok(Blob {
             content,
@@ -127,7 +155,7 @@ impl Repository {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         let _adding = self.store.adding();
-        if !self.store.repository(other).has_blob(digest)? {
+        if !self.store.repository(other).use_blob(digest)? {
             return Ok(false);
         }
         self.create_blob_link(digest)?;
@@ -208,7 +236,27 @@ impl Repository {
     /// Makes content that is in the store part of this repository. The caller holds the store's
     /// lock for adding.
     pub(crate) fn create_blob_link(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.store.uses().note(digest);
         self.store.files().create_marker(&self.paths.blob(digest))
+    }
+
+    /// All blobs, in no order.
+    pub(crate) fn blob_digests(&self) -> Result<Vec<Digest>, StoreError> {
+        self.digests_in(&self.paths.blobs())
+    }
+
+    /// All manifests, in no order.
+    pub(crate) fn manifest_digests(&self) -> Result<Vec<Digest>, StoreError> {
+        self.digests_in(&self.paths.manifests())
+    }
+
+    fn digests_in(&self, directory: &Path) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = Vec::new();
+        self.store.files().for_each_name(directory, |name| {
+            digests.extend(layout::digest_of(name));
+            true
+        })?;
+        Ok(digests)
     }
 
     /// The size of content that this repository has a link to.

@@ -14,22 +14,22 @@ use tempfile::TempDir;
 use crate::support::{MANIFEST, copy, descriptor, image, unfinished};
 
 /// The store as it would come back if the process died now.
-fn after_crash(store: &Store) -> (TempDir, Store) {
+pub(crate) fn after_crash(store: &Store) -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     copy(store.directory().unwrap(), directory.path());
     let store = Store::open(directory.path()).unwrap();
     (directory, store)
 }
 
-fn name(text: &str) -> RepositoryName {
+pub(crate) fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
 }
 
-fn by_tag(text: &str) -> Selector {
+pub(crate) fn by_tag(text: &str) -> Selector {
     Selector::Tag(text.parse().unwrap())
 }
 
-fn push(store: &Store, repository: &str, content: &[u8]) -> Digest {
+pub(crate) fn push(store: &Store, repository: &str, content: &[u8]) -> Digest {
     let mut upload = store.repository(&name(repository)).new_upload().unwrap();
     upload.write(content).unwrap();
     let digest = Digest::sha256_of(content);
@@ -37,7 +37,12 @@ fn push(store: &Store, repository: &str, content: &[u8]) -> Digest {
     digest
 }
 
-fn put(store: &Store, repository: &str, tag: &str, manifest: &serde_json::Value) -> Digest {
+pub(crate) fn put(
+    store: &Store,
+    repository: &str,
+    tag: &str,
+    manifest: &serde_json::Value,
+) -> Digest {
     let bytes = Bytes::from(manifest.to_string());
     let repository = store.repository(&name(repository));
     repository

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use peak_oci::{Algorithm, Digest};
-use peak_registry_server::RouterOptions;
+use peak_registry_server::{RouterOptions, Store};
 use serde_json::json;
 
 use crate::support::{INDEX, Kind, MANIFEST, Registry, descriptor, image};
@@ -33,6 +33,9 @@ on_disk_and_in_memory! {
     a_digest_that_is_none_is_refused_and_the_upload_stays,
     both_algorithms_are_taken,
     parts_of_a_blob_are_sent,
+    what_the_client_has_is_not_sent_again,
+    chunks_without_bytes_change_nothing,
+    a_full_store_says_so,
     a_blob_belongs_to_the_repositories_that_got_it,
     a_blob_is_mounted_from_wherever_it_is_if_the_client_names_no_repository,
     a_sparse_manifest_is_taken_where_that_was_chosen,
@@ -383,6 +386,109 @@ async fn parts_of_a_blob_are_sent(kind: Kind) {
     registry.send("GET", &path, &headers, "").await.expect(206);
     let headers = [("range", "bytes=0-1"), ("if-range", "\"other\"")];
     registry.send("GET", &path, &headers, "").await.expect(200);
+}
+
+async fn what_the_client_has_is_not_sent_again(kind: Kind) {
+    let registry = Registry::new(kind);
+    let (_, digest) = registry.push_image("a", "v1", b"layer").await;
+    let layer = Digest::sha256_of(b"layer");
+    for (path, digest) in [
+        (format!("/v2/a/blobs/{layer}"), &layer),
+        (format!("/v2/a/manifests/{digest}"), &digest),
+        ("/v2/a/manifests/v1".to_owned(), &digest),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let tag = registry.send(method, &path, &[], "").await.expect(200);
+            let tag = tag.header("etag").to_owned();
+            assert_eq!(tag, format!("\"{digest}\""));
+            let headers = [("if-none-match", tag.as_str())];
+            let answer = registry.send(method, &path, &headers, "").await.expect(304);
+            assert_eq!(answer.header("etag"), tag);
+            assert_eq!(answer.header("docker-content-digest"), digest.to_string());
+            assert!(answer.body.is_empty());
+            // The range is not looked at then.
+            let headers = [("if-none-match", "*"), ("range", "bytes=99999-")];
+            registry.send(method, &path, &headers, "").await.expect(304);
+            for (name, value, status) in [
+                ("if-none-match", "\"other\"", 200),
+                ("if-match", tag.as_str(), 200),
+                ("if-match", "\"other\"", 412),
+            ] {
+                let answer = registry.send(method, &path, &[(name, value)], "").await;
+                answer.expect(status);
+            }
+        }
+    }
+    let none = format!("/v2/a/blobs/{}", Digest::sha256_of(b"none"));
+    for name in ["if-none-match", "if-match"] {
+        for value in ["*", "\"other\""] {
+            let answer = registry.send("GET", &none, &[(name, value)], "").await;
+            answer.expect_error(404, "BLOB_UNKNOWN");
+        }
+    }
+}
+
+async fn chunks_without_bytes_change_nothing(kind: Kind) {
+    let registry = Registry::new(kind);
+    let digest = Digest::sha256_of(b"hello");
+    let location = registry.start("a").await;
+    let patch = async |headers: &[(&str, &str)], body: &'static str| {
+        registry.send("PATCH", &location, headers, body).await
+    };
+    let empty = [("content-length", "0")];
+    assert_eq!(patch(&empty, "").await.expect(202).header("range"), "0-0");
+    patch(&[], "hello").await.expect(202);
+    for headers in [&empty[..], &[]] {
+        let answer = patch(headers, "").await.expect(202);
+        assert_eq!(answer.header("range"), "0-4");
+        assert_eq!(answer.header("location"), location);
+    }
+    // A range has at least one byte, so one with none of them is not right.
+    let answer = patch(&[("content-range", "5-5"), ("content-length", "0")], "").await;
+    answer.expect_error(400, "SIZE_INVALID");
+    // One that overlaps, one that starts over, one that leaves a gap.
+    for range in ["4-5", "0-1", "6-7", "bytes 4-5/*", "5-4"] {
+        let answer = patch(&[("content-range", range)], "xx").await;
+        let answer = answer.expect_error(416, "BLOB_UPLOAD_INVALID");
+        assert_eq!(answer.header("range"), "0-4");
+        assert_eq!(answer.header("location"), location);
+    }
+    let path = format!("{location}?digest={digest}");
+    registry.send("PUT", &path, &empty, "").await.expect(201);
+    let answer = registry.get(&format!("/v2/a/blobs/{digest}")).await;
+    assert_eq!(answer.expect(200).body, "hello");
+}
+
+async fn a_full_store_says_so(kind: Kind) {
+    // Only memory can be limited.
+    let Kind::Memory = kind else {
+        let store = tempfile::tempdir().unwrap();
+        assert!(Store::open(store.path()).unwrap().directory().is_some());
+        return;
+    };
+    let store = Store::in_memory_up_to(10_000);
+    let registry = Registry::over(store.clone());
+    let digest = registry.push_blob("a", &[1; 6000]).await;
+    let location = registry.start("a").await;
+    let path = format!("{location}?digest={}", Digest::sha256_of(&[2; 6000]));
+    let answer = registry.send("PUT", &path, &[], vec![2; 6000]).await;
+    answer.expect_error(507, "UNKNOWN");
+    // What did not fit is gone, and its room is free.
+    registry.get(&location).await.expect(404);
+    registry.push_blob("a", &[3; 2500]).await;
+    registry
+        .get(&format!("/v2/a/blobs/{digest}"))
+        .await
+        .expect(200);
+
+    let mut upload = store
+        .repository(&"b".parse().unwrap())
+        .new_upload()
+        .unwrap();
+    let error = upload.write(&[0; 6000]).unwrap_err();
+    assert!(error.is_storage_full(), "{error}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("10000 bytes"), "{source}");
 }
 
 async fn a_blob_belongs_to_the_repositories_that_got_it(kind: Kind) {

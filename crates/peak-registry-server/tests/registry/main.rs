@@ -1,7 +1,11 @@
 //! The registry as its clients see it, and the store as it comes back after a crash.
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod garbage;
 #[cfg(test)]
 mod http;
 #[cfg(test)]

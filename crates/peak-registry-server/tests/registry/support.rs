@@ -110,6 +110,13 @@ impl Registry {
         }
     }
 
+    pub(crate) fn over(store: Store) -> Self {
+        Self {
+            router: router_with(store, &RouterOptions::new()),
+            directory: None,
+        }
+    }
+
     /// The registry as it would come back if the process died now: a copy of the files, taken
     /// while it is at work, is what it would leave.
     pub(crate) fn after_crash(&self) -> Self {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::store::StoreError;
 use crate::store::files::{BlobReader, FileState, FileSystem, FileWriter};
@@ -46,6 +47,13 @@ impl FileSystem for Disk {
             modified: metadata.modified()?,
             shared: has_other_names(&metadata),
         })
+    }
+
+    fn touch(&self, file: &Path) -> io::Result<()> {
+        File::options()
+            .write(true)
+            .open(file)?
+            .set_modified(SystemTime::now())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

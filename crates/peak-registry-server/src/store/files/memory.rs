@@ -88,6 +88,11 @@ impl FileSystem for Memory {
         })
     }
 
+    fn touch(&self, file: &Path) -> io::Result<()> {
+        self.find(file)?.data().modified = SystemTime::now();
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (old_parent, old_name) = split(from)?;
         let (new_parent, new_name) = split(to)?;
@@ -306,6 +311,13 @@ impl FileWriter for Arc<Content> {
 pub(crate) struct Pieces(Arc<Vec<(u64, Bytes)>>);
 
 impl Pieces {
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let mut pieces = Self::default();
+        pieces.push(bytes);
+        pieces
+    }
+
     fn push(&mut self, piece: Bytes) {
         let end = self.size() + piece.len() as u64;
         Arc::make_mut(&mut self.0).push((end, piece));

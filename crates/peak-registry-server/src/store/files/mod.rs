@@ -6,14 +6,16 @@
 
 mod disk;
 mod memory;
+#[cfg(test)]
+pub(crate) mod power;
 mod reader;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::store::StoreError;
 
@@ -35,6 +37,9 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
     fn open(&self, file: &Path) -> io::Result<BlobReader>;
 
     fn look_at(&self, file: &Path) -> io::Result<FileState>;
+
+    /// Makes a file look as if it was written to just now.
+    fn touch(&self, file: &Path) -> io::Result<()>;
 
     /// Gives a file another name, in one step, over whatever had that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -78,6 +83,16 @@ pub(crate) struct FileState {
     /// Whether it has another name besides: a rename that a power failure cut in two leaves that.
     pub(crate) shared: bool,
 }
+
+impl FileState {
+    /// How long ago it was written to; nothing where the clock was set back since.
+    pub(crate) fn age(&self) -> Duration {
+        self.modified.elapsed().unwrap_or_default()
+    }
+}
+
+/// A file that is younger is not touched: what is asked for all the time is not written all the time.
+const TOUCH_AFTER: Duration = Duration::from_secs(10);
 
 /// The changes that a store is built from.
 ///
@@ -190,6 +205,35 @@ impl Files {
             Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(StoreError::io("remove", file)(error)),
         }
+    }
+
+    /// Removes files for good, those that are there.
+    pub(crate) fn remove_all(&self, files: &[PathBuf]) -> Result<(), StoreError> {
+        let mut directories = HashMap::new();
+        for file in files {
+            if self.discard(file)? {
+                directories.insert(file.parent(), file);
+            }
+        }
+        directories
+            .into_values()
+            .try_for_each(|file| self.sync_parent(file))
+    }
+
+    /// Makes a file young again, if it is there. Returns whether it is.
+    ///
+    /// This is not made durable: a crash makes the file older, no more.
+    pub(crate) fn touch(&self, file: &Path) -> Result<bool, StoreError> {
+        let Some(state) = self.look_at(file)? else {
+            return Ok(false);
+        };
+        if state.age() >= TOUCH_AFTER
+            && let Err(error) = self.system.touch(file)
+        {
+            // Whoever asks for the file still gets it; only garbage collection may come too early.
+            tracing::warn!(file = %file.display(), %error, "the use of a file could not be noted");
+        }
+        Ok(true)
     }
 
     /// The size of a file in bytes, `None` if there is none.
@@ -309,5 +353,9 @@ impl Files {
 
 /// Whether the error says that the file, or a directory on the way to it, does not exist.
 fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+    // A file where a directory is looked for has nothing below it.
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }

@@ -1,0 +1,184 @@
+//! Work on a state directory, whether or not a platform runs on it.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peak_registry_server::{CheckOptions, GarbageOptions, Store};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::control;
+use crate::directory::{self, StateDirectory};
+use crate::error::LocalError;
+
+pub(crate) const GARBAGE_PATH: &str = "/.peak/control/gc";
+pub(crate) const CHECK_PATH: &str = "/.peak/control/check";
+
+/// How work on a state directory gets done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Upkeep {
+    /// No platform runs: this process has the directory to itself and does the work.
+    Here(FreeState),
+    /// A platform runs, and is asked to do it.
+    There(RunningPlatform),
+}
+
+impl Upkeep {
+    /// Finds out whether a platform runs on the directory. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::NoState`] if the directory is none of a platform, [`LocalError::Unreachable`] if it is in
+    /// use by something that cannot be asked.
+    pub fn open(state_directory: &Path) -> Result<Self, LocalError> {
+        must_be_there(state_directory)?;
+        match FreeState::open(state_directory) {
+            Ok(free) => Ok(Self::Here(free)),
+            Err(LocalError::StateInUse { path }) => {
+                match control::read(&directory::control(&path)) {
+                    Ok((address, secret)) => Ok(Self::There(RunningPlatform { address, secret })),
+                    Err(source) => Err(LocalError::Unreachable { path, source }),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A state directory that this process has to itself, for as long as this value lives.
+#[derive(Debug)]
+pub struct FreeState {
+    registry: Store,
+    // Released last.
+    _directory: StateDirectory,
+}
+
+impl FreeState {
+    fn open(path: &Path) -> Result<Self, LocalError> {
+        let directory = StateDirectory::open(path)?;
+        let path = directory.registry();
+        let registry = Store::open(&path).map_err(|source| LocalError::Registry {
+            path,
+            source: Box::new(source),
+        })?;
+        Ok(Self {
+            registry,
+            _directory: directory,
+        })
+    }
+
+    /// The platform's registry.
+    pub fn registry(&self) -> &Store {
+        &self.registry
+    }
+}
+
+/// A platform of another process, as it lets itself be reached by those who can read its state directory.
+pub struct RunningPlatform {
+    address: SocketAddr,
+    secret: SecretString,
+}
+
+impl RunningPlatform {
+    /// Where a `POST` of a [`GarbageRequest`] as JSON is answered with an [`Outcome`] of a
+    /// [`GarbageReport`](peak_registry_server::GarbageReport). Closing the connection stops the work.
+    pub fn garbage_url(&self) -> String {
+        self.at(GARBAGE_PATH)
+    }
+
+    /// The same for a [`CheckRequest`] and a [`CheckReport`](peak_registry_server::CheckReport).
+    pub fn check_url(&self) -> String {
+        self.at(CHECK_PATH)
+    }
+
+    /// What the header `Authorization` of these requests must be.
+    pub fn authorization(&self) -> SecretString {
+        SecretString::from(format!("Bearer {}", self.secret.expose_secret()))
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl fmt::Debug for RunningPlatform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RunningPlatform")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks a running platform to [collect garbage](Store::collect_garbage).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GarbageRequest {
+    /// The grace time, in seconds.
+    pub grace_seconds: u64,
+    /// Whether only the report is wanted.
+    pub dry_run: bool,
+    /// Whether manifests that no tag reaches go too.
+    pub untagged: bool,
+}
+
+impl GarbageRequest {
+    /// The same for a [`Store`] of this process.
+    pub fn options(&self) -> GarbageOptions {
+        GarbageOptions::new()
+            .grace(Duration::from_secs(self.grace_seconds))
+            .dry_run(self.dry_run)
+            .untagged(self.untagged)
+    }
+}
+
+/// Asks a running platform to [check](Store::check) its registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckRequest {
+    /// Whether all blobs are read too.
+    pub contents: bool,
+}
+
+impl CheckRequest {
+    /// The same for a [`Store`] of this process.
+    pub fn options(&self) -> CheckOptions {
+        CheckOptions::new().contents(self.contents)
+    }
+}
+
+/// What a running platform answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome<T> {
+    /// It is done.
+    Report(T),
+    /// It is not, and this is why.
+    Error(String),
+}
+
+/// Removes everything that a platform keeps in a state directory: images, artifacts, versions, builds and their
+/// logs. Files that no platform put there are left, and returned. Blocks.
+///
+/// # Errors
+///
+/// [`LocalError::NoState`] if the directory is none of a platform, [`LocalError::StateInUse`] if one runs on it.
+/// Then nothing is removed.
+pub fn reset(state_directory: &Path) -> Result<Vec<PathBuf>, LocalError> {
+    must_be_there(state_directory)?;
+    StateDirectory::open(state_directory)?.clear()
+}
+
+fn must_be_there(path: &Path) -> Result<(), LocalError> {
+    let empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if !path.exists() || empty() {
+        return Err(LocalError::NoState {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
