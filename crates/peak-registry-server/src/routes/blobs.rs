@@ -15,6 +15,9 @@ use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, conditions, empty
 use crate::store::{BlobReader, StoreError};
 
 /// How much is read from the disk at a time, in bytes: the memory that a download takes.
+///
+/// Measured with `curl` and 1 GiB on loopback: 64 KiB costs half as much processor time again;
+/// 1 MiB, or reading the next piece while this one is sent, saves nothing and costs memory.
 const PIECE: u64 = 256 * 1024;
 
 pub(crate) async fn head(
