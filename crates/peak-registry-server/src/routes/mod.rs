@@ -10,6 +10,7 @@ mod path;
 mod range;
 mod receive;
 mod sessions;
+mod share;
 mod uploads;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use failure::Failure;
 use path::Route;
 use receive::Limits;
 use sessions::Sessions;
+use share::Bodies;
 
 /// The digest of what an answer is about.
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -127,6 +129,7 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
             blob_size: options.max_blob_size,
         },
         max_manifest_size: options.max_manifest_size,
+        bodies: Bodies::default(),
     });
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
     axum::Router::new()
@@ -142,6 +145,7 @@ struct Registry {
     sessions: Sessions,
     limits: Limits,
     max_manifest_size: u64,
+    bodies: Bodies,
 }
 
 async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {
