@@ -118,8 +118,8 @@ pub fn router(store: Store) -> axum::Router {
 /// As [`router`], with limits of your own.
 ///
 /// This takes over the uploads that an earlier process left unfinished in the store, for which it
-/// looks once through the store's directory of uploads. Of several routers over one store it is the
-/// first, made before any other serves, that can go on with them.
+/// looks once through the store's directory of uploads. Of several routers over one store the first
+/// has them, and each goes on with its own alone.
 pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
     let registry = Arc::new(Registry {
         sessions: Sessions::new(&store, options.max_open_uploads, options.upload_idle),
