@@ -11,11 +11,16 @@ use peak_oci::{Digest, RepositoryName};
 
 use crate::routes::failure::{Code, Failure};
 use crate::routes::range::{self, Requested};
+use crate::routes::share::Share;
 use crate::routes::{DOCKER_CONTENT_DIGEST, Registry, blocking, conditions, empty, header_value};
 use crate::store::{BlobReader, StoreError};
 
-/// How much is read from the disk at a time, in bytes: the memory that a download takes.
-const PIECE: u64 = 256 * 1024;
+/// How much is read from the disk at a time while there are few bodies, in bytes: the memory that a
+/// download takes.
+///
+/// Measured with `curl` and 1 GiB on loopback: 64 KiB costs half as much processor time again;
+/// 1 MiB, or reading the next piece while this one is sent, saves nothing and costs memory.
+const PIECE: usize = 256 * 1024;
 
 pub(crate) async fn head(
     registry: &Registry,
@@ -44,6 +49,7 @@ pub(crate) async fn get(
     let repository = registry.store.repository(&name);
     let asked = digest.clone();
     let range = wanted_range(request, &digest).map(str::to_owned);
+    let share = registry.bodies.join();
     // One trip to a blocking thread opens the blob and reads its start, which for a small one is
     // all of it.
     let opened = blocking(move || {
@@ -60,7 +66,7 @@ pub(crate) async fn get(
             if start > 0 {
                 blob.content.seek(SeekFrom::Start(start))?;
             }
-            read_piece(&mut blob.content, length)
+            read_piece(&mut blob.content, length, share.size(PIECE))
         };
         let first = read().map_err(|source| StoreError::Io {
             action: "read a blob of",
@@ -69,6 +75,7 @@ pub(crate) async fn get(
         })?;
         Ok(Ok(Opened {
             content: blob.content,
+            share,
             size: blob.size,
             wanted,
             start,
@@ -110,6 +117,7 @@ pub(crate) async fn delete(
 /// A blob of which a part is about to be sent.
 struct Opened {
     content: BlobReader,
+    share: Share,
     size: u64,
     wanted: Requested,
     start: u64,
@@ -134,33 +142,41 @@ impl Opened {
             Body::from(self.first)
         } else {
             let first = stream::iter([Ok(self.first)]);
-            Body::from_stream(first.chain(pieces(self.content, rest)))
+            Body::from_stream(first.chain(pieces(self.content, rest, self.share)))
         };
         Ok((status, headers, body).into_response())
     }
 }
 
-/// The rest of a file, read piece by piece as the client takes it.
-fn pieces(content: BlobReader, rest: u64) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
-    stream::try_unfold((content, rest), |(mut content, rest)| async move {
-        if rest == 0 {
-            return Ok(None);
-        }
-        let (content, piece) = tokio::task::spawn_blocking(move || {
-            let piece = read_piece(&mut content, rest)?;
-            io::Result::Ok((content, piece))
-        })
-        .await
-        .map_err(io::Error::other)??;
-        let rest = rest - piece.len() as u64;
-        Ok(Some((piece, (content, rest))))
-    })
+/// The rest of a blob, read piece by piece as the client takes it.
+fn pieces(
+    content: BlobReader,
+    rest: u64,
+    share: Share,
+) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold(
+        (content, rest, share),
+        |(mut content, rest, share)| async move {
+            if rest == 0 {
+                return Ok(None);
+            }
+            let most = share.size(PIECE);
+            let (content, piece) = tokio::task::spawn_blocking(move || {
+                let piece = read_piece(&mut content, rest, most)?;
+                io::Result::Ok((content, piece))
+            })
+            .await
+            .map_err(io::Error::other)??;
+            let rest = rest - piece.len() as u64;
+            Ok(Some((piece, (content, rest, share))))
+        },
+    )
 }
 
-/// Reads a piece of at most `rest` bytes. Content that ends before that is an error, which breaks
+/// Reads a piece of at most `rest` and `most` bytes. Content that ends before that is an error, which breaks
 /// the connection off: the client must not take what it got for the whole.
-fn read_piece(content: &mut BlobReader, rest: u64) -> io::Result<Bytes> {
-    let wanted = usize::try_from(rest.min(PIECE)).unwrap_or_default();
+fn read_piece(content: &mut BlobReader, rest: u64, most: usize) -> io::Result<Bytes> {
+    let wanted = usize::try_from(rest).unwrap_or(most).min(most);
     let piece = content.read_bytes(wanted)?;
     if piece.is_empty() && wanted > 0 {
         return Err(io::Error::new(

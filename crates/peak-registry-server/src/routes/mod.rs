@@ -10,6 +10,7 @@ mod path;
 mod range;
 mod receive;
 mod sessions;
+mod share;
 mod uploads;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use failure::Failure;
 use path::Route;
 use receive::Limits;
 use sessions::Sessions;
+use share::Bodies;
 
 /// The digest of what an answer is about.
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -128,8 +130,8 @@ pub fn router(store: Store) -> axum::Router {
 /// As [`router`], with limits of your own.
 ///
 /// This takes over the uploads that an earlier process left unfinished in the store, for which it
-/// looks once through the store's directory of uploads. Of several routers over one store it is the
-/// first, made before any other serves, that can go on with them.
+/// looks once through the store's directory of uploads. Of several routers over one store the first
+/// has them, and each goes on with its own alone.
 pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
     let registry = Arc::new(Registry {
         sessions: Sessions::new(&store, options.max_open_uploads, options.upload_idle),
@@ -140,6 +142,7 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
         },
         max_manifest_size: options.max_manifest_size,
         sparse_manifests: options.sparse_manifests,
+        bodies: Bodies::default(),
     });
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
     axum::Router::new()
@@ -156,6 +159,7 @@ struct Registry {
     limits: Limits,
     max_manifest_size: u64,
     sparse_manifests: bool,
+    bodies: Bodies,
 }
 
 async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {

@@ -10,10 +10,11 @@ use futures_util::StreamExt;
 use crate::routes::blocking;
 use crate::routes::failure::{Code, Failure};
 use crate::routes::sessions::Held;
+use crate::routes::share::Share;
 use crate::store::StoreError;
 
-/// How many bytes are collected before they go to the disk together, which bounds the memory of an
-/// upload and keeps the number of switches to a blocking thread low.
+/// How many bytes are collected, while there are few bodies, before they go to the disk together:
+/// this bounds the memory of an upload and keeps the number of switches to a blocking thread low.
 const BATCH: usize = 512 * 1024;
 
 /// How many frames are collected at most: each takes memory of its own, and a client can send a byte
@@ -38,6 +39,7 @@ pub(crate) async fn append(
     mut held: Held,
     length: Option<u64>,
     limits: Limits,
+    share: Share,
 ) -> Result<Held, Failure> {
     let start = held.upload()?.received();
     if let Some(length) = length {
@@ -48,6 +50,7 @@ pub(crate) async fn append(
     let end = loop {
         let mut batch = Vec::new();
         let mut collected = 0;
+        let enough = share.size(BATCH);
         let end = loop {
             match next_frame(&mut frames, limits.idle, Code::BlobUploadInvalid).await {
                 Ok(Some(frame)) => {
@@ -57,7 +60,7 @@ pub(crate) async fn append(
                     }
                     collected += frame.len();
                     batch.push(frame);
-                    if collected >= BATCH || batch.len() >= BATCH_FRAMES {
+                    if collected >= enough || batch.len() >= BATCH_FRAMES {
                         break None;
                     }
                 }

@@ -92,7 +92,7 @@ impl Sessions {
     fn take_over(&self, store: &Store, now: Instant) -> Result<(), StoreError> {
         let clock = SystemTime::now();
         let mut table = table(&self.table);
-        for (upload, modified) in store.left_uploads()? {
+        for (upload, modified) in store.take_left_uploads()? {
             // One from the future was written to just now, by a clock that was put back since.
             let age = clock.duration_since(modified).unwrap_or_default();
             if age >= self.idle {

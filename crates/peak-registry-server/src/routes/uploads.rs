@@ -68,7 +68,7 @@ pub(crate) async fn append(
 ) -> Result<Response, Failure> {
     let held = registry.sessions.hold(name, id).await?;
     let length = announced(&held, name, id, request.headers())?;
-    let held = receive::append(request.into_body(), held, length, registry.limits).await?;
+    let held = receive(registry, request, held, length).await?;
     let received = held.upload()?.received();
     Ok((StatusCode::ACCEPTED, progress(name, id, received)?).into_response())
 }
@@ -90,7 +90,7 @@ pub(crate) async fn finish(
     if let Some(upload) = held.upload_mut() {
         upload.expect_algorithm(digest.algorithm());
     }
-    let held = receive::append(request.into_body(), held, length, registry.limits).await?;
+    let held = receive(registry, request, held, length).await?;
     complete(held, name, digest).await
 }
 
@@ -118,7 +118,7 @@ async fn whole(
         .open_once(repository, digest.algorithm())
         .await?;
     let length = receive::content_length(request.headers());
-    let held = receive::append(request.into_body(), held, length, registry.limits).await?;
+    let held = receive(registry, request, held, length).await?;
     complete(held, &name, digest).await
 }
 
@@ -156,6 +156,17 @@ async fn complete(
     })
     .await?;
     created(name, &digest)
+}
+
+/// Appends the body to the upload.
+async fn receive(
+    registry: &Registry,
+    request: Request,
+    held: Held,
+    length: Option<u64>,
+) -> Result<Held, Failure> {
+    let share = registry.bodies.join();
+    receive::append(request.into_body(), held, length, registry.limits, share).await
 }
 
 /// The length of the chunk as its headers have it, after checking that it goes on where the upload

@@ -14,6 +14,7 @@ mod stop;
 mod upload;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -73,6 +74,8 @@ struct Inner {
     /// What the check at the start found, or `None` if there was no need for one. Empty until the store is
     /// open, and for one in memory.
     start: OnceLock<Option<CheckReport>>,
+    /// Whether the uploads of an earlier process have been taken over.
+    left_uploads_taken: AtomicBool,
     /// Who closes the store takes this, and hears from it when the other end is gone.
     closing: Mutex<Option<Receiver<()>>>,
     /// On disk these hold the lock on the directory.
@@ -152,6 +155,7 @@ impl Store {
                 changes: RwLock::new(()),
                 uses: Uses::default(),
                 start: OnceLock::new(),
+                left_uploads_taken: AtomicBool::new(false),
                 closing: Mutex::new(Some(closing)),
                 _open: open,
             }),
@@ -221,11 +225,12 @@ impl Store {
         failure.map_or_else(|| Ok(page.finish()), Err)
     }
 
-    /// The uploads that an earlier process left, each with when it was last written to.
-    ///
-    /// Only before any is made by [`Repository::new_lasting_upload`] in this process: they would be
-    /// among them.
-    pub(crate) fn left_uploads(&self) -> Result<Vec<(Upload, SystemTime)>, StoreError> {
+    /// Takes over the uploads that an earlier process left, each with when it was last written to.
+    /// Whoever asks first gets them; those that are made from then on are nobody else's.
+    pub(crate) fn take_left_uploads(&self) -> Result<Vec<(Upload, SystemTime)>, StoreError> {
+        if self.inner.left_uploads_taken.swap(true, Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
         let uploads = self.layout().uploads();
         let mut repositories = Vec::new();
         self.files().for_each_name(&uploads, |entry| {

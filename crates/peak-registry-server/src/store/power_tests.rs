@@ -394,7 +394,7 @@ fn the_store_is_right_after_a_failure_at_any_step() {
             assert_eq!(report.repaired, 0, "{context}: {report:?}");
 
             // Uploads of clients that come back, and one of a client that does not know where it is.
-            let kept = store.left_uploads().unwrap();
+            let kept = store.take_left_uploads().unwrap();
             assert!(failure != Failure::Kill || kept.len() <= 1, "{context}");
             for (mut upload, _) in kept {
                 let Some(PushInParts(_, blob)) = cut_off else {

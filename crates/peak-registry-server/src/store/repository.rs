@@ -143,7 +143,7 @@ impl Repository {
     }
 
     /// As [`new_upload_with`](Self::new_upload_with), for an upload that outlasts the process once
-    /// it is told to [`keep`](Upload::keep): [`Store::left_uploads`] finds it at the next start.
+    /// it is told to [`keep`](Upload::keep): [`Store::take_left_uploads`] finds it at the next start.
     pub(crate) fn new_lasting_upload(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
         Upload::start_lasting(self.clone(), algorithm)
     }

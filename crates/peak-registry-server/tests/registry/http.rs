@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use peak_oci::{Algorithm, Digest};
-use peak_registry_server::{RouterOptions, Store};
+use peak_registry_server::{RouterOptions, Store, router};
 use serde_json::json;
 
 use crate::support::{INDEX, Kind, MANIFEST, Registry, descriptor, image};
@@ -467,7 +467,7 @@ async fn a_full_store_says_so(kind: Kind) {
         return;
     };
     let store = Store::in_memory_up_to(10_000);
-    let registry = Registry::over(store.clone());
+    let registry = Registry::of(router(store.clone()));
     let digest = registry.push_blob("a", &[1; 6000]).await;
     let location = registry.start("a").await;
     let path = format!("{location}?digest={}", Digest::sha256_of(&[2; 6000]));

@@ -7,11 +7,12 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::{StreamExt, stream};
 use peak_oci::{Algorithm, Digest};
-use peak_registry_server::RouterOptions;
+use peak_registry_server::{RouterOptions, Store, router};
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Kind, Registry, unfinished, unfinished_files};
+use crate::support::{Kind, Registry, copy, unfinished, unfinished_files};
 
 /// How often a condition is looked at before it counts as not coming.
 const ATTEMPTS: usize = 1000;
@@ -316,5 +317,107 @@ async fn hundreds_of_uploads_are_open_without_an_open_file() {
     for location in locations {
         let path = format!("{location}?digest={digest}");
         registry.send("PUT", &path, &[], "y").await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_that_of_one_router_alone() {
+    let killed = Registry::new(Kind::Disk);
+    let old = killed.start("a").await;
+    let copied = tempfile::tempdir().unwrap();
+    copy(killed.directory(), copied.path());
+    let store = Store::open(copied.path()).unwrap();
+    let first = Registry::of(router(store.clone()));
+    let new = first.start("a").await;
+    let second = Registry::of(router(store));
+    for location in [&old, &new] {
+        first.get(location).await.expect(204);
+        second
+            .get(location)
+            .await
+            .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+}
+
+/// What a client does next with an upload.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The next bytes, with or without saying where they belong.
+    Chunk(usize, bool),
+    /// Bytes that do not belong where the upload is.
+    Misplaced(u64),
+    /// The server is killed and comes back.
+    Crash,
+    Status,
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_usize..200_000, any::<bool>()).prop_map(|(length, said)| Step::Chunk(length, said)),
+        1 => any::<u64>().prop_map(Step::Misplaced),
+        2 => Just(Step::Crash),
+        1 => Just(Step::Status),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_blob_arrives_whole_in_any_chunks_and_over_any_restarts(
+        steps in proptest::collection::vec(steps(), 0..12),
+        sha512 in any::<bool>(),
+        last_in_put in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut registry = Registry::new(Kind::Disk);
+            let location = registry.start("team/app").await;
+            let mut sent: Vec<u8> = Vec::new();
+            for step in &steps {
+                let said = format!("0-{}", sent.len().saturating_sub(1));
+                match step {
+                    Step::Chunk(length, with_range) => {
+                        let next: Vec<u8> = (0..*length)
+                            .map(|at| u8::try_from((at + sent.len()) % 249).unwrap())
+                            .collect();
+                        let last = (sent.len() + length).saturating_sub(1);
+                        let range = format!("{}-{last}", sent.len());
+                        let headers: &[_] = if *with_range && *length > 0 {
+                            &[("content-range", range.as_str())]
+                        } else {
+                            &[]
+                        };
+                        sent.extend(&next);
+                        let answer = registry.send("PATCH", &location, headers, next).await;
+                        let now = format!("0-{}", sent.len().saturating_sub(1));
+                        assert_eq!(answer.expect(202).header("range"), now);
+                    }
+                    Step::Misplaced(start) if *start == sent.len() as u64 => {}
+                    Step::Misplaced(start) => {
+                        let range = format!("{start}-{}", start.saturating_add(2));
+                        let headers = [("content-range", range.as_str())];
+                        let answer = registry.send("PATCH", &location, &headers, "xxx").await;
+                        let answer = answer.expect_error(416, "BLOB_UPLOAD_INVALID");
+                        assert_eq!(answer.header("range"), said);
+                    }
+                    Step::Crash => registry = registry.after_crash(),
+                    Step::Status => {
+                        let answer = registry.get(&location).await.expect(204);
+                        assert_eq!(answer.header("range"), said);
+                    }
+                }
+            }
+            let rest = if last_in_put { "the end" } else { "" };
+            sent.extend(rest.as_bytes());
+            let algorithm = if sha512 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+            let digest = Digest::of(algorithm, &sent);
+            let path = format!("{location}?digest={digest}");
+            registry.send("PUT", &path, &[], rest).await.expect(201);
+            let registry = registry.after_crash();
+            let answer = registry.get(&format!("/v2/team/app/blobs/{digest}")).await;
+            assert!(answer.expect(200).body == sent);
+            registry.assert_unfinished(0);
+        });
     }
 }

@@ -110,9 +110,9 @@ impl Registry {
         }
     }
 
-    pub(crate) fn over(store: Store) -> Self {
+    pub(crate) fn of(router: axum::Router) -> Self {
         Self {
-            router: router_with(store, &RouterOptions::new()),
+            router,
             directory: None,
         }
     }

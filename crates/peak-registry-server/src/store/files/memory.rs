@@ -215,7 +215,8 @@ impl Usage {
     }
 }
 
-/// One file. It goes with its last name, writer and reader.
+/// One file. It counts until its last name and writer are gone; who has it open for reading may
+/// keep its bytes for longer.
 struct Content {
     data: Mutex<Data>,
     usage: Arc<Usage>,

@@ -9,6 +9,8 @@ mod memory;
 #[cfg(test)]
 pub(crate) mod power;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
