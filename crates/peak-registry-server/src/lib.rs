@@ -75,6 +75,7 @@
 //! single `POST` leaves nothing behind when it breaks off. Uploads live no longer than the process.
 //! A wrong digest ends the upload. The limits are in [`RouterOptions`].
 
+pub mod auth;
 mod routes;
 mod store;
 

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peak_oci::{Algorithm, Digest, DigestError, RepositoryName};
 
+use crate::auth::{Actions, Permissions};
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::Parameters;
 use crate::routes::sessions::Held;
@@ -22,6 +23,7 @@ pub(crate) async fn start(
     registry: &Registry,
     name: RepositoryName,
     request: Request,
+    permissions: &Permissions,
 ) -> Result<Response, Failure> {
     let parameters = Parameters::of(request.uri())?;
     if let Some(digest) = parameters.first("digest") {
@@ -30,7 +32,8 @@ pub(crate) async fn start(
     }
     if let Some(mount) = parameters.first("mount") {
         let digest = parse_digest(mount)?;
-        if mounted(registry, &name, parameters.first("from"), &digest).await? {
+        let from = parameters.first("from");
+        if mounted(registry, &name, from, &digest, permissions).await? {
             return created(&name, &digest);
         }
     }
@@ -123,16 +126,20 @@ async fn whole(
 }
 
 /// Whether the blob could be taken from the repository `from`. Where it could not, for whatever
-/// reason, an upload starts instead.
+/// reason, an upload starts instead: who may not pull there does not learn what is there.
 async fn mounted(
     registry: &Registry,
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
+    permissions: &Permissions,
 ) -> Result<bool, Failure> {
     let Some(Ok(from)) = from.map(path::name) else {
         return Ok(false);
     };
+    if !permissions.allow(&from, Actions::PULL) {
+        return Ok(false);
+    }
     let repository = registry.store.repository(name);
     let digest = digest.clone();
     blocking(move || repository.link_blob_from(&from, &digest)).await
