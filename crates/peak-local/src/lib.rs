@@ -61,8 +61,8 @@
 //!
 //! It is for one machine and the people who have an account on it: it listens on loopback addresses
 //! alone, answers only for the names of this machine, and takes no requests from web pages of other
-//! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic; a token
-//! endpoint for Bearer is not there yet). TLS is not there yet either. Of the Peak API it has
+//! sites. A token is optional: the API wants it verbatim, the registry as a password (Basic, or Bearer
+//! through its own token endpoint). The registry can have [users and rules](PlatformBuilder::registry_auth). TLS is not there yet either. Of the Peak API it has
 //! the artifacts and the images parts, no other. `RUN` needs a Docker Engine and is not done.
 //!
 //! The feature `faults` adds misbehaviour by script, for tests of clients; without it there is nothing of that.

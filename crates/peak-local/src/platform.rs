@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use peak_registry_server::auth::Auth;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -144,6 +145,7 @@ pub struct PlatformBuilder {
     state_directory: Option<PathBuf>,
     listen: SocketAddr,
     token: Option<SecretString>,
+    registry_auth: Option<Auth>,
     artifact_limit: u64,
     builds_at_once: usize,
     drain: Duration,
@@ -157,6 +159,7 @@ impl PlatformBuilder {
             state_directory: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token: None,
+            registry_auth: None,
             artifact_limit: DEFAULT_ARTIFACT_LIMIT,
             builds_at_once: 2,
             drain: Duration::from_secs(10),
@@ -181,10 +184,19 @@ impl PlatformBuilder {
     }
 
     /// The token that every request needs: verbatim as `Authorization` for the API, as the password of
-    /// any user for the registry. Default `None`: everybody on this machine may do everything.
+    /// any user for the registry, with each request or for tokens of its own. Default `None`: everybody on this machine may do everything.
     #[must_use]
     pub fn token(mut self, token: Option<SecretString>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Who may do what with the registry, where that is to be more than whoever has the
+    /// [token](Self::token), which is good for everything there all the same. The API knows no users:
+    /// what it builds goes into the registry whoever asked for it. Default `None`.
+    #[must_use]
+    pub fn registry_auth(mut self, auth: Option<Auth>) -> Self {
+        self.registry_auth = auth;
         self
     }
 
@@ -224,6 +236,7 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
+        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth);
         let listener = bind(self.listen).await?;
         let address = listener.local_addr().map_err(|source| LocalError::Listen {
             address: self.listen,
@@ -265,6 +278,7 @@ impl PlatformBuilder {
         let router = api::router(
             application,
             token,
+            registry_auth,
             abort.clone(),
             #[cfg(feature = "faults")]
             self.faults,
@@ -288,6 +302,16 @@ impl PlatformBuilder {
             runner: tokio::spawn(runner.run()),
             remover: tokio::spawn(remover.run()),
         })
+    }
+}
+
+/// Who may do what with the registry.
+fn registry_auth(token: Option<&SecretString>, users: Option<Auth>) -> Auth {
+    match (token.map(SecretString::expose_secret), users) {
+        (None, None) => Auth::none(),
+        (None, Some(users)) => users,
+        (Some(token), None) => Auth::shared_secret(token),
+        (Some(token), Some(users)) => users.with_shared_secret(token),
     }
 }
 

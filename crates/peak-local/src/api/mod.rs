@@ -25,6 +25,8 @@ use axum::http::header::CONNECTION;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch};
+use peak_registry_server::RouterOptions;
+use peak_registry_server::auth::Auth;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authorization::AccessToken;
@@ -62,18 +64,16 @@ impl Application {
 pub(crate) fn router(
     application: Application,
     token: Option<AccessToken>,
+    registry_auth: Auth,
     abort: CancellationToken,
     #[cfg(feature = "faults")] faults: crate::faults::Faults,
 ) -> Router {
-    let mut registry = peak_registry_server::router(application.shared.registry.clone());
+    let options = RouterOptions::new().auth(registry_auth);
+    let registry = peak_registry_server::router_with(application.shared.registry.clone(), &options);
     let signed = signed(application.clone());
     let mut artifacts = artifacts(application.clone());
     let mut images = images(application);
     if let Some(token) = token {
-        registry = registry.layer(from_fn_with_state(
-            token.clone(),
-            authorization::require_basic,
-        ));
         artifacts = artifacts.layer(from_fn_with_state(
             token.clone(),
             authorization::require_verbatim,
