@@ -79,7 +79,7 @@ mod tests {
         let headers = values
             .iter()
             .map(|value| (AUTHORIZATION, value.parse().unwrap()));
-        Presented::of(&HeaderMap::from_iter(headers))
+        Presented::of(&headers.collect())
     }
 
     fn user(user: &str, password: &str) -> Presented {

@@ -70,7 +70,8 @@ pub(crate) const SERVICE: &str = "peak-registry";
 /// so what is taken from somebody is gone at once.
 ///
 /// Clients ask `/v2/` first whether they must say who they are, and some say it nowhere else. So
-/// `/v2/` wants to know it always, also where [rules](Rules) let everybody pull. Where they do,
+/// `/v2/` wants to know it always, as the catalog does, also where [rules](Rules) let everybody
+/// pull. Where they do,
 /// Bearer is the better kind: nobody is given a token, too, whereas Docker without a login does not
 /// even try what a registry with Basic would allow.
 ///

@@ -57,10 +57,13 @@ impl Permissions {
 
     /// Whether the list of repositories may be asked for. It has only those that
     /// [`lists`](Self::lists) knows.
+    ///
+    /// Where nobody may pull something, a token for nobody is good for it, but not no token: a
+    /// client that is not asked who it is would take what nobody may see for the whole list.
     pub(crate) fn allow_catalog(&self) -> bool {
         match &self.granted {
             Some(access) => access.catalog,
-            None => self.may_ask_for_catalog(),
+            None => self.caller != Caller::Anonymous,
         }
     }
 
@@ -74,12 +77,9 @@ impl Permissions {
     /// What of this may be granted.
     pub(crate) fn limit(&self, asked: Access) -> Access {
         let mut access = asked.limited(|repository| self.by_rules(repository));
-        access.catalog &= self.may_ask_for_catalog();
+        access.catalog &=
+            self.caller != Caller::Anonymous || self.rules.allows_anonymous(Actions::PULL);
         access
-    }
-
-    fn may_ask_for_catalog(&self) -> bool {
-        self.caller != Caller::Anonymous || self.rules.allows_anonymous(Actions::PULL)
     }
 
     fn by_rules(&self, repository: &RepositoryName) -> Actions {

@@ -421,7 +421,8 @@ rules:
     fn the_number_of_rules_is_bounded() {
         let one = "{repositories: a, users: b, actions: pull},";
         assert!(error(&format!("rules: [{}]", one.repeat(MAX_RULES + 1))).contains("more than"));
-        let many: String = (0..400).map(|number| format!("x{number},")).collect();
+        let many: Vec<String> = (0..400).map(|number| format!("x{number}")).collect();
+        let many = many.join(",");
         let rule = format!("rules: [{{repositories: [{many}], users: [{many}], actions: pull}}]");
         assert!(error(&rule).contains("more than"));
         assert!(error(&" ".repeat(1024 * 1024 + 1)).contains("1 MiB"));

@@ -253,10 +253,14 @@ mod tests {
 
     #[test]
     fn there_are_at_most_ten_thousand_users() {
-        let lines = |count: usize| -> String {
-            (0..count)
-                .map(|number| format!("u{number}:{HASH}\n"))
-                .collect()
+        let lines = |count: usize| {
+            let lines: Vec<_> = (0..count)
+                .map(|number| format!("u{number}:{HASH}"))
+                .collect();
+            lines.join(
+                "
+",
+            )
         };
         assert!(UserTable::parse(&lines(MAX_USERS)).is_ok());
         assert_eq!(
@@ -274,8 +278,8 @@ mod tests {
         #[test]
         fn every_user_is_found_again(names in proptest::collection::btree_set("[a-zA-Z0-9._@-]{1,12}", 0..10)) {
             prop_assume!(!names.contains("anonymous"));
-            let text: String = names.iter().map(|name| format!("{name}:{HASH}\n")).collect();
-            let table = UserTable::parse(&text).unwrap();
+            let lines: Vec<_> = names.iter().map(|name| format!("{name}:{HASH}")).collect();
+            let table = UserTable::parse(&lines.join("\n")).unwrap();
             for name in &names {
                 let found = table.find(name);
                 prop_assert_eq!(found.as_deref(), Some(name.as_str()));

@@ -76,7 +76,9 @@ impl<'a> Need<'a> {
                 };
                 let mut scope = format!("repository:{name}:{wanted}");
                 if let Some(from) = mounted_from(request) {
-                    scope.push_str(&format!(" repository:{from}:pull"));
+                    scope.push_str(" repository:");
+                    scope.push_str(from.as_str());
+                    scope.push_str(":pull");
                 }
                 Some(scope)
             }
@@ -101,7 +103,7 @@ pub(crate) async fn check(
     let permissions = match auth.permissions(Presented::of(&request.headers)).await {
         Ok(permissions) => permissions,
         Err(Refused::Credentials(problem)) => {
-            return Err(challenged(auth, request, need.scope(request), problem));
+            return Err(challenged(auth, request, need, problem));
         }
         Err(Refused::Later) => return Err(later()),
     };
@@ -111,7 +113,7 @@ pub(crate) async fn check(
     // Nothing here depends on whether the repository exists.
     Err(if permissions.by_token() {
         let problem = Problem::InsufficientScope;
-        challenged(auth, request, need.scope(request), problem)
+        challenged(auth, request, need, problem)
     } else if permissions.are_of_somebody() {
         Failure::new(
             StatusCode::FORBIDDEN,
@@ -119,12 +121,13 @@ pub(crate) async fn check(
             "the rules of this registry do not allow you this",
         )
     } else {
-        challenged(auth, request, need.scope(request), Problem::None)
+        challenged(auth, request, need, Problem::None)
     })
 }
 
 /// 401: say who you are, or get a token for this.
-fn challenged(auth: &Auth, request: &Parts, scope: Option<String>, problem: Problem) -> Failure {
+fn challenged(auth: &Auth, request: &Parts, need: Need<'_>, problem: Problem) -> Failure {
+    let scope = need.scope(request);
     let message = match problem {
         Problem::None => "authentication is required, or the user or password is wrong",
         Problem::InvalidToken => "the token is not one of this registry, or has ended",

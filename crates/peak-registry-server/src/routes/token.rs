@@ -39,46 +39,66 @@ struct OauthError {
     error_description: &'static str,
 }
 
+/// An answer without a token, in the form that the request's specification has for it.
+enum Refusal {
+    Registry(Failure),
+    Oauth(OauthError),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Registry(failure)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Registry(failure) => failure.into_response(),
+            Self::Oauth(error) => (StatusCode::BAD_REQUEST, Json(error)).into_response(),
+        }
+    }
+}
+
 pub(crate) async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let result = match head.method {
         Method::GET => get(&registry, &head).await,
         Method::POST => Box::pin(post(&registry, &head, body)).await,
-        _ => Err(Failure::method_not_allowed("GET, POST").into_response()),
+        _ => Err(Failure::method_not_allowed("GET, POST").into()),
     };
-    let mut response = result.unwrap_or_else(|refusal| refusal);
+    let mut response = result.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn get(registry: &Registry, request: &Parts) -> Result<Response, Response> {
-    let parameters = Parameters::of(&request.uri).map_err(IntoResponse::into_response)?;
+async fn get(registry: &Registry, request: &Parts) -> Result<Response, Refusal> {
+    let parameters = Parameters::of(&request.uri)?;
     if parameters
         .first("service")
         .is_some_and(|name| name != SERVICE)
     {
         let failure = Failure::bad_request(Code::Unsupported, WRONG_SERVICE);
-        return Err(failure.into_response());
+        return Err(failure.into());
     }
     let asked = Access::parse(parameters.all("scope"));
     let presented = Presented::of(&request.headers);
     match registry.auth.sign_in(presented).await {
         Ok(permissions) => token(registry, &permissions, asked),
-        Err(Refused::Later) => Err(permission::later().into_response()),
+        Err(Refused::Later) => Err(permission::later().into()),
         Err(Refused::Credentials(_)) => {
             let message = "the user or password is wrong or missing";
             let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);
-            let challenge =
-                header_value(&basic_challenge()).map_err(IntoResponse::into_response)?;
+            let challenge = header_value(&basic_challenge())?;
             Err(failure
                 .with_header(header::WWW_AUTHENTICATE, challenge)
-                .into_response())
+                .into())
         }
     }
 }
 
-async fn post(registry: &Registry, head: &Parts, body: Body) -> Result<Response, Response> {
+async fn post(registry: &Registry, head: &Parts, body: Body) -> Result<Response, Refusal> {
     if !is_form(&head.headers) {
         return Err(oauth(
             "invalid_request",
@@ -122,7 +142,7 @@ async fn post(registry: &Registry, head: &Parts, body: Body) -> Result<Response,
     };
     match registry.auth.sign_in(presented).await {
         Ok(permissions) => token(registry, &permissions, Access::parse(field("scope"))),
-        Err(Refused::Later) => Err(permission::later().into_response()),
+        Err(Refused::Later) => Err(permission::later().into()),
         Err(Refused::Credentials(_)) => {
             Err(oauth("invalid_grant", "the user or password is wrong"))
         }
@@ -135,11 +155,11 @@ fn token(
     registry: &Registry,
     permissions: &Permissions,
     asked: Access,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let Some((token, lifetime)) = registry.auth.issue(permissions, asked) else {
-        return Err(Failure::path(&PathError::Endpoint, &Method::GET).into_response());
+        return Err(Failure::path(&PathError::Endpoint, &Method::GET).into());
     };
-    let token = token.map_err(|error| Failure::internal(&error).into_response())?;
+    let token = token.map_err(|error| Failure::internal(&error))?;
     Ok(Json(Token {
         token: &token,
         access_token: &token,
@@ -159,10 +179,9 @@ fn is_form(headers: &HeaderMap) -> bool {
         })
 }
 
-fn oauth(error: &'static str, error_description: &'static str) -> Response {
-    let body = OauthError {
+fn oauth(error: &'static str, error_description: &'static str) -> Refusal {
+    Refusal::Oauth(OauthError {
         error,
         error_description,
-    };
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    })
 }
