@@ -67,7 +67,7 @@ pub(crate) const SERVICE: &str = "peak-registry";
 /// With Basic the password goes with each request. With Bearer it goes to the registry's own token
 /// endpoint, `GET` or `POST /token`, which gives a token for what was asked for and is allowed, good
 /// for a few minutes. Tokens are checked against the users and the rules as they are at the time,
-/// so what is taken from somebody is gone at once.
+/// so what is taken from somebody is gone at once; a token for an old password ends by itself.
 ///
 /// Clients ask `/v2/` first whether they must say who they are, and some say it nowhere else. So
 /// `/v2/` wants to know it always, as the catalog does, also where [rules](Rules) let everybody
