@@ -6,6 +6,7 @@ use peak_sdk::local::LocalError;
 use peak_sdk::oci::ContentErrorKind;
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
+use peak_sdk::registry_server::auth::AuthFileError;
 use peak_sdk::transfer::{TargetError, TransferError};
 
 use crate::error::{CliError, ErrorKind};
@@ -66,6 +67,12 @@ impl From<LocalError> for CliError {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<AuthFileError> for CliError {
+    fn from(error: AuthFileError) -> Self {
+        Self::from_chain(ErrorKind::Usage, &error)
     }
 }
 

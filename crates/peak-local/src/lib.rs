@@ -65,7 +65,8 @@
 //! It is for one machine and the people who have an account on it: it listens on loopback addresses
 //! unless it has both a token and TLS, answers there only for the names of this machine, and takes no
 //! requests from web pages of other sites. A token is optional: the API wants it verbatim, the registry
-//! as a password (Basic; a token endpoint for Bearer is not there yet). TLS is optional too, with
+//! as the password of anybody (Basic, or Bearer through its own token endpoint). The registry can have
+//! [users and rules](PlatformBuilder::registry_auth) as well. TLS is optional too, with
 //! [certificates from files](PlatformBuilder::tls_files) or [its own](PlatformBuilder::tls_self_signed).
 //! Of the Peak API it has the artifacts and the images parts, no other. `RUN` needs a Docker Engine and
 //! is not done.

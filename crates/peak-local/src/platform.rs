@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use peak_registry_server::auth::Auth;
 use peak_serve::{Limits, Listener, Server, Tls};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -141,6 +142,7 @@ pub struct PlatformBuilder {
     state_directory: Option<PathBuf>,
     listen: SocketAddr,
     token: Option<SecretString>,
+    registry_auth: Option<Auth>,
     artifact_limit: u64,
     builds_at_once: usize,
     drain: Duration,
@@ -178,6 +180,7 @@ impl PlatformBuilder {
             state_directory: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token: None,
+            registry_auth: None,
             artifact_limit: DEFAULT_ARTIFACT_LIMIT,
             builds_at_once: 2,
             drain: Duration::from_secs(10),
@@ -204,10 +207,19 @@ impl PlatformBuilder {
     }
 
     /// The token that every request needs: verbatim as `Authorization` for the API, as the password of
-    /// any user for the registry. Default `None`: everybody on this machine may do everything.
+    /// any user for the registry, with each request or for tokens of its own. Default `None`: everybody on this machine may do everything.
     #[must_use]
     pub fn token(mut self, token: Option<SecretString>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Who may do what with the registry, where that is to be more than whoever has the
+    /// [token](Self::token), which is good for everything there all the same. The API knows no users:
+    /// what it builds goes into the registry whoever asked for it. Default `None`.
+    #[must_use]
+    pub fn registry_auth(mut self, auth: Option<Auth>) -> Self {
+        self.registry_auth = auth;
         self
     }
 
@@ -267,6 +279,7 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
+        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth);
         let loopback = self.listen.ip().is_loopback();
         if !loopback && (token.is_none() || matches!(self.tls, TlsChoice::Off)) {
             return Err(LocalError::NotLoopback {
@@ -330,6 +343,7 @@ impl PlatformBuilder {
             application,
             token,
             loopback,
+            registry_auth,
             #[cfg(feature = "faults")]
             self.faults,
         );
@@ -357,4 +371,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// Who may do what with the registry.
+fn registry_auth(token: Option<&SecretString>, users: Option<Auth>) -> Auth {
+    match (token.map(SecretString::expose_secret), users) {
+        (None, None) => Auth::none(),
+        (None, Some(users)) => users,
+        (Some(token), None) => Auth::shared_secret(token),
+        (Some(token), Some(users)) => users.with_shared_secret(token),
+    }
 }

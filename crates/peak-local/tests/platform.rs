@@ -1032,6 +1032,13 @@ async fn a_token_is_wanted_where_one_is_set() {
         ask("/v2/", Some("Basic YWxpOm9wZW4tc2VzYW1l")).await.status,
         200
     );
+    let scope = "/token?service=peak-registry&scope=repository:a:pull";
+    assert_eq!(ask(scope, None).await.status, 401);
+    let granted = ask(scope, Some("Basic YWxpOm9wZW4tc2VzYW1l")).await;
+    let granted = format!("Bearer {}", granted.json()["token"].as_str().unwrap());
+    assert_eq!(ask("/v2/a/tags/list", Some(&granted)).await.status, 404);
+    assert_eq!(ask("/v2/b/tags/list", Some(&granted)).await.status, 401);
+    assert_eq!(ask(&images, Some(&granted)).await.status, 401);
     let refused = ask("/v2/", Some("open-sesame")).await;
     assert_eq!(refused.status, 401);
     assert!(

@@ -45,8 +45,31 @@
 //! [Harbor](https://goharbor.io/) or [Quay](https://www.projectquay.io/); `peak registry copy`
 //! brings the content there.
 //!
-//! Everyone who reaches the address may read, write and delete: there is no authentication yet, so
-//! listen on loopback.
+//! # Authentication
+//!
+//! Unless told otherwise, everyone who reaches the address may read, write and delete: listen on
+//! loopback then. With [users](auth::Users) from an htpasswd file and [rules](auth::Rules) by the
+//! beginnings of the repositories' names, who asks has to show a password, with each request
+//! (Basic) or for tokens (Bearer), for which the router has the endpoint `/token`:
+//!
+//! ```no_run
+//! use peak_registry_server::auth::{Auth, Rules, Users};
+//! use peak_registry_server::{RouterOptions, Store, router_with};
+//! # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let users = Users::from_file("users.htpasswd")?; // htpasswd -B -c users.htpasswd alice
+//! let rules = Rules::from_file("rules.yaml")?;
+//! let options = RouterOptions::new().auth(Auth::bearer(users, rules));
+//! let router = router_with(Store::open("registry-data".as_ref())?, &options);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Both files are read again when they change. A request that is not allowed is answered 401 where
+//! other credentials might help and 403 where they would not, and neither says whether the
+//! repository exists; the catalog has what its reader may pull, and blobs are mounted from there
+//! alone. Right passwords are remembered for five minutes, so that a push of hundreds of layers does
+//! not hash as often; wrong ones are braked after twenty. Docker, skopeo and other clients log in as
+//! they do elsewhere. Passwords need TLS beyond loopback.
 //!
 //! # On disk
 //!
@@ -116,6 +139,7 @@
 //! is not said: the digest tells at the end. A blob sent with a single `POST` leaves nothing behind
 //! when it breaks off. A wrong digest ends the upload. The limits are in [`RouterOptions`].
 
+pub mod auth;
 mod routes;
 mod store;
 

@@ -156,6 +156,147 @@ fn skopeo_copies_lists_and_deletes_in_the_embedded_registry() {
     assert_eq!(digest(raw("team/app:v1").as_bytes()), shipped["digest"]);
 }
 
+/// Users `alice` and `bob`, whose passwords are `wonderland` and `secret`, and what they may do.
+fn users_and_rules(sandbox: &Sandbox) -> [String; 4] {
+    sandbox.files(
+        "",
+        [
+            (
+                "users",
+                b"alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu
+bob:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a
+"
+                .as_slice(),
+            ),
+            (
+                "rules",
+                b"rules:
+  - {repositories: team, users: alice, actions: [pull, push, delete]}
+  - {repositories: team, users: bob, actions: pull}
+  - {repositories: team/public, users: anonymous, actions: pull}
+",
+            ),
+        ],
+    );
+    let path = |name: &str| sandbox.path(name).display().to_string();
+    [
+        "--users".into(),
+        path("users"),
+        "--rules".into(),
+        path("rules"),
+    ]
+}
+
+#[test]
+fn skopeo_and_we_log_into_the_embedded_registry_as_users_in_both_ways() {
+    if !peer("skopeo") {
+        return;
+    }
+    for way in ["basic", "bearer"] {
+        let sandbox = Sandbox::new();
+        let shipped = ship_into_layout(&sandbox);
+        let files = users_and_rules(&sandbox);
+        let mut arguments: Vec<&str> = files.iter().map(String::as_str).collect();
+        arguments.extend(["--registry-auth", way]);
+        let server = sandbox.serve_with(&arguments);
+        let layout = format!("oci:{}", sandbox.path("layout").display());
+        let name = |repository: &str| format!("docker://{}/{repository}:v1", server.host());
+        let skopeo = |arguments: &[&str]| {
+            let mut command = Command::new("skopeo");
+            command.env("REGISTRY_AUTH_FILE", sandbox.path("no-such-file"));
+            command.args(arguments).output().unwrap()
+        };
+        let push = |credentials: &str, repository: &str| {
+            let destination = name(repository);
+            let credentials = format!("--dest-creds={credentials}");
+            skopeo(&[
+                "copy",
+                "--dest-tls-verify=false",
+                &credentials,
+                &layout,
+                &destination,
+            ])
+        };
+        let pull = |credentials: Option<&str>, repository: &str| {
+            let source = name(repository);
+            let credentials = credentials.map(|one| format!("--creds={one}"));
+            let mut arguments = vec!["inspect", "--tls-verify=false"];
+            arguments.extend(credentials.as_deref());
+            arguments.push(&source);
+            skopeo(&arguments)
+        };
+        for repository in ["team/app", "team/public/app"] {
+            let pushed = push("alice:wonderland", repository);
+            assert!(pushed.status.success(), "{way}: {pushed:?}");
+        }
+        for credentials in ["alice:wrong", "mallory:wonderland", "bob:secret"] {
+            let refused = push(credentials, "team/app");
+            assert!(!refused.status.success(), "{way} {credentials}");
+        }
+        assert!(
+            !push("alice:wonderland", "other/app").status.success(),
+            "{way}"
+        );
+        for (credentials, repository, allowed) in [
+            (Some("bob:secret"), "team/app", true),
+            (Some("bob:wrong"), "team/app", false),
+            (None, "team/app", false),
+            (None, "team/public/app", true),
+        ] {
+            let pulled = pull(credentials, repository);
+            assert_eq!(
+                pulled.status.success(),
+                allowed,
+                "{way} {repository}: {pulled:?}"
+            );
+            if allowed {
+                let inspected: Value = serde_json::from_slice(&pulled.stdout).unwrap();
+                assert_eq!(inspected["Digest"], shipped["digest"]);
+            }
+        }
+
+        let app = format!("{}/team/app:v1", server.host());
+        sandbox.peak(["registry", "digest", &app]).assert_code(3);
+        let config = serde_json::json!({"auths": {server.host(): {"auth": "Ym9iOnNlY3JldA=="}}});
+        sandbox.files(
+            "home/.docker",
+            [("config.json", config.to_string().as_bytes())],
+        );
+        let digest = sandbox.peak(["registry", "digest", &app]);
+        assert_eq!(
+            digest.assert_code(0).stdout.trim(),
+            shipped["digest"].as_str().unwrap()
+        );
+        sandbox.peak(["registry", "delete", &app]).assert_code(3);
+    }
+}
+
+#[test]
+fn skopeo_gives_the_platforms_token_as_the_password_of_anybody() {
+    if !peer("skopeo") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    ship_into_layout(&sandbox);
+    let server = sandbox.serve_with(&["--token", "open-sesame"]);
+    let layout = format!("oci:{}", sandbox.path("layout").display());
+    let destination = format!("docker://{}/any/thing:v1", server.host());
+    let push = |credentials: &str| {
+        let credentials = format!("--dest-creds={credentials}");
+        let mut command = Command::new("skopeo");
+        command.args([
+            "copy",
+            "--dest-tls-verify=false",
+            &credentials,
+            &layout,
+            &destination,
+        ]);
+        command.output().unwrap().status.success()
+    };
+    assert!(push("anybody:open-sesame"));
+    assert!(!push("anybody:sesame"));
+}
+
 /// Debian's `docker-registry` on a port of its own, killed when dropped.
 struct DockerRegistry {
     child: std::process::Child,

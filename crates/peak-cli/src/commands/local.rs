@@ -5,8 +5,9 @@ mod upkeep;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use peak_sdk::local::Platform;
+use peak_sdk::registry_server::auth::{Auth, Rules, Users};
 use secrecy::SecretString;
 
 use crate::application::Application;
@@ -50,6 +51,59 @@ pub(crate) struct ServeArguments {
         hide_env_values = true
     )]
     token: Option<Secret>,
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+/// Who may do what with the registry.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Users of the registry")]
+struct RegistryOptions {
+    /// Ask users of the registry for their passwords, which this file has as `htpasswd -B` writes them (bcrypt), or as
+    /// argon2 hashes; a change of the file counts at once. The Peak API asks for --token alone
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// YAML file that says who may pull, push and delete where [default: users everything, others nothing]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "users",
+        long_help = RULES_HELP
+    )]
+    rules: Option<PathBuf>,
+    /// How users of the registry show their password: for a token, or with each request [default: bearer]
+    #[arg(long, value_enum, value_name = "KIND", requires = "users")]
+    registry_auth: Option<RegistryAuth>,
+}
+
+const RULES_HELP: &str = "\
+YAML file that says who may pull, push and delete where [default: users everything, others nothing].
+It is read again when it changes. Rules add up; what none allows is refused:
+
+rules:
+  - repositories: team         # team and all below it; \"*\" for all, [a, b] for several
+    users: [alice, bob]        # \"*\" for all users, anonymous for everybody
+    actions: [pull, push, delete]";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RegistryAuth {
+    Basic,
+    Bearer,
+}
+
+impl RegistryOptions {
+    fn auth(&self) -> Result<Option<Auth>, CliError> {
+        let Some(users) = &self.users else {
+            return Ok(None);
+        };
+        let users = Users::from_file(users)?;
+        let rules = self.rules.as_ref().map(Rules::from_file).transpose()?;
+        let rules = rules.unwrap_or_default();
+        Ok(Some(match self.registry_auth {
+            Some(RegistryAuth::Basic) => Auth::basic(users, rules),
+            None | Some(RegistryAuth::Bearer) => Auth::bearer(users, rules),
+        }))
+    }
 }
 
 /// A secret of the command line that no `Debug` shows.
@@ -82,6 +136,7 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         &state_dir,
         arguments.listen,
         arguments.token.map(|secret| secret.0),
+        arguments.registry.auth()?,
     )
     .await?;
     let address = platform.address();
@@ -126,11 +181,13 @@ pub(crate) async fn start(
     state_dir: &Path,
     listen: SocketAddr,
     token: Option<SecretString>,
+    registry_auth: Option<Auth>,
 ) -> Result<Platform, CliError> {
     Ok(Platform::builder()
         .state_dir(state_dir)
         .listen(listen)
         .token(token)
+        .registry_auth(registry_auth)
         .start()
         .await?)
 }

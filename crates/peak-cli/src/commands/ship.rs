@@ -183,7 +183,13 @@ fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
 
 /// The embedded platform for the time of this command, on whatever port is free.
 async fn start_embedded(state_dir: &Path) -> Result<Platform, CliError> {
-    local::start(state_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
+    local::start(
+        state_dir,
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        None,
+        None,
+    )
+    .await
 }
 
 /// Everything from the packed artifact on, on whatever platform the session is with.

@@ -1,14 +1,12 @@
-//! Who may ask: the optional token, as the Peak API and as the registry want it.
+//! Who may ask the Peak API: the optional token. The registry asks by itself.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use peak_oci::Digest;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -55,21 +53,6 @@ impl AccessToken {
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
             .is_some_and(|presented| self.is(presented))
     }
-
-    /// The registry: the token is the password of any user.
-    fn admits_basic(&self, headers: &HeaderMap) -> bool {
-        let password = || {
-            let (scheme, credentials) =
-                headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-            let credentials = STANDARD.decode(credentials.trim()).ok()?;
-            let colon = credentials.iter().position(|byte| *byte == b':')?;
-            let password = credentials.get(colon.checked_add(1)?..)?;
-            scheme
-                .eq_ignore_ascii_case("basic")
-                .then(|| self.is(password))
-        };
-        password().unwrap_or(false)
-    }
 }
 
 /// Lets requests to the Peak API through that have the token.
@@ -104,27 +87,6 @@ pub(super) async fn require_bearer(
     .into_response()
 }
 
-/// Lets requests to the registry through that have the token.
-pub(super) async fn require_basic(
-    State(token): State<AccessToken>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if token.admits_basic(request.headers()) {
-        return next.run(request).await;
-    }
-    let body = serde_json::json!({"errors": [{
-        "code": "UNAUTHORIZED",
-        "message": "the token that the embedded platform was started with is needed, as the password of any user",
-    }]});
-    (
-        StatusCode::UNAUTHORIZED,
-        [(WWW_AUTHENTICATE, "Basic realm=\"peak local\"")],
-        axum::Json(body),
-    )
-        .into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,17 +95,13 @@ mod tests {
         HeaderMap::from_iter([(AUTHORIZATION, authorization.parse().unwrap())])
     }
 
-    fn basic(credentials: &str) -> HeaderMap {
-        headers(&format!("Basic {}", STANDARD.encode(credentials)))
-    }
-
     #[test]
     fn the_api_wants_the_token_verbatim() {
         let token = AccessToken::new(&"open-sesame".into()).unwrap();
         assert!(token.admits_verbatim(&headers("open-sesame")));
         assert!(!token.admits_verbatim(&headers("Bearer open-sesame")));
         assert!(!token.admits_verbatim(&headers("open-sesam")));
-        assert!(!token.admits_verbatim(&basic("user:open-sesame")));
+        assert!(!token.admits_verbatim(&headers("Basic dXNlcjpvcGVuLXNlc2FtZQ==")));
         assert!(!token.admits_verbatim(&HeaderMap::new()));
     }
 
@@ -160,18 +118,6 @@ mod tests {
             assert!(!token.admits_bearer(&headers(other)), "{other}");
         }
         assert!(!token.admits_bearer(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn the_registry_wants_it_as_the_password_of_any_user() {
-        let token = AccessToken::new(&"open:sesame".into()).unwrap();
-        assert!(token.admits_basic(&basic("ali:open:sesame")));
-        assert!(token.admits_basic(&basic(":open:sesame")));
-        assert!(!token.admits_basic(&basic("ali:sesame")));
-        assert!(!token.admits_basic(&basic("open:sesame")));
-        assert!(!token.admits_basic(&headers("open:sesame")));
-        assert!(!token.admits_basic(&headers("Basic %%%")));
-        assert!(!token.admits_basic(&HeaderMap::new()));
     }
 
     #[test]

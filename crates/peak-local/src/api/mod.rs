@@ -22,6 +22,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch};
+use peak_registry_server::RouterOptions;
+use peak_registry_server::auth::Auth;
 
 pub(crate) use self::authorization::AccessToken;
 use self::signed::Signatures;
@@ -59,17 +61,15 @@ pub(crate) fn router(
     application: Application,
     token: Option<AccessToken>,
     loopback: bool,
+    registry_auth: Auth,
     #[cfg(feature = "faults")] faults: crate::faults::Faults,
 ) -> Router {
-    let mut registry = peak_registry_server::router(application.shared.registry.clone());
+    let options = RouterOptions::new().auth(registry_auth);
+    let registry = peak_registry_server::router_with(application.shared.registry.clone(), &options);
     let signed = signed(application.clone());
     let mut artifacts = artifacts(application.clone());
     let mut images = images(application);
     if let Some(token) = token {
-        registry = registry.layer(from_fn_with_state(
-            token.clone(),
-            authorization::require_basic,
-        ));
         artifacts = artifacts.layer(from_fn_with_state(
             token.clone(),
             authorization::require_verbatim,

@@ -21,6 +21,7 @@ pub(crate) enum Code {
     BlobUnknown,
     BlobUploadInvalid,
     BlobUploadUnknown,
+    Denied,
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -32,6 +33,7 @@ pub(crate) enum Code {
     TagInvalid,
     #[serde(rename = "TOOMANYREQUESTS")]
     TooManyRequests,
+    Unauthorized,
     Unknown,
     Unsupported,
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use peak_oci::{Descriptor, Digest, MediaType, RepositoryName, Selector};
 use serde::Serialize;
 
+use crate::auth::Permissions;
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::{self, Parameters};
 use crate::routes::{Registry, blocking, header_value};
@@ -43,11 +44,18 @@ struct Referrers {
     manifests: Vec<Descriptor>,
 }
 
-pub(crate) async fn catalog(registry: &Registry, uri: &Uri) -> Result<Response, Failure> {
+pub(crate) async fn catalog(
+    registry: &Registry,
+    uri: &Uri,
+    permissions: Permissions,
+) -> Result<Response, Failure> {
     let wanted = Wanted::of(&Parameters::of(uri)?)?;
     let store = registry.store.clone();
     let (last, limit) = (wanted.last.clone(), wanted.limit);
-    let page = blocking(move || store.repositories_page(last.as_deref(), limit)).await?;
+    let page = blocking(move || {
+        store.repositories_page_of(|name| permissions.lists(name), last.as_deref(), limit)
+    })
+    .await?;
     let link = wanted.link("/v2/_catalog", &page)?;
     Ok((
         link,

@@ -7,10 +7,12 @@ mod lists;
 mod manifests;
 mod parameters;
 mod path;
+mod permission;
 mod range;
 mod receive;
 mod sessions;
 mod share;
+mod token;
 mod uploads;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use peak_oci::MAX_MANIFEST_SIZE;
 
+use crate::auth::{Auth, Permissions, TOKEN_PATH};
 use crate::store::{Store, StoreError};
 use failure::Failure;
 use path::Route;
@@ -45,6 +48,7 @@ pub struct RouterOptions {
     max_open_uploads: usize,
     upload_idle: Duration,
     body_idle: Duration,
+    auth: Auth,
 }
 
 impl Default for RouterOptions {
@@ -56,13 +60,14 @@ impl Default for RouterOptions {
             max_open_uploads: 4096,
             upload_idle: Duration::from_secs(60 * 60),
             body_idle: Duration::from_secs(60),
+            auth: Auth::none(),
         }
     }
 }
 
 impl RouterOptions {
     /// The defaults: blobs of any size, manifests of 4 MiB, 4096 open uploads, an hour between the
-    /// requests of an upload, a minute between the bytes of a body.
+    /// requests of an upload, a minute between the bytes of a body, and no authentication.
     pub fn new() -> Self {
         Self::default()
     }
@@ -116,10 +121,17 @@ impl RouterOptions {
         self.body_idle = time;
         self
     }
+
+    /// Who may do what. Default: everybody everything.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
 }
 
-/// The registry's endpoints below `/v2/` with the default limits, to be served as they are or
-/// merged into a larger router.
+/// The registry's endpoints below `/v2/` with the default limits and without authentication, to be
+/// served as they are or merged into a larger router.
 ///
 /// The runtime that drives it needs its timer on. Whoever serves it decides on addresses, TLS,
 /// limits on connections and the time that headers may take.
@@ -127,7 +139,8 @@ pub fn router(store: Store) -> axum::Router {
     router_with(store, &RouterOptions::default())
 }
 
-/// As [`router`], with limits of your own.
+/// As [`router`], with limits and [authentication](RouterOptions::auth) of your own. Where that is
+/// by tokens, there is the endpoint `/token` beside `/v2/`.
 ///
 /// This takes over the uploads that an earlier process left unfinished in the store, for which it
 /// looks once through the store's directory of uploads. Of several routers over one store the first
@@ -143,13 +156,17 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
         max_manifest_size: options.max_manifest_size,
         sparse_manifests: options.sparse_manifests,
         bodies: Bodies::default(),
+        auth: options.auth.clone(),
     });
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
-    axum::Router::new()
+    let mut router = axum::Router::new()
         .route("/v2", any(answer))
         .route("/v2/", any(answer))
-        .route("/v2/{*rest}", any(answer))
-        .with_state(registry)
+        .route("/v2/{*rest}", any(answer));
+    if options.auth.has_tokens() {
+        router = router.route(TOKEN_PATH, any(token::answer));
+    }
+    router.with_state(registry)
 }
 
 /// What the handlers share.
@@ -160,11 +177,12 @@ struct Registry {
     max_manifest_size: u64,
     sparse_manifests: bool,
     bodies: Bodies,
+    auth: Auth,
 }
 
 async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     let mut response = match Route::parse(request.uri().path()) {
-        Ok(route) => Box::pin(dispatch(&registry, route, request)).await,
+        Ok(route) => Box::pin(admit(&registry, route, request)).await,
         Err(error) => Err(Failure::path(&error, request.method())),
     }
     .unwrap_or_else(IntoResponse::into_response);
@@ -174,10 +192,19 @@ async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Resp
     response
 }
 
+async fn admit(registry: &Registry, route: Route, request: Request) -> Result<Response, Failure> {
+    let (head, body) = request.into_parts();
+    let permissions = permission::check(&registry.auth, &route, &head).await?;
+    let request = Request::from_parts(head, body);
+    dispatch(registry, route, request, permissions).await
+}
+
+/// `permissions` are at least what the route needs; what goes beyond it is for handlers to ask.
 async fn dispatch(
     registry: &Registry,
     route: Route,
     request: Request,
+    permissions: Permissions,
 ) -> Result<Response, Failure> {
     let method = request.method().clone();
     match route {
@@ -186,7 +213,9 @@ async fn dispatch(
             _ => Err(Failure::method_not_allowed("GET, HEAD")),
         },
         Route::Catalog => match method {
-            Method::GET | Method::HEAD => lists::catalog(registry, request.uri()).await,
+            Method::GET | Method::HEAD => {
+                lists::catalog(registry, request.uri(), permissions).await
+            }
             _ => Err(Failure::method_not_allowed("GET, HEAD")),
         },
         Route::Tags { name } => match method {
@@ -213,7 +242,7 @@ async fn dispatch(
             _ => Err(Failure::method_not_allowed("GET, HEAD, DELETE")),
         },
         Route::Uploads { name } => match method {
-            Method::POST => uploads::start(registry, name, request).await,
+            Method::POST => uploads::start(registry, name, request, &permissions).await,
             _ => Err(Failure::method_not_allowed("POST")),
         },
         Route::Upload { name, id } => match method {

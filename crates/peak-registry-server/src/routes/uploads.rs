@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peak_oci::{Algorithm, Digest, DigestError, RepositoryName};
 
+use crate::auth::{Actions, Permissions};
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::Parameters;
 use crate::routes::sessions::Held;
@@ -22,6 +23,7 @@ pub(crate) async fn start(
     registry: &Registry,
     name: RepositoryName,
     request: Request,
+    permissions: &Permissions,
 ) -> Result<Response, Failure> {
     let parameters = Parameters::of(request.uri())?;
     if let Some(digest) = parameters.first("digest") {
@@ -30,7 +32,8 @@ pub(crate) async fn start(
     }
     if let Some(mount) = parameters.first("mount") {
         let digest = parse_digest(mount)?;
-        if mounted(registry, &name, parameters.first("from"), &digest).await? {
+        let from = parameters.first("from");
+        if mounted(registry, &name, from, &digest, permissions).await? {
             return created(&name, &digest);
         }
     }
@@ -123,22 +126,28 @@ async fn whole(
 }
 
 /// Whether the blob could be taken from the repository `from`, or if the client names none, from
-/// any. Where it could not, for whatever reason, an upload starts instead.
+/// any. Where it could not, for whatever reason, an upload starts instead: who may not pull there
+/// does not learn what is there.
 async fn mounted(
     registry: &Registry,
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
+    permissions: &Permissions,
 ) -> Result<bool, Failure> {
     let Ok(from) = from.map(path::name).transpose() else {
         return Ok(false);
     };
+    let may_pull = {
+        let permissions = permissions.clone();
+        move |name: &RepositoryName| permissions.allow(name, Actions::PULL)
+    };
     let repository = registry.store.repository(name);
     let digest = digest.clone();
     blocking(move || match from {
-        Some(from) => repository.link_blob_from(&from, &digest),
-        // Who may read one repository may read all.
-        None => repository.link_blob_from_any(&digest, |_| true),
+        Some(from) if may_pull(&from) => repository.link_blob_from(&from, &digest),
+        Some(_) => Ok(false),
+        None => repository.link_blob_from_any(&digest, may_pull),
     })
     .await
 }

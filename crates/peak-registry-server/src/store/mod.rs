@@ -209,11 +209,24 @@ impl Store {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryName>, StoreError> {
+        self.repositories_page_of(|_| true, last, limit)
+    }
+
+    /// As [`repositories_page`](Self::repositories_page), of those repositories alone that
+    /// `is_visible` says may be seen.
+    pub(crate) fn repositories_page_of(
+        &self,
+        is_visible: impl Fn(&RepositoryName) -> bool,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryName>, StoreError> {
         let mut page = page::Collector::new(last, limit);
         let mut failure = None;
         self.files()
             .for_each_name(&self.layout().repositories(), |entry| {
-                if let Some(name) = layout::repository_of(entry).filter(|name| page.wants(name)) {
+                if let Some(name) =
+                    layout::repository_of(entry).filter(|name| page.wants(name) && is_visible(name))
+                {
                     match self.repository(&name).exists() {
                         Ok(true) => page.add(name),
                         Ok(false) => {}

@@ -1,6 +1,8 @@
 //! The registry as its clients see it, and the store as it comes back after a crash.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod crash;

@@ -13,6 +13,7 @@ mod changes;
 mod documentation;
 mod downloads;
 mod embedded;
+mod embedded_auth;
 mod hostile;
 mod keychain;
 mod lists;
