@@ -1,5 +1,7 @@
 //! The distribution specification's endpoints over a [`Store`].
 
+#[cfg(feature = "server")]
+mod about;
 mod blobs;
 mod failure;
 mod lists;
@@ -26,6 +28,11 @@ use failure::Failure;
 use path::Route;
 use receive::Limits;
 use sessions::Sessions;
+
+#[cfg(feature = "server")]
+pub(crate) use about::{KnownUser, kind_of};
+#[cfg(feature = "server")]
+pub(crate) use failure::foreign_failure;
 
 /// The digest of what an answer is about.
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -118,6 +125,14 @@ pub fn router(store: Store) -> axum::Router {
 /// looks once through the store's directory of uploads. Of several routers over one store it is the
 /// first, made before any other serves, that can go on with them.
 pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
+    router_and_uploads(store, options).0
+}
+
+/// As [`router_with`], and a way to ask how many uploads are open.
+pub(crate) fn router_and_uploads(
+    store: Store,
+    options: &RouterOptions,
+) -> (axum::Router, impl Fn() -> usize + Send + Sync + 'static) {
     let registry = Arc::new(Registry {
         sessions: Sessions::new(&store, options.max_open_uploads, options.upload_idle),
         store,
@@ -127,12 +142,15 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
         },
         max_manifest_size: options.max_manifest_size,
     });
+    let counted = Arc::clone(&registry);
+    let open_uploads = move || counted.sessions.count();
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
-    axum::Router::new()
+    let router = axum::Router::new()
         .route("/v2", any(answer))
         .route("/v2/", any(answer))
         .route("/v2/{*rest}", any(answer))
-        .with_state(registry)
+        .with_state(registry);
+    (router, open_uploads)
 }
 
 /// What the handlers share.

@@ -7,4 +7,6 @@ mod http;
 #[cfg(test)]
 mod interrupted;
 #[cfg(test)]
+#[cfg(feature = "server")]
+mod server;
 mod support;
