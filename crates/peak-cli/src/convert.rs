@@ -62,6 +62,8 @@ impl From<LocalError> for CliError {
             | LocalError::StateDirectory { .. } => {
                 failure.with_hint("--state-dir names the directory")
             }
+            LocalError::NotLoopback { .. } => failure
+                .with_hint("--token, and --tls-self-signed or --tls-cert and --tls-key, give them"),
             _ => failure,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use peak_registry_server::Observer;
 use peak_serve::{Limits, Listener, Server, Tls};
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
@@ -140,6 +141,7 @@ pub struct PlatformBuilder {
     builds_at_once: usize,
     drain: Duration,
     tls: TlsChoice,
+    observer: Observer,
     #[cfg(feature = "faults")]
     faults: crate::faults::Faults,
 }
@@ -177,6 +179,7 @@ impl PlatformBuilder {
             builds_at_once: 2,
             drain: Duration::from_secs(10),
             tls: TlsChoice::Off,
+            observer: api::observer(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::new(),
         }
@@ -244,6 +247,22 @@ impl PlatformBuilder {
             chain: chain.into(),
             key: key.into(),
         };
+        self
+    }
+
+    /// Counts requests, and says the counts at `/metrics`, to everybody who reaches the address; see
+    /// [`Observer`](peak_registry_server::Observer). Default: off.
+    #[must_use]
+    pub fn metrics(mut self, on: bool) -> Self {
+        self.observer = self.observer.metrics(on);
+        self
+    }
+
+    /// Logs each request as a `tracing` event with the target
+    /// [`Observer::ACCESS_LOG_TARGET`](peak_registry_server::Observer::ACCESS_LOG_TARGET). Default: off.
+    #[must_use]
+    pub fn access_log(mut self, on: bool) -> Self {
+        self.observer = self.observer.access_log(on);
         self
     }
 
@@ -323,10 +342,12 @@ impl PlatformBuilder {
         let router = api::router(
             application,
             token,
+            &self.observer,
             loopback,
             #[cfg(feature = "faults")]
             self.faults,
         );
+        let router = self.observer.watch(router);
         let server = Server::start(listener, router, &Limits::new().drain(self.drain));
         Ok(Platform {
             address,

@@ -1,6 +1,6 @@
 //! What Prometheus is told.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -39,7 +39,7 @@ type OpenUploads = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// The counters of a server.
 pub(crate) struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     received: Family<RouteLabels, Counter>,
@@ -89,13 +89,8 @@ impl Default for Metrics {
             "Connections, idle ones included",
             connections.clone(),
         );
-        registry.register(
-            "registry_uploads_open",
-            "Uploads of blobs that were begun and not ended",
-            uploads.clone(),
-        );
         Self {
-            registry,
+            registry: Mutex::new(registry),
             requests,
             durations,
             received,
@@ -135,7 +130,18 @@ impl Metrics {
 
     /// Whom to ask how many uploads are open; the first one stays.
     pub(crate) fn watch_uploads(&self, count: OpenUploads) {
-        let _ = self.open_uploads.set(count);
+        if self.open_uploads.set(count).is_ok() {
+            self.registry().register(
+                "registry_uploads_open",
+                "Uploads of blobs that were begun and not ended",
+                self.uploads.clone(),
+            );
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // What is registered is only ever added to.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +156,7 @@ pub(crate) async fn show(State(metrics): State<Arc<Metrics>>, request: Request) 
         metrics.uploads.set(as_gauge(count()));
     }
     let mut text = String::new();
-    match encode(&mut text, &metrics.registry) {
+    match encode(&mut text, &metrics.registry()) {
         Ok(()) => (
             [(
                 header::CONTENT_TYPE,

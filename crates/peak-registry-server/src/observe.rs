@@ -1,5 +1,6 @@
 //! What is kept in mind about every request: its number, how much went either way, how it ended.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,8 @@ use uuid::Uuid;
 
 use crate::access_log;
 use crate::metrics::Metrics;
-use crate::routes::{KnownUser, kind_of};
+use crate::routes::{KnownUser, RouterOptions, kind_of, router_and_uploads};
+use crate::store::Store;
 
 /// The number of a request, on requests and on answers.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,13 +53,23 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 ///
 /// # Metrics
 ///
-/// At `/metrics`, in the OpenMetrics text format; no authentication, so leave them off where who can
+/// At `/metrics`, in the `OpenMetrics` text format; no authentication, so leave them off where who can
 /// reach the address should not know them. No label has a name or a digest from a request.
 #[derive(Clone, Default)]
 pub struct Observer {
     access_log: bool,
     metrics: Option<Arc<Metrics>>,
     kinds: Vec<(&'static str, &'static str)>,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Observer")
+            .field("access_log", &self.access_log)
+            .field("metrics", &self.metrics.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Observer {
@@ -91,13 +103,13 @@ impl Observer {
         self
     }
 
-    /// Shows how many uploads are open as the metric of that name.
-    #[must_use]
-    pub(crate) fn open_uploads(self, count: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+    /// As [`router_with`](crate::router_with), and the metrics say how many of its uploads are open.
+    pub fn registry(&self, store: Store, options: &RouterOptions) -> axum::Router {
+        let (router, open_uploads) = router_and_uploads(store, options);
         if let Some(metrics) = &self.metrics {
-            metrics.watch_uploads(Box::new(count));
+            metrics.watch_uploads(Box::new(open_uploads));
         }
-        self
+        router
     }
 
     /// What answers at `/metrics`, if they are on; to be merged into the router before what guards it.
@@ -309,7 +321,7 @@ fn data_length<E>(frame: &Poll<Option<Result<Frame<Bytes>, E>>>) -> u64 {
 }
 
 /// Whether the server can do its work, for those who start and stop it: 200 or 503.
-pub(crate) async fn health(store: crate::Store, connection: Option<Connection>) -> Response {
+pub(crate) async fn health(store: Store, connection: Option<Connection>) -> Response {
     if connection.is_some_and(|connection| connection.is_stopping()) {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }

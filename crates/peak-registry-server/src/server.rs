@@ -17,7 +17,7 @@ use peak_serve::{Connection, Limits, Listener, ServeError, Server};
 use tokio::net::ToSocketAddrs;
 
 use crate::observe::{self, Observer};
-use crate::routes::{RouterOptions, foreign_failure, router_and_uploads};
+use crate::routes::{RouterOptions, foreign_failure};
 use crate::store::Store;
 
 /// A registry on an address of its own.
@@ -224,12 +224,11 @@ impl RegistryServerBuilder {
             return Err(ServerError::NotLoopback { address });
         }
         let store = self.store.unwrap_or_else(Store::in_memory);
-        let (mut router, open_uploads) = router_and_uploads(store.clone(), &self.options);
         let observer = Observer::new()
             .access_log(self.access_log)
-            .metrics(self.metrics)
-            .open_uploads(open_uploads);
-        router = router
+            .metrics(self.metrics);
+        let mut router = observer
+            .registry(store.clone(), &self.options)
             .merge(health(store.clone()))
             .merge(observer.endpoint());
         if !self.allow_remote {

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::application::Application;
 use crate::arguments::StateOptions;
+use crate::commands::serving::{ServingOptions, raise_descriptor_limit};
 use crate::error::{CliError, ErrorKind};
 use crate::output::write_out;
 use crate::signals::{Asked, Signals};
@@ -18,7 +19,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
-    /// Serve the Peak platform and an OCI registry on one loopback address until it is stopped
+    /// Serve the Peak platform and an OCI registry on one address until it is stopped
     Serve(ServeArguments),
 }
 
@@ -29,7 +30,7 @@ It prints the lines that point any client at it; SIGTERM and Ctrl-C let running 
 Example:
   peak local serve --listen 127.0.0.1:7325")]
 pub(crate) struct ServeArguments {
-    /// Loopback address to listen on; port 0 takes a free one
+    /// Address to listen on, beyond loopback only with --token and TLS; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
     #[command(flatten)]
@@ -42,6 +43,8 @@ pub(crate) struct ServeArguments {
         hide_env_values = true
     )]
     token: Option<Secret>,
+    #[command(flatten)]
+    serving: ServingOptions,
 }
 
 /// A secret of the command line that no `Debug` shows.
@@ -56,6 +59,15 @@ impl std::str::FromStr for Secret {
     }
 }
 
+impl LocalCommand {
+    /// Whether requests are logged on standard error.
+    pub(crate) fn logs_access(&self) -> bool {
+        match self {
+            Self::Serve(arguments) => arguments.serving.access_log,
+        }
+    }
+}
+
 pub(crate) async fn run(application: &Application, command: LocalCommand) -> Result<(), CliError> {
     match command {
         LocalCommand::Serve(arguments) => serve(application, arguments).await,
@@ -67,12 +79,12 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     let mut signals = Signals::listen()?;
     let state_dir = arguments.state.directory()?;
     let with_token = arguments.token.is_some();
-    let platform = start(
-        &state_dir,
-        arguments.listen,
-        arguments.token.map(|secret| secret.0),
-    )
-    .await?;
+    raise_descriptor_limit();
+    let builder = Platform::builder()
+        .state_dir(&state_dir)
+        .listen(arguments.listen)
+        .token(arguments.token.map(|secret| secret.0));
+    let platform = arguments.serving.apply(builder).start().await?;
     let address = platform.address();
     let token = if with_token {
         "# PEAK_AUTH_TOKEN: the token that --token gave; on the registry it is the password of any user
@@ -80,9 +92,19 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     } else {
         ""
     };
+    let (certificate, option) = match platform.ca_certificate() {
+        Some(file) => (
+            format!(
+                "# CA to trust: {0}   e.g. curl --cacert {0}\n",
+                file.display()
+            ),
+            format!(" --ca-file {}", file.display()),
+        ),
+        None => (String::new(), String::new()),
+    };
     let lines = format!(
         "export PEAK_ENDPOINT_URL={}
-{token}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG
+{token}{certificate}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG{option}
 ",
         display_url(&platform),
     );

@@ -6,7 +6,7 @@ mod crash;
 mod http;
 #[cfg(test)]
 mod interrupted;
-#[cfg(test)]
-#[cfg(feature = "server")]
+#[cfg(all(test, feature = "server"))]
 mod server;
+#[cfg(test)]
 mod support;
