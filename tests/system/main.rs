@@ -18,6 +18,7 @@ mod help;
 mod http;
 mod interrupt;
 mod invariants;
+mod load;
 mod peers;
 mod readme;
 mod registry;
@@ -25,4 +26,5 @@ mod ship;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod tls;
 mod verbose;
