@@ -63,7 +63,7 @@ impl From<LocalError> for CliError {
                 failure.with_hint("--state-dir names the directory")
             }
             LocalError::NotLoopback { .. } => failure
-                .with_hint("--token, and --tls-self-signed or --tls-cert and --tls-key, give them"),
+                .with_hint("add --token, and --tls-self-signed or --tls-cert with --tls-key; or listen on 127.0.0.1"),
             _ => failure,
         }
     }
