@@ -19,6 +19,7 @@ mod http;
 mod interrupt;
 mod invariants;
 mod kill;
+mod load;
 mod local;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -29,4 +30,5 @@ mod ship;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod tls;
 mod verbose;

@@ -177,7 +177,12 @@ pub(crate) struct Server {
 impl Server {
     /// `127.0.0.1:PORT`
     pub(crate) fn host(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
+    }
+
+    /// Standard error to its end, which comes with that of the server.
+    pub(crate) fn stderr(mut self) -> String {
+        read_all(self.child.stderr.take()).join().unwrap()
     }
 
     /// As the kernel kills: no handler runs.

@@ -65,6 +65,8 @@ impl From<LocalError> for CliError {
             | LocalError::StateDirectory { .. } => {
                 failure.with_hint("--state-dir names the directory")
             }
+            LocalError::NotLoopback { .. } => failure
+                .with_hint("add --token, and --tls-self-signed or --tls-cert with --tls-key; or listen on 127.0.0.1"),
             _ => failure,
         }
     }

@@ -6,29 +6,51 @@
 use std::fmt;
 use std::io::IsTerminal;
 
+use peak_sdk::registry_server::Observer;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::ColorMode;
 
-/// Starts to show as much as so many `-v` ask for; none shows nothing.
-pub(crate) fn start(verbose: u8, color: ColorMode) {
+/// The events that are the access log.
+const ACCESS_LOG: &str = Observer::ACCESS_LOG_TARGET;
+
+/// Starts to show as much as so many `-v` ask for; none shows nothing. The access log of a server is lines of JSON
+/// between that.
+pub(crate) fn start(verbose: u8, color: ColorMode, access_log: bool) {
     let filter = match verbose {
-        0 => return,
+        0 if !access_log => return,
+        0 => "off",
         1 => "warn,peak_http=info",
         2 => "info,peak_http=debug",
         _ => {
-            "info,peak_http=trace,peak_registry=debug,peak_transfer=debug,peak_local=debug,peak_registry_server=debug"
+            "info,peak_http=trace,peak_registry=debug,peak_transfer=debug,peak_local=debug,peak_registry_server=debug,peak_serve=debug"
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    let said = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(color.on(std::io::stderr().is_terminal()))
         .event_format(Plain)
+        .with_filter(EnvFilter::new(format!("{filter},{ACCESS_LOG}=off")));
+    let accesses = access_log.then(|| {
+        tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_level(false)
+            .with_target(false)
+            .with_writer(std::io::stderr)
+            .with_filter(Targets::new().with_target(ACCESS_LOG, Level::INFO))
+    });
+    tracing_subscriber::registry()
+        .with(said)
+        .with(accesses)
         .init();
 }
 

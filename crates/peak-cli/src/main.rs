@@ -45,7 +45,8 @@ fn main() -> ExitCode {
             Err(error) => return error.report(as_json),
         },
     };
-    logging::start(global.verbose, global.color.unwrap_or_default());
+    let access_log = matches!(&command, Command::Local(local) if local.logs_access());
+    logging::start(global.verbose, global.color.unwrap_or_default(), access_log);
     let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
         .and_then(|application| start(&application, command));

@@ -91,8 +91,7 @@ pub enum LocalError {
 
     /// Listening there would open the platform to other machines.
     #[error(
-        "{address} is not a loopback address, and beyond loopback both a token and TLS are needed; give them, or \
-         listen on 127.0.0.1 or [::1]"
+        "{address} is not a loopback address, and beyond loopback both a token and TLS are needed"
     )]
     NotLoopback {
         /// The address that was asked for.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use peak_registry_server::Observer;
 use peak_registry_server::auth::Auth;
 use peak_serve::{Limits, Listener, Server, Tls};
 use secrecy::{ExposeSecret, SecretString};
@@ -147,6 +148,7 @@ pub struct PlatformBuilder {
     builds_at_once: usize,
     drain: Duration,
     tls: TlsChoice,
+    observer: Observer,
     #[cfg(feature = "faults")]
     faults: crate::faults::Faults,
 }
@@ -185,6 +187,7 @@ impl PlatformBuilder {
             builds_at_once: 2,
             drain: Duration::from_secs(10),
             tls: TlsChoice::Off,
+            observer: api::observer(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::new(),
         }
@@ -264,6 +267,22 @@ impl PlatformBuilder {
         self
     }
 
+    /// Counts requests, and says the counts at `/metrics`, to everybody who reaches the address; see
+    /// [`Observer`](peak_registry_server::Observer). Default: off.
+    #[must_use]
+    pub fn metrics(mut self, on: bool) -> Self {
+        self.observer = self.observer.metrics(on);
+        self
+    }
+
+    /// Logs each request as a `tracing` event with the target
+    /// [`Observer::ACCESS_LOG_TARGET`](peak_registry_server::Observer::ACCESS_LOG_TARGET). Default: off.
+    #[must_use]
+    pub fn access_log(mut self, on: bool) -> Self {
+        self.observer = self.observer.access_log(on);
+        self
+    }
+
     /// What goes wrong with requests. Default: nothing.
     #[cfg(feature = "faults")]
     #[must_use]
@@ -279,7 +298,8 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
-        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth);
+        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth)
+            .https(!matches!(self.tls, TlsChoice::Off));
         let loopback = self.listen.ip().is_loopback();
         if !loopback && (token.is_none() || matches!(self.tls, TlsChoice::Off)) {
             return Err(LocalError::NotLoopback {
@@ -342,11 +362,13 @@ impl PlatformBuilder {
         let router = api::router(
             application,
             token,
+            &self.observer,
             loopback,
             registry_auth,
             #[cfg(feature = "faults")]
             self.faults,
         );
+        let router = self.observer.watch(router);
         let server = Server::start(listener, router, &Limits::new().drain(self.drain));
         Ok(Platform {
             control,

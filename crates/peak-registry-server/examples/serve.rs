@@ -4,7 +4,7 @@
     reason = "an example program tells where it listens"
 )]
 
-use peak_registry_server::{Store, router};
+use peak_registry_server::{RegistryServer, Store};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,9 +13,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .next()
         .ok_or("the first argument is the directory")?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let store = Store::open(directory.as_ref())?;
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    println!("{}", listener.local_addr()?);
-    axum::serve(listener, router(store)).await?;
-    Ok(())
+    let registry = RegistryServer::builder()
+        .storage(Store::open(directory.as_ref())?)
+        .bind(address)
+        .await?;
+    println!("{}", registry.address());
+    // It serves until this process is ended.
+    std::future::pending().await
 }

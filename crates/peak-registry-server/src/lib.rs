@@ -24,17 +24,60 @@
 //! # }
 //! ```
 //!
-//! Serving it:
+//! # In a test
 //!
-//! ```no_run
-//! use peak_registry_server::{Store, router};
-//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = Store::open("registry-data".as_ref())?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-//! axum::serve(listener, router(store)).await?;
+//! [`RegistryServer`] is the router on an address of its own, by default in memory and on a free
+//! loopback port, and gone when it is dropped. A test that pushes and pulls, here with a plain HTTP
+//! client in the place of the code under test:
+//!
+//! ```
+//! use axum::body::Body;
+//! use http_body_util::BodyExt;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use peak_oci::Digest;
+//! use peak_registry_server::RegistryServer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = RegistryServer::in_memory().await?;
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+//!
+//! let digest = Digest::sha256_of(b"hello");
+//! let url = format!("{}/v2/demo/blobs/uploads/?digest={digest}", registry.url());
+//! let pushed = client.request(axum::http::Request::post(url).body("hello".into())?).await?;
+//! assert_eq!(pushed.status(), 201);
+//!
+//! let url = format!("{}/v2/demo/blobs/{digest}", registry.url());
+//! let pulled = client.get(url.parse()?).await?;
+//! assert_eq!(pulled.into_body().collect().await?.to_bytes(), "hello");
+//!
+//! // What came can be looked at without HTTP, too.
+//! assert!(registry.store().repository(&"demo".parse()?).has_blob(&digest)?);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # On a site
+//!
+//! ```no_run
+//! use peak_registry_server::{RegistryServer, Store, Tls};
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = RegistryServer::builder()
+//!     .storage(Store::open("registry-data".as_ref())?)
+//!     .tls(Tls::from_files("registry.pem", "registry.key")?)
+//!     .metrics(true)
+//!     .access_log(true)
+//!     .allow_remote(true)
+//!     .bind("0.0.0.0:5000")
+//!     .await?;
+//! // … until somebody asks it to end …
+//! registry.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The features `server` and `tls` (both on) bring this; without them there is the router alone,
+//! for a server of your own.
 //!
 //! # What it is for
 //!
@@ -139,11 +182,27 @@
 //! is not said: the digest tells at the end. A blob sent with a single `POST` leaves nothing behind
 //! when it breaks off. A wrong digest ends the upload. The limits are in [`RouterOptions`].
 
+#[cfg(feature = "server")]
+mod access_log;
 pub mod auth;
+#[cfg(feature = "server")]
+mod metrics;
+#[cfg(feature = "server")]
+mod observe;
 mod routes;
+#[cfg(feature = "server")]
+mod server;
 mod store;
 
+#[cfg(feature = "server")]
+pub use observe::Observer;
+#[cfg(feature = "server")]
+pub use peak_serve::{Limits as ConnectionLimits, ServeError};
+#[cfg(feature = "tls")]
+pub use peak_serve::{Tls, TlsError};
 pub use routes::{RouterOptions, router, router_with};
+#[cfg(feature = "server")]
+pub use server::{RegistryServer, RegistryServerBuilder, ServerError, health};
 pub use store::{
     Blob, BlobReader, CheckOptions, CheckReport, Finding, FindingKind, GarbageCount,
     GarbageOptions, GarbageProblem, GarbageReport, Page, Repository, Store, StoreError,

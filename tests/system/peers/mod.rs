@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::support::{Sandbox, skipped, workspace};
 
 /// Whether a peer can be used. Says why not, and fails where it must not be missing.
-fn peer(program: &str) -> bool {
+pub(crate) fn peer(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
         || missing(&format!("{program} is not installed"))
 }

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 
 use crate::application::Application;
 use crate::arguments::StateOptions;
+use crate::commands::serving::{ServingOptions, raise_descriptor_limit};
 use crate::error::{CliError, ErrorKind};
 use crate::output::write_out;
 use crate::signals::{Asked, Signals};
@@ -21,7 +22,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
-    /// Serve the Peak platform and an OCI registry on one loopback address until it is stopped
+    /// Serve the Peak platform and an OCI registry on one address until it is stopped
     Serve(ServeArguments),
     /// Free the space of blobs that no manifest names
     Gc(upkeep::GcArguments),
@@ -38,7 +39,7 @@ It prints the lines that point any client at it; SIGTERM and Ctrl-C let running 
 Example:
   peak local serve --listen 127.0.0.1:7325")]
 pub(crate) struct ServeArguments {
-    /// Loopback address to listen on; port 0 takes a free one
+    /// Address to listen on, beyond loopback only with --token and TLS; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
     #[command(flatten)]
@@ -53,6 +54,8 @@ pub(crate) struct ServeArguments {
     token: Option<Secret>,
     #[command(flatten)]
     registry: RegistryOptions,
+    #[command(flatten)]
+    serving: ServingOptions,
 }
 
 /// Who may do what with the registry.
@@ -118,6 +121,16 @@ impl std::str::FromStr for Secret {
     }
 }
 
+impl LocalCommand {
+    /// Whether requests are logged on standard error.
+    pub(crate) fn logs_access(&self) -> bool {
+        match self {
+            Self::Serve(arguments) => arguments.serving.access_log,
+            Self::Gc(_) | Self::Check(_) | Self::Reset(_) => false,
+        }
+    }
+}
+
 pub(crate) async fn run(application: &Application, command: LocalCommand) -> Result<(), CliError> {
     match command {
         LocalCommand::Serve(arguments) => serve(application, arguments).await,
@@ -132,13 +145,13 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     let mut signals = Signals::listen()?;
     let state_dir = arguments.state.directory()?;
     let with_token = arguments.token.is_some();
-    let platform = start(
-        &state_dir,
-        arguments.listen,
-        arguments.token.map(|secret| secret.0),
-        arguments.registry.auth()?,
-    )
-    .await?;
+    raise_descriptor_limit();
+    let builder = Platform::builder()
+        .state_dir(&state_dir)
+        .listen(arguments.listen)
+        .token(arguments.token.map(|secret| secret.0))
+        .registry_auth(arguments.registry.auth()?);
+    let platform = arguments.serving.apply(builder).start().await?;
     let address = platform.address();
     let token = if with_token {
         "# PEAK_AUTH_TOKEN: the token that --token gave; on the registry it is the password of any user
@@ -146,9 +159,19 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     } else {
         ""
     };
+    let (certificate, option) = match platform.ca_certificate() {
+        Some(file) => (
+            format!(
+                "# CA to trust: {0}   e.g. curl --cacert {0}\n",
+                file.display()
+            ),
+            format!(" --ca-file {}", file.display()),
+        ),
+        None => (String::new(), String::new()),
+    };
     let lines = format!(
         "export PEAK_ENDPOINT_URL={}
-{token}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG
+{token}{certificate}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG{option}
 ",
         display_url(&platform),
     );

@@ -5,5 +5,6 @@ pub(crate) mod images;
 pub(crate) mod local;
 pub(crate) mod pack;
 pub(crate) mod registry;
+pub(crate) mod serving;
 pub(crate) mod ship;
 pub(crate) mod transfer;

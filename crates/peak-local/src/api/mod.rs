@@ -22,8 +22,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch};
-use peak_registry_server::RouterOptions;
 use peak_registry_server::auth::Auth;
+use peak_registry_server::{Observer, RouterOptions};
 
 pub(crate) use self::authorization::AccessToken;
 use self::signed::Signatures;
@@ -56,16 +56,26 @@ impl Application {
     }
 }
 
+/// What watches requests knows the parts of the API by these kinds.
+pub(crate) fn observer() -> Observer {
+    Observer::new()
+        .kind(BASE, "images")
+        .kind(ARTIFACTS_BASE, "artifacts")
+        .kind(log_download::PATH, "signed")
+}
+
 /// Everything that is served on the address, for the names of this machine alone if it is one of `loopback`.
 pub(crate) fn router(
     application: Application,
     token: Option<AccessToken>,
+    observer: &Observer,
     loopback: bool,
     registry_auth: Auth,
     #[cfg(feature = "faults")] faults: crate::faults::Faults,
 ) -> Router {
+    let store = application.shared.registry.clone();
     let options = RouterOptions::new().auth(registry_auth);
-    let registry = peak_registry_server::router_with(application.shared.registry.clone(), &options);
+    let registry = observer.registry(store.clone(), &options);
     let signed = signed(application.clone());
     let mut artifacts = artifacts(application.clone());
     let mut images = images(application);
@@ -81,6 +91,8 @@ pub(crate) fn router(
         .nest(ARTIFACTS_BASE, artifacts)
         .merge(registry)
         .merge(signed)
+        .merge(peak_registry_server::health(store))
+        .merge(observer.endpoint())
         .fallback(handlers::unknown_path);
     if loopback {
         router = router.layer(from_fn(origin::require_local));

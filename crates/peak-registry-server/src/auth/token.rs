@@ -36,6 +36,16 @@ pub(crate) enum Caller {
     Trusted,
 }
 
+impl Caller {
+    /// The user's name, of who has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::User(name) => Some(name),
+            Self::Anonymous | Self::Trusted => None,
+        }
+    }
+}
+
 /// What stands in a token.
 #[derive(Serialize, Deserialize)]
 struct Claims {

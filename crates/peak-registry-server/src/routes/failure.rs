@@ -144,6 +144,12 @@ impl Failure {
     }
 }
 
+/// The answer to a request that was meant for somebody else, of those that a server on loopback refuses.
+#[cfg(feature = "server")]
+pub(crate) fn foreign_failure(status: StatusCode, message: &str) -> Failure {
+    Failure::new(status, Code::Unsupported, message)
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();

@@ -1,5 +1,6 @@
 //! The distribution specification's endpoints over a [`Store`].
 
+mod about;
 mod blobs;
 mod conditions;
 mod failure;
@@ -32,6 +33,12 @@ use path::Route;
 use receive::Limits;
 use sessions::Sessions;
 use share::Bodies;
+
+pub(crate) use about::KnownUser;
+#[cfg(feature = "server")]
+pub(crate) use about::kind_of;
+#[cfg(feature = "server")]
+pub(crate) use failure::foreign_failure;
 
 /// The digest of what an answer is about.
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -146,6 +153,14 @@ pub fn router(store: Store) -> axum::Router {
 /// looks once through the store's directory of uploads. Of several routers over one store the first
 /// has them, and each goes on with its own alone.
 pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
+    router_and_uploads(store, options).0
+}
+
+/// As [`router_with`], and a way to ask how many uploads are open.
+pub(crate) fn router_and_uploads(
+    store: Store,
+    options: &RouterOptions,
+) -> (axum::Router, impl Fn() -> usize + Send + Sync + 'static) {
     let registry = Arc::new(Registry {
         sessions: Sessions::new(&store, options.max_open_uploads, options.upload_idle),
         store,
@@ -158,6 +173,8 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
         bodies: Bodies::default(),
         auth: options.auth.clone(),
     });
+    let counted = Arc::clone(&registry);
+    let open_uploads = move || counted.sessions.count();
     // The paths have names with slashes inside, which patterns cannot say: `path` reads them.
     let mut router = axum::Router::new()
         .route("/v2", any(answer))
@@ -166,7 +183,7 @@ pub fn router_with(store: Store, options: &RouterOptions) -> axum::Router {
     if options.auth.has_tokens() {
         router = router.route(TOKEN_PATH, any(token::answer));
     }
-    router.with_state(registry)
+    (router.with_state(registry), open_uploads)
 }
 
 /// What the handlers share.
@@ -196,7 +213,14 @@ async fn admit(registry: &Registry, route: Route, request: Request) -> Result<Re
     let (head, body) = request.into_parts();
     let permissions = permission::check(&registry.auth, &route, &head).await?;
     let request = Request::from_parts(head, body);
-    dispatch(registry, route, request, permissions).await
+    let user = permissions.caller().name().map(str::to_owned);
+    let mut response = dispatch(registry, route, request, permissions)
+        .await
+        .unwrap_or_else(IntoResponse::into_response);
+    if let Some(user) = user {
+        response.extensions_mut().insert(KnownUser(user));
+    }
+    Ok(response)
 }
 
 /// `permissions` are at least what the route needs; what goes beyond it is for handlers to ask.

@@ -89,6 +89,11 @@ impl Sessions {
         sessions
     }
 
+    /// How many uploads are open between requests.
+    pub(crate) fn count(&self) -> usize {
+        table(&self.table).sessions.len()
+    }
+
     fn take_over(&self, store: &Store, now: Instant) -> Result<(), StoreError> {
         let clock = SystemTime::now();
         let mut table = table(&self.table);

@@ -191,6 +191,25 @@ impl Store {
         self.files().directory()
     }
 
+    /// Whether the store can be read at all: one look at one of its files, for those who watch over it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the file system refuses, [`StoreError::Damaged`] if the store is gone.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        if self.directory().is_none() {
+            return Ok(());
+        }
+        let marker = self.layout().marker();
+        match self.files().read(&marker, MAX_MARKER)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Damaged {
+                path: marker,
+                reason: "it is not there any more".to_owned(),
+            }),
+        }
+    }
+
     /// A handle for one repository. The repository need not exist: it comes into being with the
     /// first blob or manifest.
     pub fn repository(&self, name: &RepositoryName) -> Repository {

@@ -8,7 +8,7 @@ use peak_registry_server::RouterOptions;
 use peak_registry_server::auth::{Auth, Rules, Users};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, MANIFEST, Registry, image};
+use crate::support::{Answer, Kind, MANIFEST, Registry, image};
 
 /// `alice:wonderland` and `bob:secret`.
 const USERS: &str = "\
@@ -64,7 +64,7 @@ fn bearer() -> Registry {
 }
 
 fn with(auth: Auth) -> Registry {
-    Registry::with(&RouterOptions::new().auth(auth))
+    Registry::with(Kind::Memory, &RouterOptions::new().auth(auth))
 }
 
 async fn ask(registry: &Registry, method: &str, path: &str, who: Option<&str>) -> Answer {
@@ -511,7 +511,7 @@ async fn tokens_are_for_what_was_asked_for_and_is_allowed() {
 
 #[tokio::test]
 async fn without_tokens_there_is_no_token_endpoint() {
-    for registry in [basic(), Registry::new()] {
+    for registry in [basic(), Registry::new(Kind::Memory)] {
         assert_eq!(registry.get("/token").await.status, 404);
     }
 }
@@ -732,7 +732,7 @@ async fn guessing_is_braked_in_both_ways() {
 
 #[tokio::test]
 async fn without_authentication_nobody_is_asked() {
-    let registry = Registry::new();
+    let registry = Registry::new(Kind::Memory);
     for who in [None, Some(WRONG), Some("x")] {
         let answer = ask(&registry, "GET", "/v2/", who).await.expect(200);
         assert!(challenges(&answer).is_empty());

@@ -14,5 +14,7 @@ mod http;
 mod interrupted;
 #[cfg(test)]
 mod peers;
+#[cfg(all(test, feature = "server"))]
+mod server;
 #[cfg(test)]
 mod support;

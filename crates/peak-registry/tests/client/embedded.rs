@@ -5,7 +5,7 @@ use peak_oci::{
     Descriptor, ImageConfig, ImageManifest, MediaType, Platform, Reference, Selector, validate,
 };
 use peak_registry::Registry;
-use peak_registry_server::{Store, router};
+use peak_registry_server::{RegistryServer, Store};
 
 use crate::script::tag;
 
@@ -35,9 +35,12 @@ async fn an_image_is_read_from_the_embedded_registry() {
     }
     held.put_manifest(&tag("v1"), None, manifest.bytes().clone())
         .unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(async move { axum::serve(listener, router(store)).await });
+    let server = RegistryServer::builder()
+        .storage(store)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let address = server.host();
 
     let registry = Registry::builder().build().unwrap();
     let reference: Reference = format!("{address}/team/app:v1").parse().unwrap();
@@ -73,5 +76,5 @@ async fn an_image_is_read_from_the_embedded_registry() {
     let error = repository.get_manifest(&tag("v2")).await.unwrap_err();
     assert!(error.is_not_found());
     assert_eq!(error.codes(), ["MANIFEST_UNKNOWN"]);
-    server.abort();
+    server.shutdown().await;
 }

@@ -153,16 +153,16 @@ impl Authority {
 /// so that clients that trust several such authorities tell them apart.
 fn params_of(key: &KeyPair) -> Result<CertificateParams, TlsError> {
     let hash = Sha256::digest(key.public_key_raw());
-    let mark: String = hash
+    let mark = hash
         .iter()
         .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .fold(0_u32, |mark, byte| mark << 8 | u32::from(*byte));
     let mut params = CertificateParams::new(Vec::new()).map_err(making)?;
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("Peak development CA {mark}"));
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("Peak development CA {mark:08x}"),
+    );
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)

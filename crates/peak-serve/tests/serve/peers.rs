@@ -17,7 +17,7 @@ async fn a_request_is_answered_with_what_its_connection_is() {
     let (server, _) = serve(&patient()).await;
     assert!(ask(&server, "GET /", b"").await.ends_with("\r\n\r\nhello"));
     assert!(
-        ask(&server, "POST /body", &[7; 300_000])
+        ask(&server, "POST /body", &vec![7; 300_000])
             .await
             .ends_with("300000")
     );

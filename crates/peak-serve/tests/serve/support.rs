@@ -79,13 +79,11 @@ async fn body(State(seen): State<Arc<Seen>>, body: Body) -> Result<String, Statu
     let mut length = 0;
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
-        match frame {
-            Ok(bytes) => length += bytes.len(),
-            Err(_) => {
-                seen.broken.fetch_add(1, Ordering::SeqCst);
-                return Err(StatusCode::REQUEST_TIMEOUT);
-            }
-        }
+        let Ok(bytes) = frame else {
+            seen.broken.fetch_add(1, Ordering::SeqCst);
+            return Err(StatusCode::REQUEST_TIMEOUT);
+        };
+        length += bytes.len();
     }
     Ok(length.to_string())
 }
@@ -93,9 +91,10 @@ async fn body(State(seen): State<Arc<Seen>>, body: Body) -> Result<String, Statu
 async fn endless(State(seen): State<Arc<Seen>>) -> Body {
     seen.begun.fetch_add(1, Ordering::SeqCst);
     let mark = Mark(seen);
+    let piece = Bytes::from(vec![0; 64 * 1024]);
     Body::from_stream(stream::repeat_with(move || {
         let _ = &mark;
-        Ok::<_, std::io::Error>(Bytes::from_static(&[0; 64 * 1024]))
+        Ok::<_, std::io::Error>(piece.clone())
     }))
 }
 
