@@ -1,4 +1,4 @@
-//! An OCI registry over a directory on disk, as a library.
+//! An OCI registry over a directory on disk or in memory, as a library.
 //!
 //! [`Store`] keeps blobs, manifests and tags; it is synchronous and can be used by itself, for
 //! example by a builder that writes what it builds straight into the registry. [`router`] puts the

@@ -81,9 +81,6 @@ impl Upload {
         let id = Uuid::new_v4();
         let store = repository.store();
         let path = store.layout().upload(repository.name(), algorithm, id);
-        if let Some(directory) = path.parent() {
-            store.files().ensure_directory(directory)?;
-        }
         Self::create(repository, id, path, algorithm)
     }
 
@@ -248,7 +245,14 @@ impl Upload {
     pub fn cancel(mut self) -> Result<(), StoreError> {
         self.keep = true;
         self.broken = false;
-        self.repository.store().files().discard(&self.path)?;
+        let store = self.repository.store();
+        store.files().discard(&self.path)?;
+        // Whoever starts uploads to many repositories and never ends any leaves no directories.
+        if let Some(directory) = self.path.parent()
+            && directory != store.layout().temporary()
+        {
+            store.files().remove_if_empty(directory);
+        }
         Ok(())
     }
 

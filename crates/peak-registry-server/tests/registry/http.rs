@@ -287,6 +287,11 @@ async fn a_digest_that_is_none_is_refused_and_the_upload_stays(kind: Kind) {
         .await
         .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     registry.assert_unfinished(0);
+    if let Kind::Disk = kind {
+        assert!(!registry.directory().join("uploads/a").exists());
+    }
+    let location = registry.start("a").await;
+    registry.get(&location).await.expect(204);
 }
 
 async fn both_algorithms_are_taken(kind: Kind) {

@@ -421,3 +421,23 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_start_while_others_to_the_same_repository_are_given_up() {
+    let registry = std::sync::Arc::new(Registry::new(Kind::Disk));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let registry = std::sync::Arc::clone(&registry);
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let location = registry.start("a").await;
+                    registry.delete(&location).await.expect(204);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(!registry.directory().join("uploads/a").exists());
+}

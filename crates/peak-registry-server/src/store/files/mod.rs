@@ -67,6 +67,9 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
     }
 }
 
+/// How often a file is tried to be created in a directory that others remove.
+const ATTEMPTS: usize = 10;
+
 /// A file that grows.
 pub(crate) trait FileWriter: fmt::Debug + Send + Sync {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -281,11 +284,23 @@ impl Files {
         }
     }
 
-    /// Creates a file to be written bit by bit. It is not durable, nor is its name.
+    /// Creates a file to be written bit by bit, in a directory that may have to be made. The file is
+    /// not durable, nor is its name.
     pub(crate) fn create(&self, file: &Path) -> Result<Box<dyn FileWriter>, StoreError> {
-        self.system
-            .create(file)
-            .map_err(StoreError::io("create", file))
+        let mut attempts = 0;
+        loop {
+            self.ensure_parent(file)?;
+            match self.system.create(file) {
+                // Somebody has found the directory empty just now, and removed it.
+                Err(error) if is_absent(&error) && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    if let Some(parent) = file.parent() {
+                        self.durable().remove(parent);
+                    }
+                }
+                result => return result.map_err(StoreError::io("create", file)),
+            }
+        }
     }
 
     /// Opens a file that is there, to go on at its end.
@@ -295,9 +310,10 @@ impl Files {
             .map_err(StoreError::io("open", file))
     }
 
-    /// Removes a directory if it is empty and can be removed. Only for a store that nobody uses
-    /// yet: others may have seen that the directory is there.
+    /// Removes a directory if it is empty and can be removed. Only for directories whose files are
+    /// made by [`create`](Self::create) alone: it makes the directory again.
     pub(crate) fn remove_if_empty(&self, directory: &Path) {
+        self.durable().remove(directory);
         let _ = self.system.remove_directory(directory);
     }
 

@@ -5,6 +5,7 @@
 //! with any part of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,7 +45,7 @@ struct State {
     last: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Entry {
     Directory,
     File(usize),
@@ -86,7 +87,7 @@ impl FailingDisk {
         let names = match failure {
             Failure::Kill => state.seen.clone(),
             Failure::LoseAll => state.durable.clone(),
-            Failure::LoseSome(seed) => state.some_names(&mut Dice(seed)),
+            Failure::LoseSome(seed) => state.some_names(seed),
         };
         let names: BTreeMap<_, _> = names
             .iter()
@@ -173,15 +174,23 @@ impl State {
 
     /// Of every name either what is seen, or what was synced, or what it was in between: directories
     /// are written back at any time. A file that was renamed may have both names, but not neither.
-    fn some_names(&self, dice: &mut Dice) -> BTreeMap<PathBuf, Entry> {
+    fn some_names(&self, seed: u64) -> BTreeMap<PathBuf, Entry> {
         let paths = self.seen.keys().chain(self.durable.keys());
         let paths: BTreeSet<&PathBuf> = paths.chain(self.given.keys()).collect();
         let mut names = BTreeMap::new();
         for path in paths {
-            let entry = match dice.roll(3) {
-                0 => self.seen.get(path),
-                1 => self.durable.get(path),
-                _ => self.given.get(path).or_else(|| self.seen.get(path)),
+            let seen = self.seen.get(path);
+            let (durable, given) = (self.durable.get(path), self.given.get(path));
+            // By what is called so and not by the name, in which there may be a random number.
+            let mut hasher = DefaultHasher::new();
+            (seed, path.parent(), seen, durable, given).hash(&mut hasher);
+            if [seen, durable, given].contains(&Some(&Entry::Directory)) {
+                path.hash(&mut hasher);
+            }
+            let entry = match Dice(hasher.finish()).roll(3) {
+                0 => seen,
+                1 => durable,
+                _ => given.or(seen),
             };
             if let Some(entry) = entry {
                 names.insert(path.clone(), *entry);
