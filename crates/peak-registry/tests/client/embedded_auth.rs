@@ -28,7 +28,7 @@ rules:
 struct Site {
     host: String,
     server: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Site {
@@ -42,7 +42,7 @@ impl Site {
         Self {
             host,
             server,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -80,7 +80,7 @@ async fn goes_round(site: &Site, who: Option<(&str, &str)>) {
     let (user, secret) = who.unwrap();
     let right = Credentials::new(user, secret.into());
     let keeper = {
-        let folder = site._folder.path().join("config.json");
+        let folder = site.folder.path().join("config.json");
         let keychain = peak_registry::Keychain::builder()
             .docker_config(&folder)
             .build();
