@@ -6,7 +6,8 @@ mod crash;
 mod http;
 #[cfg(test)]
 mod interrupted;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod server;
 #[cfg(test)]
 mod support;
