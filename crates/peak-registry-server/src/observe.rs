@@ -33,7 +33,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Watches the requests to a router: an access log, metrics, both or neither.
 ///
-/// Every answer gets an `X-Request-Id`: that of the request if it is short and plain, else a new one.
+/// Every answer to a watched request has an `X-Request-Id`: that of the request if it is short and
+/// plain, else a new one.
 ///
 /// # Access log
 ///
@@ -124,8 +125,11 @@ impl Observer {
         }
     }
 
-    /// The router, with every request to it watched.
+    /// The router, with every request to it watched; the router as it is if nothing is logged or counted.
     pub fn watch(self, router: axum::Router) -> axum::Router {
+        if !self.access_log && self.metrics.is_none() {
+            return router;
+        }
         router.layer(from_fn_with_state(Arc::new(self), watch))
     }
 

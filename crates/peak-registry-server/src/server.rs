@@ -227,8 +227,15 @@ impl RegistryServerBuilder {
         let observer = Observer::new()
             .access_log(self.access_log)
             .metrics(self.metrics);
+        let options = self.options;
+        #[cfg(feature = "tls")]
+        let options = if self.tls.is_some() {
+            options.over_tls()
+        } else {
+            options
+        };
         let mut router = observer
-            .registry(store.clone(), &self.options)
+            .registry(store.clone(), &options)
             .merge(health(store.clone()))
             .merge(observer.endpoint());
         if !self.allow_remote {

@@ -159,19 +159,21 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     } else {
         ""
     };
-    let (certificate, option) = match platform.ca_certificate() {
-        Some(file) => (
-            format!(
-                "# CA to trust: {0}   e.g. curl --cacert {0}\n",
-                file.display()
-            ),
-            format!(" --ca-file {}", file.display()),
-        ),
-        None => (String::new(), String::new()),
+    let certificate = platform.ca_certificate().map_or_else(String::new, |file| {
+        format!(
+            "# CA to trust: {0}   e.g. curl --cacert {0}\n",
+            file.display()
+        )
+    });
+    // On loopback our registry client speaks plain HTTP, so with TLS there is no example to give.
+    let example = if platform.url().scheme() == "https" {
+        String::new()
+    } else {
+        format!("   e.g. peak registry digest {address}/NAME:TAG")
     };
     let lines = format!(
         "export PEAK_ENDPOINT_URL={}
-{token}{certificate}# registry: {address}   e.g. peak registry digest {address}/NAME:TAG{option}
+{token}{certificate}# registry: {address}{example}
 ",
         display_url(&platform),
     );

@@ -14,7 +14,8 @@ mod http;
 mod interrupted;
 #[cfg(test)]
 mod peers;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod server;
 #[cfg(test)]
 mod support;
