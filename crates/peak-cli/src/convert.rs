@@ -2,7 +2,7 @@
 
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
-use peak_sdk::local::LocalError;
+use peak_sdk::local::{LocalError, StoreError};
 use peak_sdk::oci::ContentErrorKind;
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
@@ -66,6 +66,12 @@ impl From<LocalError> for CliError {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::from_chain(ErrorKind::Other, &error)
     }
 }
 
