@@ -2,7 +2,7 @@
 
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
-use peak_sdk::local::LocalError;
+use peak_sdk::local::{LocalError, StoreError};
 use peak_sdk::oci::ContentErrorKind;
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
@@ -75,6 +75,12 @@ impl From<LocalError> for CliError {
 impl From<AuthFileError> for CliError {
     fn from(error: AuthFileError) -> Self {
         Self::from_chain(ErrorKind::Usage, &error)
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::from_chain(ErrorKind::Other, &error)
     }
 }
 

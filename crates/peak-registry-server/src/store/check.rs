@@ -441,14 +441,23 @@ impl Check<'_> {
 
     fn tag(&mut self, repository: &Repository, tag: &Tag, path: &Path) -> Result<(), StoreError> {
         self.report.tags += 1;
-        let _removing = self.store.removing();
-        match repository.tag_target(tag) {
-            Ok(Some(digest)) if !repository.records_manifest(&digest)? => {
-                let reason = format!("it points to {digest}, which its repository does not have");
-                self.found(FindingKind::DanglingTag, path, reason);
+        let dangling = || match repository.tag_target(tag)? {
+            Some(digest) if !repository.records_manifest(&digest)? => Ok(Some(digest)),
+            _ => Ok(None),
+        };
+        match dangling() {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) => {
+                self.unreadable(path, &error);
+                return Ok(());
             }
-            Ok(_) => {}
-            Err(error) => self.unreadable(path, &error),
+        }
+        // A deletion takes the manifest before its tags, under the lock that this waits for.
+        let _removing = self.store.removing();
+        if let Some(digest) = dangling()? {
+            let reason = format!("it points to {digest}, which its repository does not have");
+            self.found(FindingKind::DanglingTag, path, reason);
         }
         Ok(())
     }

@@ -487,7 +487,7 @@ fn read_whole(repository: &Repository, selector: &Selector) {
 
 #[test]
 fn no_acknowledged_image_is_damaged_by_collections_beside_pushes() {
-    const ROUNDS: usize = 25;
+    const ROUNDS: u8 = 25;
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let pushing = AtomicBool::new(true);
@@ -508,8 +508,7 @@ fn no_acknowledged_image_is_damaged_by_collections_beside_pushes() {
                     // Two of them share a repository, all share blobs, and what one deletes another needs.
                     let repository = store.repository(&name(["a", "a", "b"][number]));
                     for round in 0..ROUNDS {
-                        let layers: [&[u8]; 2] =
-                            [&[(round % 3) as u8; 64], &[(round % 5) as u8 + 9; 64]];
+                        let layers: [&[u8]; 2] = [&[round % 3; 64], &[round % 5 + 9; 64]];
                         let tag = format!("t{number}-{round}");
                         if round % 4 == 3 {
                             push_index_like_a_client(store, &repository, &tag, &layers);
@@ -543,7 +542,7 @@ fn no_acknowledged_image_is_damaged_by_collections_beside_pushes() {
             tags += 1;
         }
     }
-    assert_eq!(tags, 3 * ROUNDS.div_ceil(3));
+    assert_eq!(tags, 3 * usize::from(ROUNDS.div_ceil(3)));
     let report = store.check(&CheckOptions::new().contents(true)).unwrap();
     assert_eq!(report.findings, []);
 }
@@ -697,6 +696,72 @@ fn put_known(
     }
 }
 
+/// The image of these blobs, the first as its config, about one that the model has.
+fn known_image(model: &Model, blobs: &[u8], subject: Option<usize>) -> Known {
+    let contents: Vec<Vec<u8>> = blobs.iter().map(|blob| blob_bytes(*blob)).collect();
+    let layers: Vec<&[u8]> = contents.iter().skip(1).map(Vec::as_slice).collect();
+    let mut manifest = image(&contents[0], &layers);
+    let subject = subject.and_then(|number| model.pick(number));
+    if let Some(subject) = &subject {
+        let bytes = &model.manifests[subject].bytes;
+        manifest["subject"] = descriptor(MANIFEST, bytes.as_bytes());
+    }
+    Known {
+        bytes: manifest.to_string(),
+        children: contents
+            .iter()
+            .map(|bytes| Digest::sha256_of(bytes))
+            .collect(),
+        subject,
+    }
+}
+
+/// An index of manifests that the model has.
+fn known_index(model: &Model, children: &[usize]) -> Known {
+    let children: Vec<Digest> = children
+        .iter()
+        .filter_map(|number| model.pick(*number))
+        .collect();
+    let listed: Vec<Value> = children
+        .iter()
+        .map(|child| {
+            let bytes = &model.manifests[child].bytes;
+            let document: Value = serde_json::from_str(bytes).unwrap();
+            descriptor(document["mediaType"].as_str().unwrap(), bytes.as_bytes())
+        })
+        .collect();
+    Known {
+        bytes: json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).to_string(),
+        children,
+        subject: None,
+    }
+}
+
+/// Collects garbage in the store and in the models, and compares what is left on the disk.
+fn collect_both(store: &Store, models: &mut [Model; 2], untagged: bool, dry_run: bool) {
+    let before = contents(store.directory().unwrap());
+    let options = at_once().untagged(untagged).dry_run(dry_run);
+    let report = store.collect_garbage(&options).unwrap();
+    assert_eq!(report.problems, []);
+    let mut after = models.clone();
+    for model in &mut after {
+        model.collect(untagged);
+    }
+    let needed: BTreeSet<Digest> = after
+        .iter()
+        .flat_map(|model| model.blobs.iter().chain(model.manifests.keys()))
+        .cloned()
+        .collect();
+    let gone = (before.len() - needed.len()) as u64;
+    assert_eq!(report.contents.removed, gone);
+    if dry_run {
+        assert_eq!(contents(store.directory().unwrap()), before);
+    } else {
+        assert_eq!(contents(store.directory().unwrap()), needed);
+        *models = after;
+    }
+}
+
 fn play(
     store: &mut Store,
     directories: &mut Vec<tempfile::TempDir>,
@@ -727,55 +792,27 @@ fn play(
             subject,
             tag,
         } => {
-            let contents: Vec<Vec<u8>> = blobs.iter().map(|blob| blob_bytes(*blob)).collect();
-            let layers: Vec<&[u8]> = contents.iter().skip(1).map(Vec::as_slice).collect();
-            let mut manifest = image(&contents[0], &layers);
-            let model = &mut models[repository];
-            let subject = subject.and_then(|number| model.pick(number));
-            if let Some(subject) = &subject {
-                let bytes = &model.manifests[subject].bytes;
-                manifest["subject"] = descriptor(MANIFEST, bytes.as_bytes());
-            }
-            let known = Known {
-                bytes: manifest.to_string(),
-                children: contents
-                    .iter()
-                    .map(|bytes| Digest::sha256_of(bytes))
-                    .collect(),
-                subject,
-            };
-            put_known(store, &names[repository], model, tag, known);
+            let known = known_image(&models[repository], &blobs, subject);
+            put_known(
+                store,
+                &names[repository],
+                &mut models[repository],
+                tag,
+                known,
+            );
         }
         Step::PutIndex {
             repository,
             children,
             tag,
         } => {
-            let model = &mut models[repository];
-            let children: Vec<Digest> = children
-                .iter()
-                .filter_map(|number| model.pick(*number))
-                .collect();
-            let listed: Vec<Value> = children
-                .iter()
-                .map(|child| {
-                    let bytes = &model.manifests[child].bytes;
-                    let document: Value = serde_json::from_str(bytes).unwrap();
-                    descriptor(document["mediaType"].as_str().unwrap(), bytes.as_bytes())
-                })
-                .collect();
-            let bytes =
-                json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).to_string();
+            let known = known_index(&models[repository], &children);
             put_known(
                 store,
                 &names[repository],
-                model,
+                &mut models[repository],
                 tag,
-                Known {
-                    bytes,
-                    children,
-                    subject: None,
-                },
+                known,
             );
         }
         Step::Tag(repository, tag, number) => {
@@ -812,27 +849,7 @@ fn play(
             assert_eq!(result.is_ok(), models[repository].blobs.remove(&digest));
         }
         Step::Collect { untagged, dry_run } => {
-            let before = contents(store.directory().unwrap());
-            let options = at_once().untagged(untagged).dry_run(dry_run);
-            let report = store.collect_garbage(&options).unwrap();
-            assert_eq!(report.problems, []);
-            let mut after = models.clone();
-            after.iter_mut().for_each(|model| model.collect(untagged));
-            let needed: BTreeSet<Digest> = after
-                .iter()
-                .flat_map(|model| model.blobs.iter().chain(model.manifests.keys()))
-                .cloned()
-                .collect();
-            assert_eq!(
-                report.contents.removed as usize,
-                before.len() - needed.len()
-            );
-            if dry_run {
-                assert_eq!(contents(store.directory().unwrap()), before);
-            } else {
-                assert_eq!(contents(store.directory().unwrap()), needed);
-                *models = after;
-            }
+            collect_both(store, models, untagged, dry_run);
         }
         Step::Crash => {
             let (directory, reopened) = after_crash(store);

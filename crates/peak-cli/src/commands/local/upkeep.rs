@@ -2,7 +2,7 @@
 //!
 //! Where a platform runs on the state directory it is asked to do the work; otherwise it is done here.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +152,7 @@ pub(crate) async fn gc(application: &Application, arguments: GcArguments) -> Res
         .value(&report, || Ok(garbage_table(&report)))
 }
 
-async fn collect(directory: &PathBuf, request: &GarbageRequest) -> Result<GarbageReport, CliError> {
+async fn collect(directory: &Path, request: &GarbageRequest) -> Result<GarbageReport, CliError> {
     let options = request.options();
     work_on(
         directory,
@@ -262,7 +262,7 @@ fn check_table(report: &CheckReport) -> String {
     text.push('\n');
     text.push_str(&table(&["finding", "file", "what"], rows.collect()));
     if report.more_findings > 0 {
-        text.push_str(&format!("and {} more\n", report.more_findings));
+        text = format!("{text}and {} more\n", report.more_findings);
     }
     text
 }
@@ -293,13 +293,13 @@ pub(crate) async fn reset(
 
 /// Has the work done by the platform that runs on the directory, or does it here. A signal stops it either way.
 async fn work_on<T: DeserializeOwned + Send + 'static>(
-    directory: &PathBuf,
+    directory: &Path,
     url: impl FnOnce(&RunningPlatform) -> String,
     request: &impl Serialize,
     work: impl FnOnce(&Store, Arc<AtomicBool>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, CliError> {
     let mut signals = Signals::listen()?;
-    let place = directory.clone();
+    let place = directory.to_owned();
     match blocking(move || Upkeep::open(&place)).await?? {
         Upkeep::Here(free) => {
             let stop = Arc::new(AtomicBool::new(false));
@@ -307,7 +307,7 @@ async fn work_on<T: DeserializeOwned + Send + 'static>(
             let mut work = std::pin::pin!(blocking(move || work(free.registry(), flag)));
             tokio::select! {
                 biased;
-                result = &mut work => result?.map_err(failed),
+                result = &mut work => Ok(result??),
                 _ = signals.next() => {
                     stop.store(true, Ordering::Relaxed);
                     // It ends soon, and the directory is left in order.
@@ -366,10 +366,6 @@ async fn ask<T: DeserializeOwned>(
         Outcome::Report(report) => Ok(report),
         Outcome::Error(reason) => Err(CliError::other(printable(&reason))),
     }
-}
-
-fn failed(error: StoreError) -> CliError {
-    CliError::from_chain(ErrorKind::Other, &error)
 }
 
 /// Does what blocks where that is allowed.
