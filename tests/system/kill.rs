@@ -512,7 +512,7 @@ impl Client {
             9 => self.tag_again(connection),
             10 => self.delete_tag(connection),
             // The more there is, the more often.
-            11 | 12..=15 => self.delete_manifest(connection),
+            11..=15 => self.delete_manifest(connection),
             _ => self.delete_blob(connection),
         }
     }

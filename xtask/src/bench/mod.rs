@@ -48,8 +48,8 @@ struct Race {
     /// Tells the races of a job apart; empty if there is one.
     title: &'static str,
     runners: Vec<Runner>,
-    /// What must be there while they run, such as a server.
-    _held: Option<tools::Background>,
+    /// What must be there while they run, such as servers.
+    _held: Vec<tools::Background>,
 }
 
 /// One program with its arguments.

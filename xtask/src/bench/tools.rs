@@ -1,9 +1,13 @@
 //! The programs that jobs run: ours, built as users get them, and others, if they are there.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -145,6 +149,29 @@ impl Background {
             bail!("{} ended before it was ready", program.display());
         }
         Ok((server, line.to_owned()))
+    }
+
+    /// Starts a server that says nothing, and waits until it listens at `address`.
+    pub(crate) fn start_at(
+        program: &Path,
+        arguments: &[&OsStr],
+        address: &str,
+    ) -> anyhow::Result<Self> {
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut server = Self(child);
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = server.0.try_wait()? {
+                bail!("{} ended before it was ready: {status}", program.display());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
     }
 }
 

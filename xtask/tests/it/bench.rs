@@ -50,7 +50,7 @@ fn an_unknown_job_is_answered_with_those_that_there_are() {
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("`pakc`") && said.contains("pack, small-requests, startup"),
+        said.contains("`pakc`") && said.contains("pack, registry, small-requests, startup"),
         "{said}"
     );
 }

@@ -73,7 +73,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
     Ok(vec![Race {
         title: "",
         runners: vec![ours, zip, python],
-        _held: None,
+        _held: Vec::new(),
     }])
 }
 

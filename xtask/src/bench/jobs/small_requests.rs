@@ -37,7 +37,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
                     },
                 })
                 .into(),
-            _held: Some(server),
+            _held: vec![server],
         });
     }
     Ok(races)

@@ -44,6 +44,6 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
                 "--version",
             ),
         ],
-        _held: None,
+        _held: Vec::new(),
     }])
 }
