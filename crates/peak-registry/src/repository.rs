@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{
-    BlobRead, BoxFuture, ContentError, Descriptor, Digest, Manifest, Raw, RepositoryName, Selector,
-    Source,
+    BlobRead, BoxFuture, ContentError, ContentErrorKind, Descriptor, Digest, MAX_REFERRERS,
+    Manifest, Raw, RepositoryName, Selector, Source, TagStream,
 };
 use url::Url;
 
@@ -152,6 +153,42 @@ impl Source for Repository {
 
     fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
         Box::pin(async move { Ok(self.existing_blob_size(digest).await?) })
+    }
+
+    fn manifest_digest<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<Option<Digest>, ContentError>> {
+        Box::pin(async move {
+            match self.get_manifest_digest(selector).await {
+                Ok(digest) => Ok(Some(digest)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    fn tags(&self) -> TagStream<'_> {
+        Box::pin(self.get_repository_tags().map_err(ContentError::from))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        Box::pin(async move {
+            let found: Vec<_> = Repository::referrers(self, subject, None)
+                .take(MAX_REFERRERS + 1)
+                .try_collect()
+                .await?;
+            if found.len() > MAX_REFERRERS {
+                return Err(ContentError::new(
+                    ContentErrorKind::Invalid,
+                    format!("{subject} has more than {MAX_REFERRERS} referrers"),
+                ));
+            }
+            Ok(found)
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can stop a transfer, by which end is to blame.
 
-use peak_oci::{ContentError, ContentErrorKind, Digest};
+use peak_oci::{
+    ContentError, ContentErrorKind, Digest, ManifestError, NoMatchingPlatform, Platform,
+};
 
 /// Why a transfer did not finish. The destination shows what it showed before.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,46 @@ pub enum TransferError {
         /// The limit.
         limit: usize,
     },
+    /// Referrers of referrers of referrers.
+    #[error("the referrers of the image have referrers more than {limit} levels deep")]
+    ReferrersTooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More referrers than any image has.
+    #[error("the image has more than {limit} referrers")]
+    TooManyReferrers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The index has nothing for a platform that was asked for.
+    #[error("index {digest} cannot be cut down to the platforms asked for")]
+    NoPlatform {
+        /// The index.
+        digest: Digest,
+        /// What it has.
+        #[source]
+        source: NoMatchingPlatform,
+    },
+    /// The image is for one platform, and that is another one.
+    #[error("image {digest} is for {actual}, not for {wanted}")]
+    OtherPlatform {
+        /// The image.
+        digest: Digest,
+        /// The platforms asked for.
+        wanted: String,
+        /// The platform of its config.
+        actual: Box<Platform>,
+    },
+    /// What is left of an index cannot be written as one.
+    #[error("what is left of index {digest} cannot be written")]
+    Index {
+        /// The index.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: ManifestError,
+    },
     /// More manifests than any image has.
     #[error("the image has more than {limit_bytes} bytes of manifests")]
     TooLarge {
@@ -83,12 +125,15 @@ impl TransferError {
         matches!(self, Self::Destination { .. })
     }
 
-    /// The outcome, where one of the ends reported it.
+    /// The outcome, where one of the ends reported it. A platform that the image is not for counts as not found.
     pub fn kind(&self) -> Option<ContentErrorKind> {
         match self {
             Self::Source { source, .. }
             | Self::Destination { source, .. }
             | Self::Integrity { source, .. } => Some(source.kind()),
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+                Some(ContentErrorKind::NotFound)
+            }
             _ => None,
         }
     }

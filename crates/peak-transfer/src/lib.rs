@@ -31,14 +31,20 @@
 //! picking platforms, taking signatures along, resuming half a blob across processes, destinations other than a
 //! layout directory.
 
+mod blob;
 mod copy;
 mod error;
+mod flights;
+mod lanes;
+mod manifests;
 mod plan;
 mod progress;
-mod schedule;
+mod select;
+mod several;
 mod target;
 
-pub use copy::{CopyOptions, CopyReport, copy};
+pub use copy::{BlobAction, CopyOptions, CopyPreview, CopyReport, Transfer, copy};
 pub use error::TransferError;
-pub use progress::Event;
+pub use progress::{BlobProgress, Event, ProgressState};
+pub use select::Platforms;
 pub use target::{Target, TargetError};

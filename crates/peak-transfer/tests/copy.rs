@@ -5,6 +5,9 @@
     reason = "the helpers of these tests may fail them, too"
 )]
 
+mod engine;
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -346,7 +349,7 @@ async fn images_of_schema_1_are_refused() {
         .await
         .unwrap_err();
         assert!(
-            matches!(&error, TransferError::Source { source, .. } if source.kind() == ContentErrorKind::Unsupported),
+            matches!(&error, TransferError::Destination { source, .. } if source.kind() == ContentErrorKind::Unsupported),
             "{error}"
         );
         assert!(visible(&to).is_empty());
