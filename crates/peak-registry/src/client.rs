@@ -10,6 +10,7 @@ use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
+use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
 use crate::notices::RateLimit;
@@ -112,6 +113,10 @@ impl Registry {
             self.host(registry),
             Arc::clone(&self.inner.shared),
         )
+    }
+
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.inner.shared.abandoned
     }
 
     pub(crate) fn host(&self, registry: &str) -> Host {

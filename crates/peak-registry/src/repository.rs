@@ -6,16 +6,16 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{
-    BlobRead, BoxFuture, ContentError, Descriptor, Digest, Manifest, Raw, RepositoryName, Selector,
-    Source,
+    BlobListener, BlobOutcome, BlobRead, BoxFuture, ContentError, Descriptor, Digest, Manifest,
+    Placement, Raw, RepositoryName, Selector, Sink, Source, TakeError,
 };
 use url::Url;
 
 use crate::connection::{self, Call, Connection};
 use crate::error::Reasons;
-use crate::{RegistryError, blobs};
+use crate::{RegistryError, UploadOptions, blobs};
 
-/// One repository of one registry: manifests, and blobs as a [`Source`] of images. Cheap to clone.
+/// One repository of one registry: manifests and blobs; a [`Source`] of images and a [`Sink`] for them. Cheap to clone.
 #[derive(Clone)]
 pub struct Repository {
     inner: Arc<Inner>,
@@ -150,8 +150,54 @@ impl Source for Repository {
         Box::pin(async move { Ok(self.open_blob(descriptor, offset).await?) })
     }
 
+    fn repository(&self) -> Option<(&str, &RepositoryName)> {
+        Some((self.registry(), self.name()))
+    }
+
     fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
         Box::pin(async move { Ok(self.existing_blob_size(digest).await?) })
+    }
+}
+
+impl Sink for Repository {
+    fn has_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<bool, ContentError>> {
+        Box::pin(async move { Ok(self.find_blob(&descriptor.digest).await?.is_some()) })
+    }
+
+    fn take_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        source: &'a dyn Source,
+        listener: &'a BlobListener<'a>,
+    ) -> BoxFuture<'a, Result<BlobOutcome, TakeError>> {
+        Box::pin(async move {
+            let mut options = UploadOptions::new().progress(listener);
+            if let Some((registry, name)) = source.repository()
+                && registry == self.registry()
+            {
+                options = options.mount_from(name.clone());
+            }
+            let uploaded = self.upload_blob(descriptor, source, &options).await;
+            uploaded.map_err(|error| match error {
+                RegistryError::Content { source } => TakeError::Source(source),
+                error => TakeError::Sink(error.into()),
+            })
+        })
+    }
+
+    fn put_manifest<'a>(
+        &'a self,
+        manifest: &'a Raw<Manifest>,
+        placement: &'a Placement,
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let tags = match placement {
+            Placement::Root { tag: Some(tag) } => std::slice::from_ref(tag),
+            Placement::Root { tag: None } | Placement::Child => &[],
+        };
+        Box::pin(async move { Ok(self.upload_manifest(manifest, tags).await?) })
     }
 }
 

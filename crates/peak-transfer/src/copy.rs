@@ -58,10 +58,14 @@ pub struct CopyReport {
     pub blobs_copied: usize,
     /// Blobs that the destination had.
     pub blobs_skipped: usize,
+    /// Blobs that the destination took over from another repository of its own.
+    pub blobs_mounted: usize,
     /// Bytes of the blobs that were moved.
     pub bytes_copied: u64,
     /// Bytes of the blobs that the destination had.
     pub bytes_skipped: u64,
+    /// Bytes of the blobs that the destination took over from another repository of its own.
+    pub bytes_mounted: u64,
 }
 
 /// Moves an image, whole and unchanged: all platforms of an index, the same manifest bytes, the same digest.
@@ -92,6 +96,7 @@ pub async fn copy(
     let mut size = moved
         .copied_bytes
         .saturating_add(moved.skipped_bytes)
+        .saturating_add(moved.mounted_bytes)
         .saturating_add(plan.root.size());
     for manifest in &plan.children {
         sink.put_manifest(manifest, &Placement::Child)
@@ -112,7 +117,9 @@ pub async fn copy(
         size,
         blobs_copied: moved.copied,
         blobs_skipped: moved.skipped,
+        blobs_mounted: moved.mounted,
         bytes_copied: moved.copied_bytes,
         bytes_skipped: moved.skipped_bytes,
+        bytes_mounted: moved.mounted_bytes,
     })
 }

@@ -27,7 +27,7 @@ pub enum Event {
         /// How many of them the destination had from earlier.
         offset: u64,
     },
-    /// Bytes of a blob are written.
+    /// Bytes of a blob are written, or handed to the destination's connection. Each counts once, also when it is sent again.
     Bytes {
         /// The blob.
         digest: Digest,
@@ -40,6 +40,20 @@ pub enum Event {
         digest: Digest,
         /// Its bytes.
         size: u64,
+    },
+    /// The destination took the blob over from another repository of its own; none of its bytes were moved.
+    Mounted {
+        /// The blob.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
+    /// Something went wrong with a blob, and the destination goes on with it.
+    Retried {
+        /// The blob.
+        digest: Digest,
+        /// How many bytes of it are there.
+        offset: u64,
     },
     /// A blob is verified and in its place.
     Finished {

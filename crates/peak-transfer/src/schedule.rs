@@ -1,19 +1,21 @@
 //! Moves the blobs of a plan, several at once.
 
 use futures_util::StreamExt;
-use futures_util::stream::{self, FuturesUnordered};
-use peak_oci::{BlobRead, BlobWriter, ContentError, Descriptor, Sink, Source};
+use futures_util::stream::FuturesUnordered;
+use peak_oci::{BlobEvent, BlobOutcome, Descriptor, Sink, Source, TakeError};
 
 use crate::TransferError;
 use crate::progress::{Event, Listener};
 
-/// How many blobs, and how many bytes, were moved and were there already.
+/// How many blobs, and how many bytes, were moved, were there already, and were mounted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moved {
     pub(crate) copied: usize,
     pub(crate) skipped: usize,
     pub(crate) copied_bytes: u64,
     pub(crate) skipped_bytes: u64,
+    pub(crate) mounted: usize,
+    pub(crate) mounted_bytes: u64,
 }
 
 /// Moves all blobs; the first failure ends all of them.
@@ -34,16 +36,14 @@ pub(crate) async fn run(
         .map(|blob| copy_blob(source, sink, blob, listener))
         .collect();
     while let Some(outcome) = under_way.next().await {
-        match outcome? {
-            (true, size) => {
-                moved.copied += 1;
-                moved.copied_bytes += size;
-            }
-            (false, size) => {
-                moved.skipped += 1;
-                moved.skipped_bytes += size;
-            }
-        }
+        let (outcome, size) = outcome?;
+        let (blobs, bytes) = match outcome {
+            BlobOutcome::Present => (&mut moved.skipped, &mut moved.skipped_bytes),
+            BlobOutcome::Mounted => (&mut moved.mounted, &mut moved.mounted_bytes),
+            BlobOutcome::Copied => (&mut moved.copied, &mut moved.copied_bytes),
+        };
+        *blobs += 1;
+        *bytes = bytes.saturating_add(size);
         if let Some(blob) = waiting.next() {
             under_way.push(copy_blob(source, sink, blob, listener));
         }
@@ -51,74 +51,53 @@ pub(crate) async fn run(
     Ok(moved)
 }
 
-/// Opens the blob at its source, or in its descriptor where that has it within.
-async fn open(
-    source: &dyn Source,
-    blob: &Descriptor,
-    offset: u64,
-) -> Result<BlobRead, ContentError> {
-    // Embedded content that is not what it should be is no reason to fail: the source has the blob as well.
-    match blob.embedded() {
-        Ok(Some(bytes)) => {
-            let frame = stream::iter([Ok(bytes.clone())]);
-            Ok(BlobRead::new(0, Some(blob.size), Box::pin(frame)))
-        }
-        _ => source.blob(blob, offset).await,
-    }
-}
-
-/// Moves one blob, unless the destination has it. Says whether it was moved, and its size.
+/// Moves one blob, unless the destination has it. Says how it came there, and its size.
 async fn copy_blob(
     source: &dyn Source,
     sink: &dyn Sink,
     blob: &Descriptor,
     listener: &Listener,
-) -> Result<(bool, u64), TransferError> {
-    let reading = |error| TransferError::reading(format!("blob {}", blob.digest), error);
-    let writing = |error| TransferError::writing(format!("blob {}", blob.digest), error);
+) -> Result<(BlobOutcome, u64), TransferError> {
+    let what = || format!("blob {}", blob.digest);
     let digest = || blob.digest.clone();
     let size = blob.size;
-    if sink.has_blob(blob).await.map_err(writing)? {
-        listener.tell(|| Event::Skipped {
+    let tell = |event| {
+        listener.tell(|| match event {
+            BlobEvent::Started { offset } => Event::Started {
+                digest: digest(),
+                size,
+                offset,
+            },
+            BlobEvent::Bytes { count } => Event::Bytes {
+                digest: digest(),
+                count,
+            },
+            BlobEvent::Retried { offset } => Event::Retried {
+                digest: digest(),
+                offset,
+            },
+        });
+    };
+    let outcome = sink
+        .take_blob(blob, source, &tell)
+        .await
+        .map_err(|error| match error {
+            TakeError::Source(error) => TransferError::reading(what(), error),
+            TakeError::Sink(error) => TransferError::writing(what(), error),
+        })?;
+    listener.tell(|| match outcome {
+        BlobOutcome::Present => Event::Skipped {
             digest: digest(),
             size,
-        });
-        return Ok((false, size));
-    }
-    let mut writer = sink.blob_writer(blob).await.map_err(writing)?;
-    let offset = writer.offset();
-    let read = open(source, blob, offset).await.map_err(reading)?;
-    listener.tell(|| Event::Started {
-        digest: digest(),
-        size,
-        offset,
-    });
-    // A source that cannot begin there begins at 0; what the destination has already is stepped over.
-    let mut known = offset.saturating_sub(read.offset);
-    let mut frames = read.stream;
-    while let Some(frame) = frames.next().await {
-        let mut frame = frame.map_err(reading)?;
-        let skipped = usize::try_from(known)
-            .unwrap_or(usize::MAX)
-            .min(frame.len());
-        if skipped > 0 {
-            let _ = frame.split_to(skipped);
-            known -= skipped as u64;
-        }
-        let count = frame.len() as u64;
-        if count == 0 {
-            continue;
-        }
-        writer.write(frame).await.map_err(writing)?;
-        listener.tell(|| Event::Bytes {
+        },
+        BlobOutcome::Mounted => Event::Mounted {
             digest: digest(),
-            count,
-        });
-    }
-    BlobWriter::commit(writer).await.map_err(writing)?;
-    listener.tell(|| Event::Finished {
-        digest: digest(),
-        size,
+            size,
+        },
+        BlobOutcome::Copied => Event::Finished {
+            digest: digest(),
+            size,
+        },
     });
-    Ok((true, size))
+    Ok((outcome, size))
 }

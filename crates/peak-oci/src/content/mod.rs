@@ -4,6 +4,7 @@
 
 mod error;
 mod read;
+mod take;
 mod validate;
 
 use std::fmt;
@@ -14,13 +15,14 @@ use futures_core::Stream;
 
 pub use error::{ContentError, ContentErrorKind};
 pub use read::read_verified;
+pub use take::{BlobEvent, BlobListener, BlobOutcome, TakeError, open_blob};
 pub use validate::{MAX_INDEX_DEPTH, ValidationReport, validate};
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::raw::Raw;
-use crate::reference::{Selector, Tag};
+use crate::reference::{RepositoryName, Selector, Tag};
 
 /// A boxed future that may borrow for `'a`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -77,6 +79,14 @@ pub trait Source: Send + Sync {
         offset: u64,
     ) -> BoxFuture<'a, Result<BlobRead, ContentError>>;
 
+    /// The repository that this is, where it is one: registry and name. A sink at the same registry may then mount blobs
+    /// from there without moving them.
+    ///
+    /// A source that does not override this is none.
+    fn repository(&self) -> Option<(&str, &RepositoryName)> {
+        None
+    }
+
     /// The size of a blob in bytes, for manifests that do not say it: those of Docker's schema 1.
     ///
     /// A source that does not override this says [`ContentErrorKind::Unsupported`].
@@ -105,6 +115,9 @@ pub enum Placement {
 }
 
 /// An end that content is written to.
+///
+/// Blobs come in by [`take_blob`](Sink::take_blob). A sink implements either that, or [`blob_writer`](Sink::blob_writer)
+/// where it is enough for it to be given all bytes once and in order.
 pub trait Sink: Send + Sync {
     /// Whether the blob is there already, complete and verified.
     fn has_blob<'a>(
@@ -113,10 +126,36 @@ pub trait Sink: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, ContentError>>;
 
     /// Starts, or goes on with, writing a blob.
+    ///
+    /// A sink that does not override this says [`ContentErrorKind::Unsupported`]: it has to be able to open the source
+    /// again, and takes blobs by [`take_blob`](Sink::take_blob) only.
     fn blob_writer<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>>;
+    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>> {
+        Box::pin(async move {
+            Err(ContentError::new(
+                ContentErrorKind::Unsupported,
+                format!(
+                    "{} cannot be written here piece by piece, but only taken from a source",
+                    descriptor.digest
+                ),
+            ))
+        })
+    }
+
+    /// Takes a blob from a source, unless it is there already. It is verified before it becomes visible.
+    ///
+    /// Without an override it asks [`has_blob`](Sink::has_blob) and writes through
+    /// [`blob_writer`](Sink::blob_writer). Dropping the future leaves nothing visible.
+    fn take_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        source: &'a dyn Source,
+        listener: &'a BlobListener<'a>,
+    ) -> BoxFuture<'a, Result<BlobOutcome, TakeError>> {
+        Box::pin(take::write_through(self, descriptor, source, listener))
+    }
 
     /// Puts a manifest, byte by byte as it is. Everything that it points to has to be there before; the root comes last.
     fn put_manifest<'a>(
