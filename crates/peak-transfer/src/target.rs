@@ -319,11 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn only_layouts_can_be_written_and_not_by_digest() {
+    fn a_place_is_written_under_a_tag_and_not_under_a_digest() {
+        let registry = Registry::builder().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new");
         let target: Target = format!("oci:{}:v1", path.display()).parse().unwrap();
-        let (_, placement) = target.open_sink().unwrap();
+        let (_, placement) = target.open_sink(&registry).unwrap();
         assert!(matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == "v1"));
 
         let untouched = folder.path().join("untouched");
@@ -332,14 +333,24 @@ mod tests {
             .parse()
             .unwrap();
         assert!(matches!(
-            target.open_sink(),
+            target.open_sink(&registry),
             Err(TargetError::WrittenByDigest { .. })
         ));
         assert!(!untouched.exists());
-        let target: Target = "registry.example/a:b".parse().unwrap();
+        for (name, expected) in [
+            ("registry.example/a:b", "b"),
+            ("registry.example/a", "latest"),
+        ] {
+            let target: Target = name.parse().unwrap();
+            let (_, placement) = target.open_sink(&registry).unwrap();
+            assert!(
+                matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == expected)
+            );
+        }
+        let target: Target = format!("registry.example/a:b@{digest}").parse().unwrap();
         assert!(matches!(
-            target.open_sink(),
-            Err(TargetError::NotWritable { .. })
+            target.open_sink(&registry),
+            Err(TargetError::WrittenByDigest { .. })
         ));
     }
 
