@@ -10,6 +10,7 @@ use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
+use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
 use crate::notices::RateLimit;
@@ -50,6 +51,7 @@ impl Registry {
             insecure: BTreeSet::new(),
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
+            single_put_limits: BTreeMap::new(),
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
         }
@@ -114,6 +116,10 @@ impl Registry {
         )
     }
 
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.inner.shared.abandoned
+    }
+
     pub(crate) fn host(&self, registry: &str) -> Host {
         Host::new(registry, &self.inner.insecure)
     }
@@ -165,6 +171,7 @@ pub struct RegistryBuilder {
     insecure: BTreeSet<String>,
     user_agent: String,
     idle_timeout: Duration,
+    single_put_limits: BTreeMap<String, u64>,
     tls: TlsOptions,
     proxies: Proxies,
 }
@@ -205,6 +212,14 @@ impl RegistryBuilder {
         self
     }
 
+    /// The registry takes no more than so many bytes of a blob in one request: larger ones are sent to it in chunks
+    /// straight away. By default nothing is known, and a registry that refuses a blob for its size is remembered.
+    pub fn single_put_limit(mut self, registry: &str, bytes: u64) -> Self {
+        self.single_put_limits
+            .insert(host::canonical_name(registry), bytes);
+        self
+    }
+
     /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
@@ -225,6 +240,11 @@ impl RegistryBuilder {
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
         let shared = Arc::new(Shared::default());
+        for (registry, bytes) in &self.single_put_limits {
+            shared
+                .capabilities
+                .learn(registry, |known| known.whole = *bytes);
+        }
         let observer = Arc::clone(&shared);
         let http = peak_http::Client::builder()
             .user_agent(&self.user_agent)

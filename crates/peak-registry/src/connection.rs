@@ -1,15 +1,22 @@
 //! The way to one registry: what every request to it has in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use peak_http::{Attempt, Body, ErrorKind, Idempotency, Operation, Origin, Response, WholeBody};
+use peak_http::{
+    Attempt, AttemptTimeout, Body, Deadline, ErrorKind, Idempotency, Operation, Origin, Response,
+    WholeBody,
+};
 use url::Url;
 
 use crate::RegistryError;
 use crate::auth::Scope;
+use crate::blobs::upload::Abandoned;
+use crate::capabilities::Capabilities;
 use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
+use crate::known_blobs::KnownBlobs;
 use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
 use crate::pauses::Pauses;
@@ -18,6 +25,9 @@ use crate::pauses::Pauses;
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) notices: Notices,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) abandoned: Abandoned,
+    known_blobs: KnownBlobs,
     own_writes: OwnWrites,
     pauses: Pauses,
 }
@@ -48,6 +58,8 @@ pub(crate) struct Call {
     anonymous: bool,
     idempotency: Option<Idempotency>,
     whole_body: Option<WholeBody>,
+    attempt_timeout: Option<AttemptTimeout>,
+    deadline: Option<Deadline>,
 }
 
 impl Call {
@@ -63,6 +75,8 @@ impl Call {
             anonymous: false,
             idempotency: None,
             whole_body: None,
+            attempt_timeout: None,
+            deadline: None,
         }
     }
 
@@ -94,6 +108,18 @@ impl Call {
         self
     }
 
+    /// For how long the answer may not come after the last byte was taken.
+    pub(crate) fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt_timeout = Some(AttemptTimeout(limit));
+        self
+    }
+
+    /// How long it may take with all repetitions.
+    pub(crate) fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(Deadline(limit));
+        self
+    }
+
     /// Without credentials: the URL is another server's and holds its own.
     pub(crate) fn anonymous(mut self, yes: bool) -> Self {
         self.anonymous = yes;
@@ -114,6 +140,18 @@ impl Connection {
         &self.shared.own_writes
     }
 
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    pub(crate) fn known_blobs(&self) -> &KnownBlobs {
+        &self.shared.known_blobs
+    }
+
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.shared.abandoned
+    }
+
     /// Sends a request. `place` is what errors call the other side.
     pub(crate) async fn send(&self, call: Call, place: &str) -> Result<Response, RegistryError> {
         let mut request = http::Request::builder()
@@ -132,6 +170,12 @@ impl Connection {
         }
         if let Some(whole_body) = call.whole_body {
             request.extensions_mut().insert(whole_body);
+        }
+        if let Some(attempt_timeout) = call.attempt_timeout {
+            request.extensions_mut().insert(attempt_timeout);
+        }
+        if let Some(deadline) = call.deadline {
+            request.extensions_mut().insert(deadline);
         }
         if call.anonymous {
             request.extensions_mut().insert(peak_http::Anonymous);

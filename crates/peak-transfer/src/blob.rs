@@ -15,7 +15,7 @@ pub(crate) async fn copy(
     let digest = || blob.digest.clone();
     let size = blob.size;
     let tell = |event: BlobEvent| {
-        let told = match event {
+        listener.tell(|| match event {
             BlobEvent::Started { offset } => Event::Started {
                 digest: digest(),
                 size,
@@ -29,25 +29,16 @@ pub(crate) async fn copy(
                 digest: digest(),
                 offset,
             },
-            _ => return,
-        };
-        listener.tell(|| told);
+        });
     };
-    let outcome = sink.take_blob(blob, source, &tell).await.map_err(|error| {
-        let what = format!("blob {}", blob.digest);
-        match error {
-            TakeError::Source(error) => TransferError::reading(what, error),
-            TakeError::Sink(error) => TransferError::writing(what, error),
-            other => TransferError::writing(
-                what,
-                peak_oci::ContentError::new(
-                    peak_oci::ContentErrorKind::Other,
-                    "the destination failed",
-                )
-                .with_source(other),
-            ),
-        }
-    })?;
+    let what = || format!("blob {}", blob.digest);
+    let outcome = sink
+        .take_blob(blob, source, &tell)
+        .await
+        .map_err(|error| match error {
+            TakeError::Source(error) => TransferError::reading(what(), error),
+            TakeError::Sink(error) => TransferError::writing(what(), error),
+        })?;
     listener.tell(|| match outcome {
         BlobOutcome::Present => Event::Skipped {
             digest: digest(),
@@ -57,7 +48,7 @@ pub(crate) async fn copy(
             digest: digest(),
             size,
         },
-        _ => Event::Finished {
+        BlobOutcome::Copied => Event::Finished {
             digest: digest(),
             size,
         },

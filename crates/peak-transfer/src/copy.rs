@@ -343,7 +343,7 @@ impl<'a> Transfer<'a> {
             let (count, bytes) = match outcome? {
                 BlobOutcome::Present => (&mut report.blobs_skipped, &mut report.bytes_skipped),
                 BlobOutcome::Mounted => (&mut report.blobs_mounted, &mut report.bytes_mounted),
-                _ => (&mut report.blobs_copied, &mut report.bytes_copied),
+                BlobOutcome::Copied => (&mut report.blobs_copied, &mut report.bytes_copied),
             };
             *count += 1;
             *bytes = bytes.saturating_add(blob.size);

@@ -14,22 +14,21 @@
 //! let from: Target = "docker://registry.example/team/app:v1".parse()?;
 //! let to: Target = "oci:target/app:v1".parse()?;
 //!
-//! let (sink, placement) = to.open_sink()?;
+//! let (sink, placement) = to.open_sink(&registry)?;
 //! let (source, selector) = from.open_source(&registry)?;
 //! let options = CopyOptions::new().progress(|event| {
 //!     if let Event::Finished { digest, .. } = event {
 //!         tracing::info!(%digest, "a blob is in its place");
 //!     }
 //! });
-//! let report = copy(source.as_ref(), selector.as_ref(), &sink, placement, &options).await?;
+//! let report = copy(source.as_ref(), selector.as_ref(), sink.as_ref(), placement, &options).await?;
 //! assert_eq!(report.blobs_skipped, 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does). Not here yet:
-//! picking platforms, taking signatures along, resuming half a blob across processes, destinations other than a
-//! layout directory.
+//! picking platforms, taking signatures along, resuming half a blob across processes, archives.
 
 mod blob;
 mod copy;

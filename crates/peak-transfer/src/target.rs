@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use peak_layout::{Directory, LayoutError};
-use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Source, Tag};
+use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Sink, Source, Tag};
 use peak_registry::Registry;
 
 /// Names that are reserved for transports to come, with what they will be.
@@ -82,12 +82,6 @@ pub enum TargetError {
         #[source]
         source: ReferenceError,
     },
-    /// Images cannot be written there yet.
-    #[error("writing to a registry (`{reference}`) is not supported yet; write to `oci:DIR[:TAG]`")]
-    NotWritable {
-        /// The name.
-        reference: String,
-    },
     /// A digest says what an image is, not what it shall be called.
     #[error("an image cannot be written under the digest {digest}; give a tag or nothing")]
     WrittenByDigest {
@@ -134,29 +128,35 @@ impl Target {
     /// Opens the place to write an image there, and says under which name it becomes visible.
     ///
     /// A layout's directory is created where it does not exist, so that a place that cannot be written is known before
-    /// any work is done. Blocks on a few small file operations.
+    /// any work is done. Blocks on a few small file operations for a layout; nothing is sent to a registry. A name of a
+    /// registry without tag means `latest`, as it does for every tool.
     ///
     /// # Errors
-    /// [`TargetError::Layout`] where the layout cannot be written, [`TargetError::NotWritable`] for a registry.
-    pub fn open_sink(&self) -> Result<(Directory, Placement), TargetError> {
-        match self {
-            Self::Registry(reference) => Err(TargetError::NotWritable {
-                reference: reference.to_string(),
-            }),
-            Self::Layout { path, selector } => {
-                let tag = match selector {
-                    None => None,
-                    Some(Selector::Tag(tag)) => Some(tag.clone()),
-                    Some(Selector::Digest(digest)) => {
-                        return Err(TargetError::WrittenByDigest {
-                            digest: digest.clone(),
-                        });
-                    }
-                };
-                let layout = Directory::create(path).map_err(TargetError::Layout)?;
-                Ok((layout, Placement::Root { tag }))
+    /// [`TargetError::Layout`] where the layout cannot be written, [`TargetError::WrittenByDigest`] where the name says
+    /// a digest.
+    pub fn open_sink(
+        &self,
+        registry: &Registry,
+    ) -> Result<(Box<dyn Sink>, Placement), TargetError> {
+        let selector = match self {
+            Self::Registry(reference) => match reference.digest() {
+                Some(digest) => Some(Selector::Digest(digest.clone())),
+                None => Some(reference.selector_or_latest()),
+            },
+            Self::Layout { selector, .. } => selector.clone(),
+        };
+        let tag = match selector {
+            None => None,
+            Some(Selector::Tag(tag)) => Some(tag),
+            Some(Selector::Digest(digest)) => return Err(TargetError::WrittenByDigest { digest }),
+        };
+        let sink: Box<dyn Sink> = match self {
+            Self::Registry(reference) => Box::new(registry.repository(reference)),
+            Self::Layout { path, .. } => {
+                Box::new(Directory::create(path).map_err(TargetError::Layout)?)
             }
-        }
+        };
+        Ok((sink, Placement::Root { tag }))
     }
 }
 
@@ -319,11 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn only_layouts_can_be_written_and_not_by_digest() {
+    fn a_place_is_written_under_a_tag_and_not_under_a_digest() {
+        let registry = Registry::builder().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new");
         let target: Target = format!("oci:{}:v1", path.display()).parse().unwrap();
-        let (_, placement) = target.open_sink().unwrap();
+        let (_, placement) = target.open_sink(&registry).unwrap();
         assert!(matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == "v1"));
 
         let untouched = folder.path().join("untouched");
@@ -332,14 +333,24 @@ mod tests {
             .parse()
             .unwrap();
         assert!(matches!(
-            target.open_sink(),
+            target.open_sink(&registry),
             Err(TargetError::WrittenByDigest { .. })
         ));
         assert!(!untouched.exists());
-        let target: Target = "registry.example/a:b".parse().unwrap();
+        for (name, expected) in [
+            ("registry.example/a:b", "b"),
+            ("registry.example/a", "latest"),
+        ] {
+            let target: Target = name.parse().unwrap();
+            let (_, placement) = target.open_sink(&registry).unwrap();
+            assert!(
+                matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == expected)
+            );
+        }
+        let target: Target = format!("registry.example/a:b@{digest}").parse().unwrap();
         assert!(matches!(
-            target.open_sink(),
-            Err(TargetError::NotWritable { .. })
+            target.open_sink(&registry),
+            Err(TargetError::WrittenByDigest { .. })
         ));
     }
 

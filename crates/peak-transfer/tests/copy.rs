@@ -482,12 +482,12 @@ async fn an_image_is_pulled_from_a_registry_by_the_names_of_both_ends() {
     let from: Target = format!("docker://{address}/team/app:v1").parse().unwrap();
     let to = folder.path().join("to");
     let to: Target = format!("oci:{}:v1", to.display()).parse().unwrap();
-    let (sink, placement) = to.open_sink().unwrap();
+    let (sink, placement) = to.open_sink(&registry).unwrap();
     let (source, selector) = from.open_source(&registry).unwrap();
     let report = copy(
         source.as_ref(),
         selector.as_ref(),
-        &sink,
+        sink.as_ref(),
         placement,
         &CopyOptions::new(),
     )

@@ -8,7 +8,6 @@ use crate::descriptor::Descriptor;
 
 /// How a blob came to be in a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum BlobOutcome {
     /// It was there already.
     Present,
@@ -20,7 +19,6 @@ pub enum BlobOutcome {
 
 /// What happens while a sink takes a blob in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum BlobEvent {
     /// Its bytes begin to move.
     Started {
@@ -45,7 +43,6 @@ pub type BlobListener<'a> = dyn Fn(BlobEvent) + Send + Sync + 'a;
 
 /// Why a sink could not take a blob in, by the end that is to blame.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TakeError {
     /// The source failed.
     #[error("the blob cannot be read")]

@@ -24,3 +24,4 @@ mod referrers;
 mod script;
 mod secrets;
 mod security;
+mod uploads;
