@@ -12,10 +12,11 @@ use tokio::sync::Semaphore;
 
 use crate::flights::Flights;
 use crate::lanes::Lanes;
+use crate::manifests::Manifests;
 use crate::plan::{Plan, Scope};
 use crate::progress::{Event, Listener};
 use crate::several::several;
-use crate::{Platforms, TransferError, blob, plan};
+use crate::{Platforms, TransferError, blob, plan, select};
 
 /// Blobs at once where nothing else is asked for: what public registries put up with.
 const DEFAULT_CONCURRENCY: usize = 4;
@@ -194,6 +195,12 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// The same with places for blobs that other runs take up, too.
+    pub(crate) fn sharing(mut self, places: Arc<Semaphore>) -> Self {
+        self.places = places;
+        self
+    }
+
     /// Moves an image: all platforms of an index, the same manifest bytes, the same digest, unless the options say to
     /// leave platforms out.
     ///
@@ -317,9 +324,48 @@ impl<'a> Transfer<'a> {
             .try_filter(move |tag| std::future::ready(!left_out(tag)))
     }
 
-    /// What there is at the source of an image and of all that refers to it, without its blobs.
-    pub(crate) async fn plan(&self, selector: Option<&Selector>) -> Result<Plan, TransferError> {
-        plan::make(self.source, selector, self.sink, &self.scope).await
+    /// The digest of an image at the source, and the one it has at the destination after it was moved; `None` where the
+    /// source has no such image. Costs one question for headers, unless platforms are left out.
+    pub(crate) async fn digests(
+        &self,
+        selector: &Selector,
+    ) -> Result<Option<(Digest, Digest)>, TransferError> {
+        if self.options.platforms.is_all() {
+            let found = self.source.manifest_digest(selector).await;
+            let found = found
+                .map_err(|error| TransferError::reading(format!("image `{selector}`"), error))?;
+            return Ok(found.map(|digest| (digest.clone(), digest)));
+        }
+        let manifests = Manifests::new(self.source, self.sink);
+        let Some(root) = manifests.tagged(selector).await? else {
+            return Ok(None);
+        };
+        let digest = root.digest().clone();
+        let chosen = select::choose(&manifests, root, &self.options.platforms).await?;
+        Ok(Some((digest, chosen.digest().clone())))
+    }
+
+    /// Whether a place has all that refers to an image at the source.
+    pub(crate) async fn referrers_are_at(
+        &self,
+        selector: &Selector,
+        place: &dyn Source,
+    ) -> Result<bool, TransferError> {
+        let plan = plan::make(self.source, Some(selector), self.sink, &self.scope).await?;
+        let work = plan.attached.iter().map(|attached| async move {
+            let digest = attached.manifest.digest();
+            let selector = match &attached.tag {
+                Some(tag) => Selector::Tag(tag.clone()),
+                None => Selector::Digest(digest.clone()),
+            };
+            let found = place
+                .manifest_digest(&selector)
+                .await
+                .map_err(|error| TransferError::writing(format!("manifest {digest}"), error))?;
+            Ok(found.as_ref() == Some(digest))
+        });
+        let found = several(work.collect(), self.options.concurrency).await?;
+        Ok(found.into_iter().all(|is_there| is_there))
     }
 
     /// Moves all blobs of an image; the first failure ends all of them.

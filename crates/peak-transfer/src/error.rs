@@ -1,7 +1,7 @@
 //! What can stop a transfer, by which end is to blame.
 
 use peak_oci::{
-    ContentError, ContentErrorKind, Digest, ManifestError, NoMatchingPlatform, Platform,
+    ContentError, ContentErrorKind, Digest, ManifestError, NoMatchingPlatform, Platform, Tag,
 };
 
 /// Why a transfer did not finish. The destination shows what it showed before.
@@ -25,6 +25,32 @@ pub enum TransferError {
         /// What the destination said.
         #[source]
         source: ContentError,
+    },
+    /// A tag could not be deleted.
+    #[error("cannot delete the tag `{tag}` at the destination")]
+    Deletion {
+        /// The tag.
+        tag: Tag,
+        /// What the destination said.
+        #[source]
+        source: ContentError,
+    },
+    /// Tags would be deleted for want of others to keep.
+    #[error(
+        "the source has none of the tags that the plan means, so nothing is deleted at the destination"
+    )]
+    NothingToKeep,
+    /// More tags than any repository has.
+    #[error("the repository has more than {limit} tags")]
+    TooManyTags {
+        /// The limit.
+        limit: usize,
+    },
+    /// The source has no such tag.
+    #[error("the source has no tag `{tag}`")]
+    NoTag {
+        /// The tag.
+        tag: Tag,
     },
     /// Content is not what its digest or size says. What was written of it is removed.
     #[error("the content of {what} is not what its digest or size says")]
@@ -122,7 +148,7 @@ impl TransferError {
 
     /// Whether the destination is at fault: full, not writable, refused.
     pub fn is_destination(&self) -> bool {
-        matches!(self, Self::Destination { .. })
+        matches!(self, Self::Destination { .. } | Self::Deletion { .. })
     }
 
     /// The outcome, where one of the ends reported it. A platform that the image is not for counts as not found.
@@ -130,8 +156,9 @@ impl TransferError {
         match self {
             Self::Source { source, .. }
             | Self::Destination { source, .. }
+            | Self::Deletion { source, .. }
             | Self::Integrity { source, .. } => Some(source.kind()),
-            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } | Self::NoTag { .. } => {
                 Some(ContentErrorKind::NotFound)
             }
             _ => None,

@@ -36,6 +36,7 @@ mod error;
 mod flights;
 mod lanes;
 mod manifests;
+mod mirror;
 mod plan;
 mod progress;
 mod select;
@@ -44,6 +45,11 @@ mod target;
 
 pub use copy::{BlobAction, CopyOptions, CopyPreview, CopyReport, Transfer, copy};
 pub use error::TransferError;
+pub use mirror::{
+    CopiedTag, Destination, DestinationReport, MirrorDestination, MirrorFailure, MirrorOptions,
+    MirrorPlan, MirrorReport, MirrorRepository, PlanError, Repositories, RepositoryReport, Shard,
+    ShardError, TagFilter, TagFilterError, mirror,
+};
 pub use progress::{BlobProgress, Event, ProgressState};
 pub use select::Platforms;
 pub use target::{Target, TargetError};

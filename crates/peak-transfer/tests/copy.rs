@@ -6,6 +6,7 @@
 )]
 
 mod engine;
+mod mirror;
 mod support;
 
 use std::collections::BTreeMap;

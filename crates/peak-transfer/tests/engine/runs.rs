@@ -36,7 +36,7 @@ async fn all_tags_are_moved_and_each_digest_once() {
     assert_eq!((count, reports.len()), (20, 20));
     assert_eq!(to.tag_names(), from.tag_names());
     assert!(from.state().opened.values().all(|times| *times == 1));
-    assert!(from.state().most_open <= 3, "{}", from.state().most_open);
+    assert!(from.state().most_open <= 3);
     let all: u64 = from
         .state()
         .blobs
