@@ -106,6 +106,20 @@ pub enum Placement {
 
 /// An end that content is written to.
 pub trait Sink: Send + Sync {
+    /// Is told what will come, before any of it is moved: the manifest that will become visible, and the blobs below it,
+    /// each once, in the order in which they are named.
+    ///
+    /// Here a sink refuses what it cannot hold, and may lay out where things go. Nothing becomes visible. A sink that
+    /// does not override this takes everything; whoever writes to it without saying so beforehand may do that.
+    fn prepare<'a>(
+        &'a self,
+        root: &'a Raw<Manifest>,
+        blobs: &'a [Descriptor],
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let _ = (root, blobs);
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether the blob is there already, complete and verified.
     fn has_blob<'a>(
         &'a self,
