@@ -346,9 +346,12 @@ impl Inner {
     }
 
     fn has(&self, descriptor: &Descriptor) -> bool {
-        self.state().slots.get(&descriptor.digest).is_some_and(|slot| {
-            slot.progress == Progress::Arrived && slot.content.size == descriptor.size
-        })
+        self.state()
+            .slots
+            .get(&descriptor.digest)
+            .is_some_and(|slot| {
+                slot.progress == Progress::Arrived && slot.content.size == descriptor.size
+            })
     }
 }
 

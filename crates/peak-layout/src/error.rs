@@ -260,7 +260,9 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// A compressed layer becomes far larger than any that serves a purpose.
-    #[error("the layer {digest} becomes larger than {limit} bytes when it is decompressed, which is taken for an attack")]
+    #[error(
+        "the layer {digest} becomes larger than {limit} bytes when it is decompressed, which is taken for an attack"
+    )]
     Expansion {
         /// The layer.
         digest: Digest,

@@ -183,10 +183,7 @@ mod tests {
     fn an_unknown_name_lists_what_there_is() {
         let index = Index::new(vec![image("a", Some("v1"))]);
         let error = select(&index, Some(&Selector::Tag(tag("v9")))).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "there is no image `v9`; there are: v1"
-        );
+        assert_eq!(error.to_string(), "there is no image `v9`; there are: v1");
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl Place {
         self.remove_leftovers();
         let prefix = self.prefix();
         for _ in 0..ATTEMPTS {
-            let begun = file::begin(&self.folder, &prefix)
-                .map_err(LayoutError::writing(&self.folder))?;
+            let begun =
+                file::begin(&self.folder, &prefix).map_err(LayoutError::writing(&self.folder))?;
             let (file, path) = begun.into_parts();
             // Where files cannot be locked nobody removes leftovers either.
             let _ = file.try_lock();

@@ -66,7 +66,10 @@ impl Staging {
                 Some(handle) => share(handle, root, &partial)?,
                 None => None,
             };
-            if in_use.as_ref().is_none_or(|held| file::is_at(held, &partial)) {
+            if in_use
+                .as_ref()
+                .is_none_or(|held| file::is_at(held, &partial))
+            {
                 return Ok(Self {
                     root: root.to_path_buf(),
                     partial,

@@ -88,6 +88,9 @@ pub async fn copy(
         blobs: plan.blobs.len(),
         bytes: plan.bytes(),
     });
+    sink.prepare(&plan.root, &plan.blobs)
+        .await
+        .map_err(|error| TransferError::writing(format!("image {}", plan.root.digest()), error))?;
     let moved = schedule::run(source, sink, &plan.blobs, options.concurrency, listener).await?;
     let mut size = moved
         .copied_bytes

@@ -21,15 +21,14 @@
 //!         tracing::info!(%digest, "a blob is in its place");
 //!     }
 //! });
-//! let report = copy(source.as_ref(), selector.as_ref(), &sink, placement, &options).await?;
+//! let report = copy(source.as_ref(), selector.as_ref(), sink.as_ref(), placement, &options).await?;
 //! assert_eq!(report.blobs_skipped, 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does). Not here yet:
-//! picking platforms, taking signatures along, resuming half a blob across processes, destinations other than a
-//! layout directory.
+//! picking platforms, taking signatures along, registries as destinations.
 
 mod copy;
 mod error;

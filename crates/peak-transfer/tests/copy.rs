@@ -484,7 +484,7 @@ async fn an_image_is_pulled_from_a_registry_by_the_names_of_both_ends() {
     let report = copy(
         source.as_ref(),
         selector.as_ref(),
-        &sink,
+        sink.as_ref(),
         placement,
         &CopyOptions::new(),
     )

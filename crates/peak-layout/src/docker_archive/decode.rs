@@ -227,10 +227,7 @@ impl Zstd {
 
 /// What really happened: the output knows better than the decoder before it.
 fn failed(output: &mut Output, error: io::Error) -> DecodeError {
-    output
-        .failure
-        .take()
-        .unwrap_or(DecodeError::Corrupt(error))
+    output.failure.take().unwrap_or(DecodeError::Corrupt(error))
 }
 
 impl std::fmt::Debug for Decoder {

@@ -30,6 +30,7 @@ const DEFAULT_RATIO: u64 = 250;
 #[must_use]
 pub struct DockerArchiveOptions {
     name: Option<Reference>,
+    always_allowed: u64,
     ratio: u64,
 }
 
@@ -38,6 +39,7 @@ impl DockerArchiveOptions {
     pub fn new() -> Self {
         Self {
             name: None,
+            always_allowed: ALWAYS_ALLOWED,
             ratio: DEFAULT_RATIO,
         }
     }
@@ -48,10 +50,16 @@ impl DockerArchiveOptions {
         self
     }
 
-    /// How many times its compressed size a layer may have. One that becomes larger, and has more than 1 GiB, is taken
-    /// for an attack on the disk.
+    /// How many times its compressed size a layer may have. One that becomes larger, and larger than
+    /// [is always allowed](Self::always_allowed), is taken for an attack on the disk.
     pub fn maximum_ratio(mut self, ratio: u64) -> Self {
         self.ratio = ratio;
+        self
+    }
+
+    /// How large a layer may become, in bytes, however small it was when it was compressed.
+    pub fn always_allowed(mut self, bytes: u64) -> Self {
+        self.always_allowed = bytes;
         self
     }
 }
@@ -208,7 +216,7 @@ impl Inner {
         let limit = descriptor
             .size
             .saturating_mul(self.options.ratio)
-            .max(ALWAYS_ALLOWED);
+            .max(self.options.always_allowed);
         Ok(Box::new(Layer {
             inner: Arc::clone(self),
             decoder: Some(Decoder::new(Arc::clone(&file), begin + BLOCK, limit)),
@@ -240,13 +248,14 @@ impl Inner {
             return Err(LayoutError::Incomplete { path });
         }
         let digest = &image.config.digest;
-        let config = state
-            .configs
-            .get(digest)
-            .cloned()
-            .ok_or_else(|| LayoutError::MissingBlob {
-                digest: digest.clone(),
-            })?;
+        let config =
+            state
+                .configs
+                .get(digest)
+                .cloned()
+                .ok_or_else(|| LayoutError::MissingBlob {
+                    digest: digest.clone(),
+                })?;
         let layers = compare(image, &config, &state.layers)?;
         let listed = [Listed {
             config: format!("{}.json", Digest::sha256_of(&config).hex()),

@@ -261,8 +261,8 @@ impl Walk<'_> {
 
     fn refuse_compressed(&self) -> Result<(), LayoutError> {
         let mut first = [0; 6];
-        let count = positioned::read(self.file, &mut first, 0)
-            .map_err(LayoutError::reading(self.path))?;
+        let count =
+            positioned::read(self.file, &mut first, 0).map_err(LayoutError::reading(self.path))?;
         let first = first.get(..count).unwrap_or_default();
         match COMPRESSED
             .iter()
@@ -379,12 +379,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        header: &Header,
-        extension: Extension,
-        at: u64,
-    ) -> Result<(), LayoutError> {
+    fn entry(&mut self, header: &Header, extension: Extension, at: u64) -> Result<(), LayoutError> {
         let size = match extension.size {
             Some(size) => size,
             None => self.size(header, at)?,
@@ -457,7 +452,8 @@ impl Walk<'_> {
         let mut buffers = (vec![0; COMPARED], vec![0; COMPARED]);
         let mut done = 0;
         while done < one.size {
-            let count = usize::try_from(one.size - done).map_or(COMPARED, |rest| rest.min(COMPARED));
+            let count =
+                usize::try_from(one.size - done).map_or(COMPARED, |rest| rest.min(COMPARED));
             let (Some(first), Some(second)) =
                 (buffers.0.get_mut(..count), buffers.1.get_mut(..count))
             else {
