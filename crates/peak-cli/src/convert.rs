@@ -106,7 +106,11 @@ impl From<TransferError> for CliError {
 impl From<TargetError> for CliError {
     fn from(error: TargetError) -> Self {
         let kind = match &error {
-            TargetError::Layout(LayoutError::NotFound { .. }) => ErrorKind::NotFound,
+            TargetError::Layout(
+                LayoutError::NotFound { .. }
+                | LayoutError::NoArchive { .. }
+                | LayoutError::UnknownImage { .. },
+            ) => ErrorKind::NotFound,
             TargetError::Layout(_) => ErrorKind::Other,
             _ => ErrorKind::Usage,
         };

@@ -1,24 +1,20 @@
 //! An OCI image layout in a directory.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use peak_oci::{
     BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
-    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag,
+    Manifest, Placement, Raw, Selector, Sink, Source, Tag,
 };
-use serde::Deserialize;
 
+use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
+use crate::partial::Partial;
 use crate::staging::{self, Staging};
+use crate::tar::Extent;
 use crate::{LayoutError, blob, blocking, file, index};
-
-const MARKER: &str = "oci-layout";
-const INDEX: &str = "index.json";
-const VERSION: &str = "1.0.0";
-const MAX_MARKER_SIZE: u64 = 4 * 1024;
 
 /// An OCI image layout in a directory: a [`Source`] and a [`Sink`] of images.
 ///
@@ -46,12 +42,6 @@ enum Contents {
     Empty,
     Begun,
     Layout,
-}
-
-#[derive(Deserialize)]
-struct Marker {
-    #[serde(rename = "imageLayoutVersion")]
-    version: String,
 }
 
 impl Directory {
@@ -157,10 +147,7 @@ impl Inner {
 
     /// Where a blob is, or would be. A digest is parsed, so it cannot name anything else.
     fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root
-            .join("blobs")
-            .join(digest.algorithm().to_string())
-            .join(digest.hex())
+        self.root.join(document::blob_name(digest))
     }
 
     /// Where a blob can be written: its folder exists afterwards, inside the layout.
@@ -214,28 +201,10 @@ impl Inner {
     }
 
     fn manifest(&self, selector: Option<&Selector>) -> Result<Raw<Manifest>, LayoutError> {
-        let index = self.index()?;
-        let (digest, media_type) = match (index::select(&index, selector)?, selector) {
-            (Some(entry), _) => (entry.digest.clone(), Some(entry.media_type.clone())),
-            (None, Some(Selector::Digest(digest))) => (digest.clone(), None),
-            (None, _) => {
-                return Err(LayoutError::Ambiguous {
-                    available: index::names(&index),
-                });
-            }
-        };
+        let (digest, media_type) = index::find(&self.index()?, selector)?;
         let (file, _, path) = self.open_blob(&digest)?;
         let bytes = file::read_all(file, &path, MAX_MANIFEST_SIZE)?;
-        let raw = Manifest::parse(
-            Bytes::from(bytes),
-            media_type.as_ref().map(MediaType::as_str),
-        )
-        .map_err(|source| LayoutError::InvalidManifest {
-            digest: digest.clone(),
-            source,
-        })?;
-        raw.verify(&digest)
-            .map_err(|source| LayoutError::Integrity { digest, source })
+        document::manifest(bytes, digest, media_type.as_ref())
     }
 
     fn put_manifest(
@@ -243,11 +212,7 @@ impl Inner {
         manifest: &Raw<Manifest>,
         placement: &Placement,
     ) -> Result<(), LayoutError> {
-        if manifest.payload() != manifest.bytes() {
-            return Err(LayoutError::Signed {
-                digest: manifest.digest().clone(),
-            });
-        }
+        document::refuse_signed(manifest)?;
         let staging = self.staging()?;
         let target = self.blob_target(manifest.digest())?;
         let hint = manifest.digest().hex();
@@ -270,18 +235,12 @@ impl Inner {
         let mut images = self.index()?;
         index::place(&mut images, root, tag)?;
         let path = self.root.join(INDEX);
-        let raw = images
-            .to_raw()
-            .map_err(|source| LayoutError::InvalidIndex {
-                path: path.clone(),
-                source,
-            })?;
+        let bytes = document::index_bytes(&images, &path)?;
         let marker = self.root.join(MARKER);
         if !marker.exists() {
-            let text = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
-            staging.write_whole(&marker, MARKER, text.as_bytes())?;
+            staging.write_whole(&marker, MARKER, MARKER_CONTENT.as_bytes())?;
         }
-        staging.write_whole(&path, INDEX, raw.bytes())?;
+        staging.write_whole(&path, INDEX, &bytes)?;
         file::sync_directory(&self.root).map_err(LayoutError::writing(&self.root))
     }
 
@@ -316,21 +275,10 @@ impl Source for Directory {
         let inner = Arc::clone(&self.inner);
         let digest = descriptor.digest.clone();
         Box::pin(async move {
-            let (file, size, path) = blocking(move || {
-                let (mut file, size, path) = inner.open_blob(&digest)?;
-                if offset > size {
-                    return Err(LayoutError::Offset {
-                        digest,
-                        offset,
-                        size,
-                    });
-                }
-                file.seek(SeekFrom::Start(offset))
-                    .map_err(LayoutError::reading(&path))?;
-                Ok((file, size, path))
-            })
-            .await?;
-            Ok(BlobRead::new(offset, Some(size), blob::stream(file, &path)))
+            let opened = digest.clone();
+            let (file, size, path) = blocking(move || inner.open_blob(&opened)).await?;
+            let extent = Extent { offset: 0, size };
+            Ok(blob::read(Arc::new(file), &path, &digest, extent, offset)?)
         })
     }
 
@@ -370,12 +318,23 @@ impl Sink for Directory {
         let inner = Arc::clone(&self.inner);
         let descriptor = descriptor.clone();
         Box::pin(async move {
-            let writer = blocking(move || {
+            let begun = descriptor.clone();
+            let mut partial = blocking(move || {
                 let staging = inner.staging()?;
-                let target = inner.blob_target(&descriptor.digest)?;
-                blob::Writer::begin(staging, target, &descriptor)
+                let target = inner.blob_target(&begun.digest)?;
+                Partial::begin(staging, target, &begun).map(Box::new)
             })
             .await?;
+            // In steps, so that nothing goes on for long when the future is dropped.
+            while !partial.is_read_again() {
+                partial = blocking(move || {
+                    partial.read_some_again()?;
+                    Ok(partial)
+                })
+                .await?;
+            }
+            let offset = partial.offset();
+            let writer = blob::Writer::new(partial, &descriptor, offset);
             Ok(Box::new(writer) as Box<dyn BlobWriter>)
         })
     }
@@ -433,28 +392,14 @@ fn read_marker(root: &Path) -> Result<bool, LayoutError> {
     let Some(bytes) = file::read_bounded(&path, MAX_MARKER_SIZE)? else {
         return Ok(false);
     };
-    let marker: Marker = serde_json::from_slice(&bytes)
-        .map_err(|source| LayoutError::InvalidJson { path, source })?;
-    if marker.version == VERSION {
-        Ok(true)
-    } else {
-        Err(LayoutError::Version {
-            path: root.to_path_buf(),
-            version: marker.version.chars().take(32).collect(),
-        })
-    }
+    document::check_marker(&bytes, &path, root).map(|()| true)
 }
 
 fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
     let path = root.join(INDEX);
-    let Some(bytes) = file::read_bounded(&path, MAX_MANIFEST_SIZE)? else {
-        return Ok(None);
-    };
-    let index = MediaType::OCI_INDEX;
-    match Manifest::parse(Bytes::from(bytes), Some(index.as_str())).map(Raw::into_value) {
-        Ok(Manifest::Index(index)) => Ok(Some(index)),
-        Ok(_) => Err(LayoutError::NotAnIndex { path }),
-        Err(source) => Err(LayoutError::InvalidIndex { path, source }),
+    match file::read_bounded(&path, MAX_MANIFEST_SIZE)? {
+        Some(bytes) => document::index(bytes, &path).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which image of `index.json` is meant, and what a new one replaces. No I/O.
 
 use peak_oci::annotations::REF_NAME;
-use peak_oci::{Descriptor, Index, Selector, Tag};
+use peak_oci::{Descriptor, Digest, Index, MediaType, Selector, Tag};
 
 use crate::LayoutError;
 
@@ -50,6 +50,20 @@ pub(crate) fn select<'a>(
             .map_err(|_| LayoutError::Ambiguous {
                 available: names(index),
             }),
+    }
+}
+
+/// The manifest that `selector` means: an image of the index, or whatever has that digest.
+pub(crate) fn find(
+    index: &Index,
+    selector: Option<&Selector>,
+) -> Result<(Digest, Option<MediaType>), LayoutError> {
+    match (select(index, selector)?, selector) {
+        (Some(entry), _) => Ok((entry.digest.clone(), Some(entry.media_type.clone()))),
+        (None, Some(Selector::Digest(digest))) => Ok((digest.clone(), None)),
+        (None, _) => Err(LayoutError::Ambiguous {
+            available: names(index),
+        }),
     }
 }
 
@@ -169,10 +183,7 @@ mod tests {
     fn an_unknown_name_lists_what_there_is() {
         let index = Index::new(vec![image("a", Some("v1"))]);
         let error = select(&index, Some(&Selector::Tag(tag("v9")))).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the layout has no image `v9`; it has: v1"
-        );
+        assert_eq!(error.to_string(), "there is no image `v9`; there are: v1");
     }
 
     #[test]

@@ -242,6 +242,12 @@ impl<'a> Transfer<'a> {
             referrers: plan.attached.len(),
             missing_referrers: plan.missing_referrers.clone(),
         };
+        self.sink
+            .prepare(&plan.root, &plan.blobs)
+            .await
+            .map_err(|error| {
+                TransferError::writing(format!("image {}", plan.root.digest()), error)
+            })?;
         self.blobs(&plan.blobs, &mut report).await?;
         self.manifests(&plan, &placement).await?;
         listener.tell(|| Event::Image {

@@ -27,8 +27,10 @@
 //! # }
 //! ```
 //!
-//! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does). Not here yet:
-//! picking platforms, taking signatures along, resuming half a blob across processes, archives.
+//! [`Transfer`] moves several images in one run, each digest once, and says beforehand what would move. [`mirror()`]
+//! keeps whole repositories the same as others, by a plan.
+//!
+//! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does).
 
 mod blob;
 mod copy;

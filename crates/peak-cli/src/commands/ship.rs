@@ -81,7 +81,8 @@ pub(crate) struct ShipArguments {
     #[command(flatten)]
     packing: PackingOptions,
 
-    /// Where to copy the built image: `oci:DIR[:TAG]`; may be repeated or comma-separated
+    /// Where to copy the built image: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or
+    /// `docker-archive:FILE[:REFERENCE]`; may be repeated or comma-separated
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     to: Vec<String>,
     /// Do not follow the build
@@ -112,6 +113,7 @@ pub(crate) async fn run(
         .iter()
         .map(|text| text.parse())
         .collect::<Result<Vec<Target>, _>>()?;
+    refuse_lost(&targets)?;
     let options = packing_options(&arguments, &targets)?;
     let files = scan_directory(&arguments.directory, &options).await?;
     let dockerfile = dockerfile_among(&arguments, &files)?;
@@ -151,6 +153,24 @@ pub(crate) async fn run(
         platform.shutdown().await;
     }
     result
+}
+
+/// Refuses to write two images to a place that holds one: the second would replace the first.
+fn refuse_lost(targets: &[Target]) -> Result<(), CliError> {
+    let mut replaced: Vec<_> = targets
+        .iter()
+        .filter(|target| target.is_replaced())
+        .filter_map(Target::path)
+        .collect();
+    replaced.sort_unstable();
+    match replaced.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some([path, ..]) => Err(CliError::usage(format!(
+            "--to names the archive {} twice, and it holds one image under one name",
+            path.display()
+        ))
+        .with_hint("name each archive once; a layout directory (oci:DIR:TAG) takes several names")),
+        _ => Ok(()),
+    }
 }
 
 /// What this very command writes must not go into the artifact: it would be another one each time.
@@ -240,7 +260,7 @@ async fn ship(
             for destination in destinations {
                 application.progress.step("copy", &destination.name());
                 destination
-                    .receive(application, &built.repository, &built.selector())
+                    .receive(application, &built.repository, Some(&built.selector()))
                     .await?;
             }
             Some(built.digest)

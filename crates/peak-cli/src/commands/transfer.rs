@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use peak_sdk::layout::Directory;
-use peak_sdk::oci::{Placement, Selector, Source};
+use peak_sdk::oci::{Placement, Selector, Sink, Source};
 use peak_sdk::transfer::{CopyOptions, CopyReport, Event, Target, copy};
 
 use crate::application::Application;
@@ -12,17 +11,17 @@ use crate::error::CliError;
 /// A place to copy images to, known to be writable.
 pub(crate) struct Destination {
     target: Target,
-    layout: Directory,
+    sink: Box<dyn Sink>,
     placement: Placement,
 }
 
 impl Destination {
     /// Opens the place, before any work is done for it.
     pub(crate) fn open(target: Target) -> Result<Self, CliError> {
-        let (layout, placement) = target.open_sink()?;
+        let (sink, placement) = target.open_sink()?;
         Ok(Self {
             target,
-            layout,
+            sink,
             placement,
         })
     }
@@ -37,8 +36,14 @@ impl Destination {
         &self,
         application: &Application,
         source: &dyn Source,
-        selector: &Selector,
+        selector: Option<&Selector>,
     ) -> Result<CopyReport, CliError> {
+        if !self.target.keeps_digests() {
+            application.progress.warning(&format!(
+                "{} holds no manifests: the image keeps its id there, but not its digest",
+                self.name()
+            ));
+        }
         let progress = Arc::new(application.progress.meter("copy", self.name()));
         let listener = Arc::clone(&progress);
         let options = CopyOptions::new().progress(move |event| match event {
@@ -60,7 +65,7 @@ impl Destination {
             _ => {}
         });
         let placement = self.placement.clone();
-        let copying = copy(source, Some(selector), &self.layout, placement, &options);
+        let copying = copy(source, selector, self.sink.as_ref(), placement, &options);
         Ok(progress.watch(copying).await?)
     }
 }

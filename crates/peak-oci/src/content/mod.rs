@@ -161,6 +161,21 @@ pub enum Placement {
 /// Blobs come in by [`take_blob`](Sink::take_blob). A sink implements either that, or [`blob_writer`](Sink::blob_writer)
 /// where it is enough for it to be given all bytes once and in order.
 pub trait Sink: Send + Sync {
+    /// Is told what will come, before any of it is moved: the manifest that will become visible, and the blobs below it,
+    /// each once, in the order in which they are named.
+    ///
+    /// Here a sink may lay out where things go. Nothing becomes visible. A sink that does not override this takes
+    /// things as they come; whoever writes to it without saying so beforehand may do that. What it cannot hold it says
+    /// in [`holds`](Sink::holds), for which nothing is written.
+    fn prepare<'a>(
+        &'a self,
+        root: &'a Raw<Manifest>,
+        blobs: &'a [Descriptor],
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let _ = (root, blobs);
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether the blob is there already, complete and verified.
     fn has_blob<'a>(
         &'a self,

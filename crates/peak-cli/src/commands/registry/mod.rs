@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use peak_sdk::http::TlsOptions;
-use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
+use peak_sdk::oci::{
+    MediaType, MediaTypeError, Platform, PlatformError, Reference, Selector, Source,
+};
 use peak_sdk::registry::{Registry, RegistryError};
 use peak_sdk::transfer::Target;
 use serde_json::json;
@@ -186,15 +188,19 @@ Example:
         #[arg(value_name = "REF")]
         reference: String,
     },
-    /// Copy an image into a layout on disk, every blob checked
+    /// Copy an image into a layout or an archive on disk, every blob checked
     #[command(after_help = "\
-Example:
-  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web")]
+Examples:
+  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
+  peak registry pull ubuntu@sha256:… docker-archive:ubuntu.tar:ubuntu:24.04
+  peak registry pull oci:target/hello-web oci-archive:hello-web.tar")]
     Pull {
-        /// Reference of the image
+        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "SRC")]
         source: String,
-        /// Where to: `oci:DIR[:TAG]`; a bare path means `oci:`
+        /// Where to: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REFERENCE]`; a bare path means
+        /// `oci:`
         #[arg(value_name = "DST")]
         destination: String,
     },
@@ -246,11 +252,10 @@ pub(crate) async fn run(
             source,
             destination,
         } => {
-            let reference = parse_reference(source.strip_prefix("docker://").unwrap_or(&source))?;
+            let (source, selector) = open_source(registry, &source)?;
             let destination = Destination::open(parse_local_target(&destination)?)?;
-            let source = registry.repository(&reference);
             let report = destination
-                .receive(application, &source, &reference.selector_or_latest())
+                .receive(application, source.as_ref(), selector.as_ref())
                 .await?;
             application.output.object(
                 &json!({
@@ -286,20 +291,34 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
     })
 }
 
+/// How the names of places that are not in a registry begin.
+const LOCAL_TRANSPORTS: [&str; 4] = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
+
+fn is_local(text: &str) -> bool {
+    LOCAL_TRANSPORTS
+        .iter()
+        .any(|transport| text.starts_with(transport))
+}
+
+/// Opens the image that is named: in a registry, unless the name says another place.
+fn open_source(
+    registry: &Registry,
+    text: &str,
+) -> Result<(Box<dyn Source>, Option<Selector>), CliError> {
+    let target = if is_local(text) {
+        text.parse()?
+    } else {
+        Target::Registry(parse_reference(
+            text.strip_prefix("docker://").unwrap_or(text),
+        )?)
+    };
+    Ok(target.open_source(registry)?)
+}
+
 /// Reads the name of a place on disk; a bare path means `oci:`. With a colon in it, a bare path could also be meant
 /// as some transport or as a tag, so it has to say which.
 fn parse_local_target(text: &str) -> Result<Target, CliError> {
-    let transports = [
-        "oci:",
-        "oci-archive:",
-        "docker-archive:",
-        "docker-daemon:",
-        "docker://",
-    ];
-    if transports
-        .iter()
-        .any(|transport| text.starts_with(transport))
-    {
+    if is_local(text) || text.starts_with("docker://") {
         return Ok(text.parse()?);
     }
     if text.contains(':') {
