@@ -1,28 +1,30 @@
-//! What `ship` and `registry pull` share: a copy with its progress, into a place opened beforehand.
+//! What `ship` and `registry copy, pull, push` share: a copy with its progress, into a place opened beforehand.
 
 use std::sync::Arc;
 
-use peak_sdk::layout::Directory;
-use peak_sdk::oci::{Placement, Selector, Source};
+use peak_sdk::oci::{Placement, Selector, Sink, Source};
+use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{CopyOptions, CopyReport, Event, Target, copy};
+use serde_json::json;
 
 use crate::application::Application;
 use crate::error::CliError;
+use crate::output::human_size;
 
 /// A place to copy images to, known to be writable.
 pub(crate) struct Destination {
     target: Target,
-    layout: Directory,
+    sink: Box<dyn Sink>,
     placement: Placement,
 }
 
 impl Destination {
     /// Opens the place, before any work is done for it.
-    pub(crate) fn open(target: Target) -> Result<Self, CliError> {
-        let (layout, placement) = target.open_sink()?;
+    pub(crate) fn open(target: Target, registry: &Registry) -> Result<Self, CliError> {
+        let (sink, placement) = target.open_sink(registry)?;
         Ok(Self {
             target,
-            layout,
+            sink,
             placement,
         })
     }
@@ -37,7 +39,7 @@ impl Destination {
         &self,
         application: &Application,
         source: &dyn Source,
-        selector: &Selector,
+        selector: Option<&Selector>,
     ) -> Result<CopyReport, CliError> {
         let progress = Arc::new(application.progress.meter("copy", self.name()));
         let listener = Arc::clone(&progress);
@@ -56,11 +58,50 @@ impl Destination {
                 listener.moved(size);
                 listener.blob("skipped", digest.as_ref(), size);
             }
+            Event::Mounted { digest, size } => {
+                listener.moved(size);
+                listener.blob("mounted", digest.as_ref(), size);
+            }
+            Event::Retried { digest, offset } => {
+                listener.blob("retried", digest.as_ref(), offset);
+            }
             Event::Finished { digest, size } => listener.blob("finished", digest.as_ref(), size),
             _ => {}
         });
         let placement = self.placement.clone();
-        let copying = copy(source, Some(selector), &self.layout, placement, &options);
+        let copying = copy(source, selector, &*self.sink, placement, &options);
         Ok(progress.watch(copying).await?)
+    }
+
+    /// Says what was copied here.
+    pub(crate) fn show(
+        &self,
+        application: &Application,
+        report: &CopyReport,
+    ) -> Result<(), CliError> {
+        let mut blobs = format!(
+            "{} copied, {} there already",
+            report.blobs_copied, report.blobs_skipped
+        );
+        if report.blobs_mounted > 0 {
+            blobs.push_str(&format!(", {} mounted", report.blobs_mounted));
+        }
+        application.output.object(
+            &json!({
+                "destination": self.name(),
+                "digest": report.digest.to_string(),
+                "mediaType": report.media_type.to_string(),
+                "size": report.size,
+                "blobsCopied": report.blobs_copied,
+                "blobsSkipped": report.blobs_skipped,
+                "blobsMounted": report.blobs_mounted,
+            }),
+            &[
+                ("destination", self.name()),
+                ("digest", report.digest.to_string()),
+                ("size", human_size(report.size)),
+                ("blobs", blobs),
+            ],
+        )
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::application::Application;
 use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size};
+use crate::output::Output;
 use crate::service::agree;
 
 #[derive(Debug, Args)]
@@ -198,6 +198,32 @@ Example:
         #[arg(value_name = "DST")]
         destination: String,
     },
+    /// Copy an image from a layout on disk into a registry, the tag last
+    #[command(after_help = "\
+Example:
+  peak registry push oci:target/hello-web 127.0.0.1:7325/hello-web:0.0.2")]
+    Push {
+        /// Where from: `oci:DIR[:TAG or @DIGEST]`; a bare path means `oci:`
+        #[arg(value_name = "SRC")]
+        source: String,
+        /// Reference that the image gets
+        #[arg(value_name = "REF")]
+        destination: String,
+    },
+    /// Copy an image from anywhere to anywhere, unchanged
+    #[command(after_help = "\
+Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG] or oci:DIR[:TAG].
+
+Example:
+  peak registry copy 127.0.0.1:7325/hello-web:0.0.1 127.0.0.1:7325/team/hello-web:stable")]
+    Copy {
+        /// Where from
+        #[arg(value_name = "SRC")]
+        source: String,
+        /// Where to
+        #[arg(value_name = "DST")]
+        destination: String,
+    },
 }
 
 pub(crate) async fn run(
@@ -247,35 +273,69 @@ pub(crate) async fn run(
             destination,
         } => {
             let reference = parse_reference(source.strip_prefix("docker://").unwrap_or(&source))?;
-            let destination = Destination::open(parse_local_target(&destination)?)?;
-            let source = registry.repository(&reference);
-            let report = destination
-                .receive(application, &source, &reference.selector_or_latest())
-                .await?;
-            application.output.object(
-                &json!({
-                    "destination": destination.name(),
-                    "digest": report.digest.to_string(),
-                    "mediaType": report.media_type.to_string(),
-                    "size": report.size,
-                    "blobsCopied": report.blobs_copied,
-                    "blobsSkipped": report.blobs_skipped,
-                }),
-                &[
-                    ("destination", destination.name()),
-                    ("digest", report.digest.to_string()),
-                    ("size", human_size(report.size)),
-                    (
-                        "blobs",
-                        format!(
-                            "{} copied, {} there already",
-                            report.blobs_copied, report.blobs_skipped
-                        ),
-                    ),
-                ],
+            let destination = parse_local_target(&destination)?;
+            transfer(
+                application,
+                registry,
+                &Target::Registry(reference),
+                destination,
             )
+            .await
+        }
+        RegistryCommand::Push {
+            source,
+            destination,
+        } => {
+            let source = parse_local_target(&source)?;
+            let reference = parse_reference(
+                destination
+                    .strip_prefix("docker://")
+                    .unwrap_or(&destination),
+            )?;
+            transfer(application, registry, &source, Target::Registry(reference)).await
+        }
+        RegistryCommand::Copy {
+            source,
+            destination,
+        } => {
+            let destination = parse_destination(&destination)?;
+            transfer(application, registry, &source.parse()?, destination).await
         }
     }
+}
+
+/// Copies an image from anywhere to anywhere.
+async fn transfer(
+    application: &Application,
+    registry: &Registry,
+    source: &Target,
+    destination: Target,
+) -> Result<(), CliError> {
+    let (from, selector) = source.open_source(registry)?;
+    let destination = Destination::open(destination, registry)?;
+    let report = destination
+        .receive(application, &*from, selector.as_ref())
+        .await?;
+    destination.show(application, &report)
+}
+
+/// Reads the name of a place to write to. Everything is the name of an image at Docker Hub, so there one has to say that
+/// it is meant.
+pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
+    let target: Target = text.parse()?;
+    let names_a_registry = text.starts_with("docker://")
+        || text
+            .split_once('/')
+            .is_some_and(|(host, _)| host == "localhost" || host.contains(['.', ':', '[']));
+    if matches!(target, Target::Registry(_)) && !names_a_registry {
+        return Err(CliError::usage(format!(
+            "`{text}` names neither a place on disk nor a registry"
+        ))
+        .with_hint(format!(
+            "write it as oci:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]; Docker Hub's image is docker://{text}"
+        )));
+    }
+    Ok(target)
 }
 
 /// Reads a reference that stands on the command line.
