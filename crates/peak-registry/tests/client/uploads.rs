@@ -525,6 +525,7 @@ async fn a_registry_without_status_and_without_chunks_gets_the_whole_once_more()
             return answer("400 Bad Request", &[], &error_body("UNSUPPORTED"));
         }
         if is(request, "PUT") && std::mem::take(&mut *first.lock().unwrap()) {
+            honest.0.lock().unwrap().bytes = request.body()[..1000].to_vec();
             return Vec::new();
         }
         honest.answer(request)
@@ -537,7 +538,7 @@ async fn a_registry_without_status_and_without_chunks_gets_the_whole_once_more()
         course(&server)[3..],
         [
             "GET",
-            "PATCH 0-1048575",
+            "PATCH 1000-1048575",
             "DELETE",
             "HEAD",
             "POST",
@@ -705,7 +706,8 @@ async fn a_registry_that_never_gets_further_is_given_up() {
     let server = odd("PUT", &Honest::default(), |_, _| Some(Vec::new())).await;
     let refuses = odd("PATCH", &Honest::default(), |_, _| Some(Vec::new())).await;
     let _ = upload(&server.repository(), &content(MIB)).await;
-    assert!(course(&server).len() < 40, "{:?}", course(&server));
+    // Four times each, since a request without a body may be repeated.
+    assert!(course(&server).len() < 80, "{:?}", course(&server));
     let registry = Registry::builder()
         .single_put_limit(&refuses.address.to_string(), 1)
         .build()

@@ -26,6 +26,9 @@ use crate::capabilities::Capability;
 /// Smallest chunk that is tried, in bytes.
 const LEAST_CHUNK: u64 = 64 * 1024;
 
+/// After so many chunks in a row larger ones are tried again, where smaller ones are sent because some were lost.
+const CHUNKS_BEFORE_LARGER: u32 = 16;
+
 /// Sessions of one upload at most, however much progress is made in each.
 const MOST_SESSIONS: u32 = 20;
 
@@ -132,6 +135,8 @@ pub(super) struct Machine {
     chunks_refused: bool,
     /// Bytes of the next chunk: fewer than the registry takes, after chunks were lost.
     chunk: u64,
+    /// Chunks since the last one that was lost.
+    chunks_in_row: u32,
     /// The least that the registry takes as a chunk.
     min_chunk: u64,
     patience: Patience,
@@ -161,6 +166,7 @@ impl Machine {
             remakes: 0,
             chunks_refused: false,
             chunk: capability.chunk,
+            chunks_in_row: 0,
             min_chunk: 0,
             patience: Patience::new(),
             setbacks: 0,
@@ -273,6 +279,7 @@ impl Machine {
                     session.sent = session.sent.max(offset.saturating_add(length));
                 }
                 self.chunk = (self.chunk / 2).max(LEAST_CHUNK);
+                self.chunks_in_row = 0;
                 self.interrupted(Phase::Status);
             }
             Step::Commit(_) if was_sent => {
@@ -421,14 +428,22 @@ impl Machine {
             return self.interrupted(Phase::Send);
         }
         session.acknowledged = end;
-        self.chunk = self.chunk.saturating_mul(2).min(self.capability.chunk);
+        self.chunks_in_row += 1;
+        if self.chunks_in_row >= CHUNKS_BEFORE_LARGER {
+            self.chunks_in_row = 0;
+            self.chunk = self.chunk.saturating_mul(2).min(self.capability.chunk);
+        }
         self.phase = Phase::Send;
     }
 
     fn after_status(&mut self, reply: &Reply) {
         if reply.status.is_success() {
-            if let Some(there) = reply.range.and_then(|said| self.position(said)) {
-                return self.go_on_at(there);
+            // "0-0" is said by most when they have nothing, and is true when they have one byte. Either way there is
+            // nothing to go on with, and a new session leaves no doubt.
+            let said = reply.range.filter(|said| *said != (0, 0));
+            match said.and_then(|said| self.position(said)) {
+                Some(there) if there > 0 => return self.go_on_at(there),
+                _ => {}
             }
         } else if reply.is_transient {
             return self.interrupted(Phase::Status);
@@ -436,7 +451,7 @@ impl Machine {
         self.begin_anew(reply.status != StatusCode::NOT_FOUND && !reply.is_about_session);
     }
 
-    /// How much the registry has, by a range that it says when it is asked.
+    /// How much the registry has, by the range that it says.
     fn position(&self, said: (u64, u64)) -> Option<u64> {
         let session = self.session.as_ref()?;
         // "0-0" is what most say when they have nothing, and can be the first byte only where byte 0 was not wanted.
