@@ -18,6 +18,7 @@ mod help;
 mod http;
 mod interrupt;
 mod invariants;
+mod mirror;
 mod peers;
 mod readme;
 mod registry;

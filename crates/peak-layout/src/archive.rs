@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream;
 use peak_oci::{
     BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
-    Manifest, Placement, Raw, Selector, Sink, Source, Tag, Verifier,
+    Manifest, Placement, Raw, Selector, Sink, Source, Tag, TagStream, Verifier,
 };
 
 use crate::archive_error::ArchiveError;
@@ -16,7 +17,7 @@ use crate::blob::{self, Receiver};
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
 use crate::replacement::{Place, Replacement};
 use crate::tar::{self, Extent, TarIndex};
-use crate::{LayoutError, blocking, index, positioned};
+use crate::{LayoutError, blocking, index, positioned, referrers};
 
 /// An OCI image layout in a tar file: a [`Source`] of images.
 ///
@@ -118,6 +119,27 @@ impl Source for OciArchive {
     fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
         let extent = blob_extent(&self.inner.tar, digest);
         Box::pin(async move { Ok(extent?.size) })
+    }
+
+    fn tags(&self) -> TagStream<'_> {
+        let tags = index::tags(&self.inner.index);
+        Box::pin(stream::iter(tags.into_iter().map(Ok)))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let subject = subject.clone();
+        Box::pin(async move {
+            let found = blocking(move || {
+                referrers::find(&inner.index, &subject, |entry| {
+                    read_manifest(&inner.tar, entry.digest.clone(), Some(&entry.media_type))
+                })
+            });
+            Ok(found.await?)
+        })
     }
 }
 
@@ -402,6 +424,11 @@ impl Drop for Incoming {
 }
 
 impl Sink for OciArchiveWriter {
+    /// It holds one image.
+    fn holds_referrers(&self) -> bool {
+        false
+    }
+
     fn prepare<'a>(
         &'a self,
         _root: &'a Raw<Manifest>,

@@ -1,20 +1,23 @@
 //! An OCI image layout in a directory.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::{TryStreamExt as _, stream};
 use peak_oci::{
     BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
-    Manifest, Placement, Raw, Selector, Sink, Source, Tag,
+    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag, TagStream,
 };
 
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
 use crate::partial::Partial;
 use crate::staging::{self, Staging};
 use crate::tar::Extent;
-use crate::{LayoutError, blob, blocking, file, index};
+use crate::{LayoutError, blob, blocking, file, index, referrers};
 
 /// An OCI image layout in a directory: a [`Source`] and a [`Sink`] of images.
 ///
@@ -23,6 +26,9 @@ use crate::{LayoutError, blob, blocking, file, index};
 ///
 /// What is written appears so: blobs one by one, each whole and verified; last of all `index.json`, in one step. A
 /// directory that was new shows `oci-layout` and `index.json` only then, so one that was merely begun is not a layout.
+///
+/// A manifest with a subject is found as a referrer of that once the next image becomes visible: `index.json` has an
+/// index of referrers for each subject, under the tag [`Tag::of_referrers`].
 #[derive(Clone, Debug)]
 pub struct Directory {
     inner: Arc<Inner>,
@@ -34,6 +40,8 @@ struct Inner {
     /// Whether the directory was made for this handle.
     is_new: bool,
     staging: Mutex<Option<Arc<Staging>>>,
+    /// What refers to which manifest, and is not in `index.json` yet.
+    referrers: Mutex<Vec<(Tag, Descriptor)>>,
 }
 
 /// What a path holds, as far as layouts go.
@@ -123,6 +131,7 @@ impl Directory {
                 root,
                 is_new,
                 staging: Mutex::new(None),
+                referrers: Mutex::default(),
             }),
         })
     }
@@ -202,9 +211,25 @@ impl Inner {
 
     fn manifest(&self, selector: Option<&Selector>) -> Result<Raw<Manifest>, LayoutError> {
         let (digest, media_type) = index::find(&self.index()?, selector)?;
+        self.read_manifest(digest, media_type.as_ref())
+    }
+
+    fn read_manifest(
+        &self,
+        digest: Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<Raw<Manifest>, LayoutError> {
         let (file, _, path) = self.open_blob(&digest)?;
         let bytes = file::read_all(file, &path, MAX_MANIFEST_SIZE)?;
-        document::manifest(bytes, digest, media_type.as_ref())
+        document::manifest(bytes, digest, media_type)
+    }
+
+    fn read_listed(&self, entry: &Descriptor) -> Result<Raw<Manifest>, LayoutError> {
+        self.read_manifest(entry.digest.clone(), Some(&entry.media_type))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, LayoutError> {
+        referrers::find(&self.index()?, subject, |entry| self.read_listed(entry))
     }
 
     fn put_manifest(
@@ -217,6 +242,10 @@ impl Inner {
         let target = self.blob_target(manifest.digest())?;
         let hint = manifest.digest().hex();
         staging.write_whole(&target, hint, manifest.bytes())?;
+        let subject = manifest.value().subject();
+        if let Some(tag) = subject.and_then(|subject| Tag::of_referrers(&subject.digest)) {
+            self.waiting().push((tag, referrers::entry(manifest)));
+        }
         match placement {
             Placement::Child => Ok(()),
             Placement::Root { tag } => self.publish(&staging, manifest.descriptor(), tag.as_ref()),
@@ -230,9 +259,10 @@ impl Inner {
         root: Descriptor,
         tag: Option<&Tag>,
     ) -> Result<(), LayoutError> {
-        self.sync_blob_folders()?;
         let _lock = staging.lock_index()?;
         let mut images = self.index()?;
+        let added = self.add_referrers(staging, &mut images)?;
+        self.sync_blob_folders()?;
         index::place(&mut images, root, tag)?;
         let path = self.root.join(INDEX);
         let bytes = document::index_bytes(&images, &path)?;
@@ -241,7 +271,49 @@ impl Inner {
             staging.write_whole(&marker, MARKER, MARKER_CONTENT.as_bytes())?;
         }
         staging.write_whole(&path, INDEX, &bytes)?;
+        self.waiting().retain(|waiting| !added.contains(waiting));
         file::sync_directory(&self.root).map_err(LayoutError::writing(&self.root))
+    }
+
+    /// Puts what waits for it into the lists of referrers, and the lists into the index. Gives back what was put there.
+    fn add_referrers(
+        &self,
+        staging: &Staging,
+        images: &mut Index,
+    ) -> Result<Vec<(Tag, Descriptor)>, LayoutError> {
+        let waiting = self.waiting().clone();
+        let mut lists: BTreeMap<&Tag, Index> = BTreeMap::new();
+        for (tag, referrer) in &waiting {
+            let list = match lists.entry(tag) {
+                Entry::Occupied(list) => list.into_mut(),
+                Entry::Vacant(place) => place.insert(referrers::list(images, tag, |entry| {
+                    self.read_listed(entry)
+                })?),
+            };
+            if !list
+                .manifests
+                .iter()
+                .any(|known| known.digest == referrer.digest)
+            {
+                list.manifests.push(referrer.clone());
+            }
+        }
+        for (tag, list) in lists {
+            let path = self.root.join(INDEX);
+            let list = list
+                .to_raw()
+                .map_err(|source| LayoutError::InvalidIndex { path, source })?;
+            let target = self.blob_target(list.digest())?;
+            staging.write_whole(&target, list.digest().hex(), list.bytes())?;
+            index::place(images, list.descriptor(), Some(tag))?;
+        }
+        Ok(waiting)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Tag, Descriptor)>> {
+        self.referrers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the names of the blobs durable, before `index.json` can point to them.
@@ -286,6 +358,24 @@ impl Source for Directory {
         let inner = Arc::clone(&self.inner);
         let digest = digest.clone();
         Box::pin(async move { Ok(blocking(move || inner.open_blob(&digest)).await?.1) })
+    }
+
+    fn tags(&self) -> TagStream<'_> {
+        let inner = Arc::clone(&self.inner);
+        let listed = async move {
+            let tags = blocking(move || Ok(index::tags(&inner.index()?))).await?;
+            Ok::<_, ContentError>(stream::iter(tags.into_iter().map(Ok)))
+        };
+        Box::pin(stream::once(listed).try_flatten())
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let subject = subject.clone();
+        Box::pin(async move { Ok(blocking(move || inner.referrers(&subject)).await?) })
     }
 }
 

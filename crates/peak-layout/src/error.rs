@@ -120,6 +120,14 @@ pub enum LayoutError {
         /// How many nameless images there are.
         count: usize,
     },
+    /// More referrers than any image has.
+    #[error("{subject} has more than {limit} referrers")]
+    TooManyReferrers {
+        /// What they refer to.
+        subject: Digest,
+        /// The limit.
+        limit: usize,
+    },
     /// The blob is not there.
     #[error("there is no blob {digest}")]
     MissingBlob {
@@ -327,7 +335,8 @@ impl LayoutError {
             | Self::InUse { .. }
             | Self::Busy { .. } => ContentErrorKind::Storage,
             Self::Shutdown => ContentErrorKind::Other,
-            Self::NotADirectory { .. }
+            Self::TooManyReferrers { .. }
+            | Self::NotADirectory { .. }
             | Self::NotALayout { .. }
             | Self::InvalidJson { .. }
             | Self::InvalidIndex { .. }

@@ -50,6 +50,7 @@ mod file;
 mod index;
 mod partial;
 mod positioned;
+mod referrers;
 mod replacement;
 mod staging;
 mod tar;

@@ -323,7 +323,7 @@ impl<'a> Transfer<'a> {
     ///
     /// The stream ends after the first error.
     pub fn tags(&self) -> impl stream::Stream<Item = Result<Tag, TransferError>> + Send + '_ {
-        let left_out = |tag: &Tag| self.options.referrers && is_referrers_tag(tag);
+        let left_out = |tag: &Tag| self.options.referrers && tag.is_of_referrers();
         self.source
             .tags()
             .map_err(|error| TransferError::reading("the list of tags".to_owned(), error))
@@ -472,19 +472,6 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Whether a tag is one under which a registry keeps the list of a manifest's referrers (distribution-spec 1.1,
-/// "Referrers Tag Schema").
-fn is_referrers_tag(tag: &Tag) -> bool {
-    let Some((algorithm, hex)) = tag.as_str().split_once('-') else {
-        return false;
-    };
-    matches!(algorithm, "sha256" | "sha512")
-        && hex.len() == 64
-        && hex
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// Moves one image; see [`Transfer::image`].
 ///
 /// # Errors
@@ -499,22 +486,4 @@ pub async fn copy(
     Transfer::new(source, sink, options.clone())
         .image(selector, placement)
         .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_referrers_are_known_by_their_tag() {
-        let digest = Digest::sha256_of(b"x").to_string();
-        let tag = |text: String| text.parse::<Tag>().unwrap();
-        assert!(is_referrers_tag(&tag(digest.replace(':', "-"))));
-        assert!(!is_referrers_tag(&tag(format!(
-            "{}.sig",
-            digest.replace(':', "-")
-        ))));
-        assert!(!is_referrers_tag(&tag("sha256-abc".to_owned())));
-        assert!(!is_referrers_tag(&tag("v1-rc".to_owned())));
-    }
 }

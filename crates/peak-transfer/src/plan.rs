@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use peak_oci::{
-    Descriptor, Digest, MAX_INDEX_DEPTH, Manifest, MediaType, Raw, Selector, Sink, Source, Tag,
+    ContentError, ContentErrorKind, Descriptor, Digest, MAX_INDEX_DEPTH, Manifest, MediaType, Raw,
+    Selector, Sink, Source, Tag,
 };
 
 use crate::TransferError;
@@ -99,6 +100,14 @@ pub(crate) async fn make(
             .collect();
         missing_referrers = reader.add_referrers(&image, &mut attached).await?;
         reader.add_cosign_tags(&image, &mut attached).await?;
+        if !(attached.is_empty() || sink.holds_referrers()) {
+            let error = ContentError::new(
+                ContentErrorKind::Unsupported,
+                "an archive holds one image and nothing that refers to it; copy to a registry or to a layout directory",
+            );
+            let what = format!("the referrers of image {digest}");
+            return Err(TransferError::writing(what, error));
+        }
     }
     Ok(Plan {
         is_whole: *root.digest() == digest,
@@ -267,7 +276,7 @@ impl Reader<'_> {
         match self.manifests.fetch(listed).await {
             Ok(manifest) => Ok(Some(manifest)),
             Err(TransferError::Source { source, .. })
-                if source.kind() == peak_oci::ContentErrorKind::NotFound =>
+                if source.kind() == ContentErrorKind::NotFound =>
             {
                 Ok(None)
             }
@@ -314,10 +323,10 @@ impl Attached {
 
 /// The tags under which cosign keeps what it has to say about a manifest.
 pub(crate) fn cosign_tags(digest: &Digest) -> impl Iterator<Item = Tag> + use<> {
-    let base = digest.to_string().replacen(':', "-", 1);
+    let base = Tag::of_referrers(digest);
     COSIGN_SUFFIXES
         .into_iter()
-        .filter_map(move |suffix| format!("{base}.{suffix}").parse().ok())
+        .filter_map(move |suffix| format!("{}.{suffix}", base.as_ref()?).parse().ok())
 }
 
 /// What an index points to that is a manifest.

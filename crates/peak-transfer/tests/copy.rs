@@ -461,6 +461,7 @@ async fn what_a_docker_archive_cannot_hold_is_refused_before_a_blob_is_opened() 
     source.put_manifest(&index, &root(None)).await.unwrap();
     let to = folder.path().join("to/image.tar");
     let to: Target = format!("docker-archive:{}", to.display()).parse().unwrap();
+    let registry = Registry::builder().build().unwrap();
     let (sink, placement) = to.open_sink(&registry).unwrap();
     let odd = Odd::new(source, Manner::Honest);
     let error = copy(&odd, None, sink.as_ref(), placement, &CopyOptions::new())

@@ -465,6 +465,11 @@ impl Drop for Layer {
 }
 
 impl Sink for DockerArchiveWriter {
+    /// It holds one image.
+    fn holds_referrers(&self) -> bool {
+        false
+    }
+
     /// Refuses what such an archive cannot hold.
     fn prepare<'a>(
         &'a self,

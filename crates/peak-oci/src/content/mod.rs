@@ -229,6 +229,12 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Whether what refers to an image, by its subject or by a tag named after it, can be kept beside the image and be
+    /// found. A sink that does not override this says yes; one that holds a single image says no.
+    fn holds_referrers(&self) -> bool {
+        true
+    }
+
     /// Whether it takes over blobs from this source without moving them, where they are there.
     ///
     /// A sink that does not override this moves everything.

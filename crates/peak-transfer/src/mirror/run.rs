@@ -288,7 +288,8 @@ impl<'a> Work<'a> {
                 TransferError::reading(format!("the tags of {}", self.plan.from()), error)
             }));
             while let Some(tag) = listed.try_next().await? {
-                if !filter.is_in_scope(&tag) || is_about_an_image(&tag) {
+                // What is no image of its own goes with its image, where the plan says so.
+                if !filter.is_in_scope(&tag) || tag.is_about_a_manifest() {
                     continue;
                 }
                 if tags.len() >= MAX_TAGS {
@@ -404,7 +405,7 @@ impl<'a> Work<'a> {
                 Ok(None) => break,
                 Ok(Some(tag)) => {
                     if self.plan.tags.is_in_scope(&tag)
-                        && !is_about_an_image(&tag)
+                        && !tag.is_about_a_manifest()
                         && !kept.contains(&tag)
                     {
                         unwanted.push(tag);
@@ -461,16 +462,4 @@ impl<'a> Work<'a> {
     fn with<T>(&self, look: impl FnOnce(&mut RepositoryReport) -> T) -> T {
         look(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Whether a tag is no image of its own but about one: `sha256-<hex>`, alone or with what cosign appends. They go with
-/// their images, where the plan takes referrers along, and are never deleted.
-fn is_about_an_image(tag: &Tag) -> bool {
-    let Some(rest) = tag.as_str().strip_prefix("sha256-") else {
-        return false;
-    };
-    let (hex, suffix) = rest.split_at_checked(64).unwrap_or((rest, ""));
-    hex.len() == 64
-        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && (suffix.is_empty() || suffix.starts_with('.'))
 }

@@ -1,5 +1,7 @@
-use peak_oci::{Descriptor, MediaType, validate};
-use peak_transfer::{CopyOptions, CopyReport, TransferError, copy};
+use peak_layout::Directory;
+use peak_oci::{ContentErrorKind, Descriptor, MediaType, Placement, Source, validate};
+use peak_registry::Registry;
+use peak_transfer::{CopyOptions, CopyReport, Target, TransferError, copy};
 
 use super::{by_tag, under};
 use crate::support::Memory;
@@ -113,4 +115,84 @@ async fn referrers_are_bounded_in_depth_and_number() {
         "{error}"
     );
     assert!(to.state().blobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_layout_keeps_referrers_and_gives_them_back() {
+    let (from, to) = (Memory::default(), Memory::default());
+    let image = from.image("linux/amd64", &[b"layer"]);
+    from.tag("v1", &image);
+    let signature = from.statement(Some(&image), "a signature");
+    let counter = from.statement(Some(&signature), "a signature of the signature");
+    let base = image.digest().to_string().replace(':', "-");
+    from.tag(&format!("{base}.sig"), &from.statement(None, "cosign's"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Directory::create(folder.path().join("layout")).unwrap();
+    let options = CopyOptions::new().referrers(true);
+    let selector = by_tag("v1");
+    for _ in 0..2 {
+        let report = copy(&from, Some(&selector), &layout, under("v1"), &options)
+            .await
+            .unwrap();
+        assert_eq!(report.referrers, 3);
+    }
+    let reopened = Directory::open(folder.path().join("layout")).unwrap();
+    // It is still the layout of one image.
+    validate(&reopened, None).await.unwrap();
+    assert_eq!(reopened.images().await.unwrap(), ["v1"]);
+    let listed = reopened.referrers(image.digest()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].digest, *signature.digest());
+    assert_eq!(
+        listed[0].artifact_type.as_ref().unwrap().as_str(),
+        "application/vnd.test.statement"
+    );
+
+    let report = copy(&reopened, None, &to, under("v1"), &options)
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.digest, report.referrers),
+        (image.digest().clone(), 3)
+    );
+    assert!(to.state().manifests.contains_key(counter.digest()));
+    assert_eq!(to.tag_names().len(), 2);
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_hold_referrers_says_so_before_anything_moves() {
+    let from = Memory::default();
+    let image = from.image("linux/amd64", &[b"layer"]);
+    from.tag("v1", &image);
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::builder().build().unwrap();
+    let options = CopyOptions::new().referrers(true);
+    let selector = by_tag("v1");
+    for (transport, has_referrer) in [
+        ("oci-archive", false),
+        ("oci-archive", true),
+        ("docker-archive", true),
+    ] {
+        if has_referrer {
+            from.statement(Some(&image), "a signature");
+        }
+        from.forget();
+        let path = folder
+            .path()
+            .join(format!("{transport}-{has_referrer}.tar"));
+        let target: Target = format!("{transport}:{}", path.display()).parse().unwrap();
+        let (sink, _) = target.open_sink(&registry).unwrap();
+        let placement = Placement::Root { tag: None };
+        let copied = copy(&from, Some(&selector), sink.as_ref(), placement, &options).await;
+        match copied {
+            Ok(_) => assert!(!has_referrer),
+            Err(error) => {
+                assert!(has_referrer && error.is_destination(), "{error}");
+                assert_eq!(error.kind(), Some(ContentErrorKind::Unsupported));
+                assert_eq!(from.state().bytes_read, 0);
+                assert!(!path.exists());
+            }
+        }
+    }
 }
