@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Server, workspace};
+use crate::support::{Sandbox, Server, digest, workspace};
 
 /// A sandbox with a platform that has built one image under two tags.
 struct Site {
@@ -73,7 +73,71 @@ fn all_tags_are_copied_after_a_dry_run_has_shown_them() {
             .peak(["registry", "digest", &site.name(name)])
             .stdout
     };
-    assert_eq!(digest("team/copy:stable"), digest("project:0.0.1"));
+    assert_eq!(shown("team/copy:stable"), shown("project:0.0.1"));
+}
+
+#[test]
+fn a_signature_goes_with_its_image_into_a_layout_and_back() {
+    let site = Site::new();
+    let image = site.name("project:0.0.1");
+    let raw = site
+        .sandbox
+        .peak(["registry", "manifest", "get", &image, "--raw"])
+        .stdout;
+    site.sandbox.files("", [("empty.json", b"{}".as_slice())]);
+    site.json(&[
+        "registry",
+        "blob",
+        "put",
+        &site.name("project"),
+        "empty.json",
+    ]);
+    let empty = json!({
+        "mediaType": "application/vnd.oci.empty.v1+json",
+        "digest": digest(b"{}"),
+        "size": 2,
+    });
+    let signature = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.test.signature",
+        "config": empty,
+        "layers": [empty],
+        "subject": {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest(raw.as_bytes()),
+            "size": raw.len(),
+        },
+    });
+    let signature = signature.to_string();
+    site.sandbox
+        .files("", [("signature.json", signature.as_bytes())]);
+    let place = format!("{}@{}", site.name("project"), digest(signature.as_bytes()));
+    site.json(&["registry", "manifest", "put", &place, "signature.json"]);
+
+    let pulled = site.json(&["registry", "pull", &image, "oci:pulled:v1", "--referrers"]);
+    assert_eq!(
+        (&pulled["referrers"], &pulled["missingReferrers"]),
+        (&json!(1), &json!([]))
+    );
+    let there = site.name("team/signed:v1");
+    let pushed = site.json(&["registry", "push", "oci:pulled:v1", &there, "--referrers"]);
+    assert_eq!(pushed["referrers"], 1);
+    let found = site.json(&["registry", "referrers", &there]);
+    assert_eq!(
+        found["referrers"][0]["digest"],
+        digest(signature.as_bytes())
+    );
+    let archive = site.sandbox.peak([
+        "registry",
+        "pull",
+        &image,
+        "oci-archive:x.tar",
+        "--referrers",
+    ]);
+    archive
+        .assert_code(2)
+        .assert_stderr("holds one image and nothing that refers to it");
 }
 
 #[test]

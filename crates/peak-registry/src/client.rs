@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
 use crate::notices::RateLimit;
+use crate::pace::Limits;
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
@@ -54,6 +56,7 @@ impl Registry {
             single_put_limits: BTreeMap::new(),
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
+            limits: Limits::default(),
         }
     }
 
@@ -174,6 +177,7 @@ pub struct RegistryBuilder {
     single_put_limits: BTreeMap<String, u64>,
     tls: TlsOptions,
     proxies: Proxies,
+    limits: Limits,
 }
 
 impl RegistryBuilder {
@@ -233,13 +237,28 @@ impl RegistryBuilder {
         self
     }
 
+    /// How many requests that read or delete a registry gets at once, until their answers begin: 16 by default, never
+    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. How many blobs are on
+    /// their way is for the caller to say.
+    pub fn requests_at_once(mut self, count: usize) -> Self {
+        self.limits.at_once = count.max(1);
+        self
+    }
+
+    /// How many requests a registry gets in a second, evenly; without a limit by default. Of what is repeated only the
+    /// first attempt counts: the others wait longer anyway.
+    pub fn requests_per_second(mut self, count: NonZeroU32) -> Self {
+        self.limits.interval = Duration::from_secs(1) / count.get();
+        self
+    }
+
     /// Makes the client. Nothing is sent.
     ///
     /// # Errors
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(self.limits));
         for (registry, bytes) in &self.single_put_limits {
             shared
                 .capabilities

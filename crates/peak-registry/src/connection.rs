@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::known_blobs::KnownBlobs;
 use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
+use crate::pace::{Limits, Paces};
 use crate::pauses::Pauses;
 
 /// What all connections of a client know in common.
@@ -30,12 +31,22 @@ pub(crate) struct Shared {
     known_blobs: KnownBlobs,
     own_writes: OwnWrites,
     pauses: Pauses,
+    paces: Paces,
 }
 
 impl Shared {
+    /// Nothing is known yet.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            paces: Paces::new(limits),
+            ..Self::default()
+        }
+    }
+
     /// Looks at what became of an attempt to send a request.
     pub(crate) fn notice(&self, attempt: &Attempt) {
         self.pauses.notice(attempt);
+        self.paces.notice(attempt);
     }
 }
 
@@ -181,15 +192,20 @@ impl Connection {
             request.extensions_mut().insert(peak_http::Anonymous);
         }
         *request.headers_mut() = call.headers;
-        self.shared
-            .pauses
-            .wait(Origin::of(&call.url).as_ref())
-            .await;
+        let server = Origin::of(&call.url);
+        // What carries a blob up may wait for another request from within its body.
+        let counts = !matches!(
+            *request.method(),
+            Method::PUT | Method::PATCH | Method::POST
+        );
+        let turn = self.shared.paces.turn(server.as_ref(), counts).await;
+        self.shared.pauses.wait(server.as_ref()).await;
         let response = self
             .client
             .send(request)
             .await
             .map_err(|source| transport(place, source))?;
+        drop(turn);
         self.shared
             .notices
             .read(self.host.name(), response.headers());

@@ -68,6 +68,7 @@ mod links;
 mod manifests;
 mod notices;
 mod own_writes;
+mod pace;
 mod pages;
 mod pauses;
 mod referrers;

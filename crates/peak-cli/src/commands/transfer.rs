@@ -47,9 +47,8 @@ impl Destination {
         let meter = application.progress.transfer("copy", self.name());
         let options = options.progress(meter.listener());
         let run = Transfer::new(source, self.sink.as_ref(), options);
-        let report = meter
-            .watch(run.image(selector, self.placement.clone()))
-            .await?;
+        let copying = Box::pin(run.image(selector, self.placement.clone()));
+        let report = meter.watch(copying).await?;
         warn(application, &report);
         Ok(report)
     }

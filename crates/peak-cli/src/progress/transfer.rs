@@ -3,6 +3,7 @@
 //! The fields of the events are in docs/transfers.md.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -196,10 +197,12 @@ fn summary(state: &ProgressState, now: Instant) -> String {
         state.blobs()
     );
     if let Some(rate) = state.bytes_per_second(now) {
-        text.push_str(&format!(", {}/s", human_size(rate)));
+        let _ = write!(text, ", {}/s", human_size(rate));
     }
     match state.time_left(now) {
-        Some(left) if !left.is_zero() => text.push_str(&format!(", {} left", human_time(left))),
+        Some(left) if !left.is_zero() => {
+            let _ = write!(text, ", {} left", human_time(left));
+        }
         _ => {}
     }
     text

@@ -1,6 +1,8 @@
 //! `peak registry copy`, `pull` and `push`: images from anywhere to anywhere. `pull` and `push` are `copy` with one end
 //! on disk.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use peak_sdk::oci::{Descriptor, Selector};
 use peak_sdk::registry::Registry;
@@ -213,7 +215,7 @@ fn blobs(report: &CopyReport) -> String {
         report.blobs_copied, report.blobs_skipped
     );
     if report.blobs_mounted > 0 {
-        text.push_str(&format!(", {} mounted", report.blobs_mounted));
+        let _ = write!(text, ", {} mounted", report.blobs_mounted);
     }
     text
 }
@@ -300,10 +302,11 @@ fn show_previews(
         let heading = ["tag", "digest", "to copy", "to mount", "there already"];
         let mut text = table(&heading, rows);
         let [(_, blobs, bytes), ..] = all;
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n{blobs} blobs with {} would be copied to {destination}; nothing was sent\n",
             human_size(bytes)
-        ));
+        );
         Ok(text)
     })
 }

@@ -1,5 +1,6 @@
 //! `peak registry mirror`: keeps repositories the same as others, by a plan.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -80,7 +81,7 @@ pub(crate) async fn run(
     let report = meter.watch(mirror(&plan, registry, &options)).await;
     drop(meter);
     show(application, &report, arguments.dry_run)?;
-    failure(report)
+    failure(&report)
 }
 
 fn read_plan(file: &Path) -> Result<MirrorPlan, CliError> {
@@ -121,7 +122,7 @@ fn show(application: &Application, report: &MirrorReport, dry_run: bool) -> Resu
         let heading = ["from", "to", "copied", "unchanged", "deleted", "failed"];
         let mut text = table(&heading, rows);
         for failure in report.failures() {
-            text.push_str(&format!("failed: {}\n", told(failure).message));
+            let _ = writeln!(text, "failed: {}", told(failure).message);
         }
         if dry_run {
             text.push_str("\nnothing was sent\n");
@@ -207,7 +208,7 @@ fn told(failure: &MirrorFailure) -> CliError {
 }
 
 /// The first failure decides how the command ends; the report has told all of them.
-fn failure(report: MirrorReport) -> Result<(), CliError> {
+fn failure(report: &MirrorReport) -> Result<(), CliError> {
     let count = report.failures().count();
     let mut failures = report.failures();
     let Some(first) = failures.next() else {

@@ -293,14 +293,14 @@ pub(crate) async fn run(
             destination,
             how,
         } => {
-            copy::run(
+            Box::pin(copy::run(
                 application,
                 registry,
                 Ends::Pull,
                 &source,
                 &destination,
                 &how,
-            )
+            ))
             .await
         }
         RegistryCommand::Push {
@@ -308,14 +308,14 @@ pub(crate) async fn run(
             destination,
             how,
         } => {
-            copy::run(
+            Box::pin(copy::run(
                 application,
                 registry,
                 Ends::Push,
                 &source,
                 &destination,
                 &how,
-            )
+            ))
             .await
         }
         RegistryCommand::Copy {
@@ -323,17 +323,19 @@ pub(crate) async fn run(
             destination,
             how,
         } => {
-            copy::run(
+            Box::pin(copy::run(
                 application,
                 registry,
                 Ends::Any,
                 &source,
                 &destination,
                 &how,
-            )
+            ))
             .await
         }
-        RegistryCommand::Mirror(arguments) => mirror::run(application, registry, arguments).await,
+        RegistryCommand::Mirror(arguments) => {
+            Box::pin(mirror::run(application, registry, arguments)).await
+        }
     }
 }
 
