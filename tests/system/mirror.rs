@@ -68,7 +68,7 @@ fn all_tags_are_copied_after_a_dry_run_has_shown_them() {
     assert_eq!(copied["images"][0]["tag"], "0.0.1");
     assert_eq!(copied["images"][0]["whole"], true);
     assert_eq!(site.tags("team/copy"), json!(["0.0.1", "stable"]));
-    let digest = |name: &str| {
+    let shown = |name: &str| {
         site.sandbox
             .peak(["registry", "digest", &site.name(name)])
             .stdout

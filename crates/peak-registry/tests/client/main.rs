@@ -20,6 +20,7 @@ mod lists;
 mod lost_answers;
 mod manifests;
 mod names;
+mod pace;
 mod peers;
 mod referrers;
 mod script;
