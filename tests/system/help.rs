@@ -66,6 +66,9 @@ fn help_of_the_commands() {
         &["registry", "digest"],
         &["registry", "parse"],
         &["registry", "pull"],
+        &["registry", "push"],
+        &["registry", "copy"],
+        &["registry", "mirror"],
         &["pack"],
     ] {
         let name = if command.is_empty() {

@@ -23,6 +23,7 @@ mod load;
 mod local;
 #[cfg(target_os = "linux")]
 mod memory;
+mod mirror;
 mod peers;
 mod readme;
 mod registry;

@@ -1,6 +1,8 @@
 //! What every command has: the global options, where results and progress go, and the way to the platform.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use peak_sdk::http::{Client, Proxies};
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
@@ -24,6 +26,8 @@ pub(crate) struct Application {
     stage: Option<String>,
     endpoint_url: Option<String>,
     output_file: Option<PathBuf>,
+    /// The clients that were made, whose uploads end when the command does.
+    registries: Mutex<Vec<Registry>>,
 }
 
 impl Application {
@@ -50,6 +54,7 @@ impl Application {
             stage: options.stage,
             endpoint_url: options.endpoint_url,
             output_file,
+            registries: Mutex::default(),
         })
     }
 
@@ -78,10 +83,30 @@ impl Application {
 
     /// A client for registries, which knows the platform's own if there is a platform.
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
-        match self.session() {
-            Ok(session) => registry_of(&session, builder),
-            Err(_) => Ok(with_environment(builder).build()?),
-        }
+        let registry = match self.session() {
+            Ok(session) => registry_of(&session, builder)?,
+            Err(_) => with_environment(builder).build()?,
+        };
+        let mut registries = self.registries();
+        registries.push(registry.clone());
+        Ok(registry)
+    }
+
+    /// Tells registries of the uploads that nobody goes on with, as far as there is time for it.
+    pub(crate) async fn cancel_uploads(&self, limit: Duration) {
+        let registries = std::mem::take(&mut *self.registries());
+        let _ = tokio::time::timeout(limit, async {
+            for registry in registries {
+                registry.cancel_abandoned_uploads().await;
+            }
+        })
+        .await;
+    }
+
+    fn registries(&self) -> MutexGuard<'_, Vec<Registry>> {
+        self.registries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {

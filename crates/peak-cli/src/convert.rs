@@ -106,9 +106,16 @@ impl From<RegistryError> for CliError {
 
 impl From<TransferError> for CliError {
     fn from(error: TransferError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&TransferError> for CliError {
+    fn from(error: &TransferError) -> Self {
         let kind = match error.kind() {
             _ if error.is_integrity() => ErrorKind::Integrity,
-            _ if error.is_destination() => ErrorKind::Other,
+            // It was asked to hold what it cannot hold.
+            Some(ContentErrorKind::Unsupported) => ErrorKind::Usage,
             Some(ContentErrorKind::NotFound) => ErrorKind::NotFound,
             Some(ContentErrorKind::Denied) => ErrorKind::Authentication,
             Some(ContentErrorKind::Network | ContentErrorKind::Interrupted) => {
@@ -116,14 +123,18 @@ impl From<TransferError> for CliError {
             }
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        Self::from_chain(kind, error)
     }
 }
 
 impl From<TargetError> for CliError {
     fn from(error: TargetError) -> Self {
         let kind = match &error {
-            TargetError::Layout(LayoutError::NotFound { .. }) => ErrorKind::NotFound,
+            TargetError::Layout(
+                LayoutError::NotFound { .. }
+                | LayoutError::NoArchive { .. }
+                | LayoutError::UnknownImage { .. },
+            ) => ErrorKind::NotFound,
             TargetError::Layout(_) => ErrorKind::Other,
             _ => ErrorKind::Usage,
         };

@@ -32,6 +32,9 @@ use crate::signals::Signals;
 /// How long threads that cannot be cancelled (packing, building) are waited for at the end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(300);
 
+/// How long registries have to take note of uploads that are not gone on with.
+const CANCEL_LIMIT: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let CommandLine { global, command } = match CommandLine::try_parse() {
         Ok(parsed) => parsed,
@@ -71,36 +74,41 @@ fn start(application: &Application, command: Command) -> Result<(), CliError> {
 }
 
 /// Runs the command until it is done or interrupted. An interrupted command is dropped, which is all that
-/// it takes: whatever it was writing is not visible before it is complete.
+/// it takes: whatever it was writing is not visible before it is complete. Registries are told of uploads that end so.
 async fn run(application: &Application, command: Command) -> Result<(), CliError> {
     match command {
         // Serving and upkeep are ended by signals in their own way: they come to an orderly end.
         Command::Local(command) => commands::local::run(application, command).await,
         Command::Ship(arguments) => {
-            interruptible(commands::ship::run(application, arguments)).await
+            interruptible(application, commands::ship::run(application, arguments)).await
         }
         Command::Images(command) => {
-            interruptible(commands::images::run(application, command)).await
+            interruptible(application, commands::images::run(application, command)).await
         }
         Command::Artifacts(command) => {
-            interruptible(commands::artifacts::run(application, command)).await
+            interruptible(application, commands::artifacts::run(application, command)).await
         }
         Command::Registry(arguments) => {
-            interruptible(commands::registry::run(application, arguments)).await
+            interruptible(application, commands::registry::run(application, arguments)).await
         }
         Command::Pack(arguments) => {
-            interruptible(commands::pack::run(application, arguments)).await
+            interruptible(application, commands::pack::run(application, arguments)).await
         }
     }
 }
 
 async fn interruptible(
+    application: &Application,
     command: impl Future<Output = Result<(), CliError>>,
 ) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
-    tokio::select! {
+    let result = tokio::select! {
         biased;
         _ = signals.next() => Err(CliError::interrupted()),
         result = Box::pin(command) => result,
+    };
+    if result.is_err() {
+        application.cancel_uploads(CANCEL_LIMIT).await;
     }
+    result
 }

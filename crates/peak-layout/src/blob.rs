@@ -1,20 +1,17 @@
 //! The bytes of one blob, on their way in and out.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use peak_oci::{
-    BlobStream, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Verifier, VerifyError,
-};
-use tempfile::NamedTempFile;
+use peak_oci::{BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, VerifyError};
 use tokio::task::JoinHandle;
 
-use crate::staging::Staging;
-use crate::{LayoutError, blocking, file};
+use crate::tar::Extent;
+use crate::{LayoutError, blocking, positioned};
 
 /// Bytes per frame when a blob is read. Large enough that the hop to the blocking pool costs nothing beside hashing.
 const FRAME: usize = 256 * 1024;
@@ -27,7 +24,16 @@ const BATCH: usize = 256 * 1024;
 /// Frames of a batch at most, for a source that drips: each costs more than its bytes.
 const BATCH_FRAMES: usize = 1024;
 
-/// Takes a blob in under a name that is not a blob's, and gives it its own once every byte is verified.
+/// Where the bytes of a blob go. Dropped without [`Receiver::publish`], it leaves nothing visible. All of it blocks.
+pub(crate) trait Receiver: fmt::Debug + Send {
+    /// Hashes the next bytes and writes them. After an error the receiver is dropped.
+    fn append(&mut self, frames: &[Bytes]) -> Result<(), LayoutError>;
+
+    /// Verifies the whole and makes it visible.
+    fn publish(self: Box<Self>) -> Result<(), LayoutError>;
+}
+
+/// Hands a blob to its receiver in batches.
 ///
 /// Hashing and writing happen in the blocking pool: they take far longer than a task should hold its thread, and so
 /// the blobs of one transfer use several processors although they are driven by one task.
@@ -38,90 +44,39 @@ pub(crate) struct Writer {
     accepted: u64,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
-    file: State,
+    receiver: State,
 }
 
-/// Where the file is.
+/// Where the receiver is.
 #[derive(Debug)]
 enum State {
-    Here(Box<Partial>),
-    AtWork(JoinHandle<Result<Box<Partial>, LayoutError>>),
-    /// Something failed and was reported; the file is removed.
+    Here(Box<dyn Receiver>),
+    AtWork(JoinHandle<Result<Box<dyn Receiver>, LayoutError>>),
+    /// Something failed and was reported.
     Broken,
 }
 
-/// The unfinished file, which vanishes when it is dropped.
-#[derive(Debug)]
-struct Partial {
-    file: NamedTempFile,
-    verifier: Verifier,
-    digest: Digest,
-    target: PathBuf,
-    /// As long as this is held nobody takes the file for a leftover.
-    _staging: Arc<Staging>,
-}
-
-impl Partial {
-    fn append(&mut self, frames: &[Bytes]) -> Result<(), LayoutError> {
-        for frame in frames {
-            self.verifier
-                .update(frame)
-                .map_err(|source| LayoutError::Integrity {
-                    digest: self.digest.clone(),
-                    source,
-                })?;
-            self.file
-                .write_all(frame)
-                .map_err(LayoutError::writing(self.file.path()))?;
-        }
-        Ok(())
-    }
-
-    fn publish(self) -> Result<(), LayoutError> {
-        let digest = self.digest;
-        self.verifier
-            .finish()
-            .map_err(|source| LayoutError::Integrity { digest, source })?;
-        file::publish(self.file, &self.target).map_err(LayoutError::writing(&self.target))
-    }
-}
-
 impl Writer {
-    /// Makes the unfinished file. Blocks.
-    pub(crate) fn begin(
-        staging: Arc<Staging>,
-        target: PathBuf,
-        descriptor: &Descriptor,
-    ) -> Result<Self, LayoutError> {
-        let digest = descriptor.digest.clone();
-        let hint = format!("{}-{}", digest.algorithm(), digest.hex());
-        let file = file::begin(staging.partial(), &hint)
-            .map_err(LayoutError::writing(staging.partial()))?;
-        let partial = Partial {
-            file,
-            verifier: Verifier::for_descriptor(descriptor),
-            digest: digest.clone(),
-            target,
-            _staging: staging,
-        };
-        Ok(Self {
-            digest,
+    /// A writer for a blob of which the receiver has the first `offset` bytes.
+    pub(crate) fn new(receiver: Box<dyn Receiver>, descriptor: &Descriptor, offset: u64) -> Self {
+        Self {
+            digest: descriptor.digest.clone(),
             size: descriptor.size,
-            accepted: 0,
+            accepted: offset,
             waiting: Vec::new(),
             waiting_bytes: 0,
-            file: State::Here(Box::new(partial)),
-        })
+            receiver: State::Here(receiver),
+        }
     }
 
     async fn accept(&mut self, bytes: Bytes) -> Result<(), LayoutError> {
-        if let State::Broken = self.file {
+        if let State::Broken = self.receiver {
             return Err(self.broken());
         }
         let accepted = self.accepted.saturating_add(bytes.len() as u64);
         if accepted > self.size {
             // Known before anything is hashed, so that an endless body is not taken in.
-            self.file = State::Broken;
+            self.receiver = State::Broken;
             return Err(LayoutError::Integrity {
                 digest: self.digest.clone(),
                 source: VerifyError::TooLong {
@@ -134,37 +89,37 @@ impl Writer {
         self.waiting_bytes += bytes.len();
         self.waiting.push(bytes);
         if self.waiting_bytes >= BATCH || self.waiting.len() >= BATCH_FRAMES {
-            let mut partial = self.partial().await?;
+            let mut receiver = self.receiver().await?;
             let frames = std::mem::take(&mut self.waiting);
             self.waiting_bytes = 0;
-            self.file = State::AtWork(tokio::task::spawn_blocking(move || {
-                partial.append(&frames)?;
-                Ok(partial)
+            self.receiver = State::AtWork(tokio::task::spawn_blocking(move || {
+                receiver.append(&frames)?;
+                Ok(receiver)
             }));
         }
         Ok(())
     }
 
-    /// The file, once the batch before is written. The writer is broken until it gets the file back.
-    async fn partial(&mut self) -> Result<Box<Partial>, LayoutError> {
-        if let State::AtWork(batch) = &mut self.file {
+    /// The receiver, once the batch before is written. The writer is broken until it gets it back.
+    async fn receiver(&mut self) -> Result<Box<dyn Receiver>, LayoutError> {
+        if let State::AtWork(batch) = &mut self.receiver {
             // Dropped while it waits here, nothing is lost: the handle stays where it is.
             let outcome = batch.await.unwrap_or(Err(LayoutError::Shutdown));
-            self.file = State::Broken;
+            self.receiver = State::Broken;
             return outcome;
         }
-        match std::mem::replace(&mut self.file, State::Broken) {
-            State::Here(partial) => Ok(partial),
+        match std::mem::replace(&mut self.receiver, State::Broken) {
+            State::Here(receiver) => Ok(receiver),
             State::AtWork(_) | State::Broken => Err(self.broken()),
         }
     }
 
     async fn finish(mut self) -> Result<(), LayoutError> {
-        let mut partial = self.partial().await?;
+        let mut receiver = self.receiver().await?;
         let frames = self.waiting;
         blocking(move || {
-            partial.append(&frames)?;
-            partial.publish()
+            receiver.append(&frames)?;
+            receiver.publish()
         })
         .await
     }
@@ -190,25 +145,50 @@ impl BlobWriter for Writer {
     }
 }
 
-/// The bytes of an open blob from where it stands, to the end of the file.
-pub(crate) fn stream(file: File, path: &Path) -> BlobStream {
+/// Reads a blob that is in a part of an open file, from `offset` of the blob on.
+pub(crate) fn read(
+    file: Arc<File>,
+    path: &Path,
+    digest: &Digest,
+    extent: Extent,
+    offset: u64,
+) -> Result<BlobRead, LayoutError> {
+    let size = extent.size;
+    if offset > size {
+        return Err(LayoutError::Offset {
+            digest: digest.clone(),
+            offset,
+            size,
+        });
+    }
     let path = path.to_path_buf();
-    Box::pin(stream::try_unfold(
-        (file, path),
-        |(mut file, path)| async move {
-            let (file, path, frame) = blocking(move || {
-                let mut frame = Vec::with_capacity(FRAME);
-                (&mut file)
-                    .take(FRAME as u64)
-                    .read_to_end(&mut frame)
-                    .map_err(LayoutError::reading(&path))?;
-                Ok((file, path, frame))
-            })
-            .await?;
-            if frame.is_empty() {
-                return Ok::<_, ContentError>(None);
-            }
-            Ok(Some((Bytes::from(frame), (file, path))))
-        },
-    ))
+    let rest = Extent {
+        offset: extent.offset + offset,
+        size: size - offset,
+    };
+    let frames = stream::try_unfold((file, path, rest), |(file, path, rest)| async move {
+        if rest.size == 0 {
+            return Ok::<_, ContentError>(None);
+        }
+        let (file, path, frame) = blocking(move || {
+            let count = usize::try_from(rest.size).map_or(FRAME, |size| size.min(FRAME));
+            let mut frame = vec![0; count];
+            let count = positioned::read(&file, &mut frame, rest.offset)
+                .map_err(LayoutError::reading(&path))?;
+            frame.truncate(count);
+            Ok((file, path, frame))
+        })
+        .await?;
+        if frame.is_empty() {
+            // Shorter than it was: whoever verifies the blob says so.
+            return Ok(None);
+        }
+        let count = frame.len() as u64;
+        let rest = Extent {
+            offset: rest.offset + count,
+            size: rest.size - count,
+        };
+        Ok(Some((Bytes::from(frame), (file, path, rest))))
+    });
+    Ok(BlobRead::new(offset, Some(size), Box::pin(frames)))
 }

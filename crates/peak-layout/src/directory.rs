@@ -1,24 +1,23 @@
 //! An OCI image layout in a directory.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use futures_util::{TryStreamExt as _, stream};
 use peak_oci::{
     BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
-    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag,
+    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag, TagStream,
 };
-use serde::Deserialize;
 
+use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
+use crate::partial::Partial;
 use crate::staging::{self, Staging};
-use crate::{LayoutError, blob, blocking, file, index};
-
-const MARKER: &str = "oci-layout";
-const INDEX: &str = "index.json";
-const VERSION: &str = "1.0.0";
-const MAX_MARKER_SIZE: u64 = 4 * 1024;
+use crate::tar::Extent;
+use crate::{LayoutError, blob, blocking, file, index, referrers};
 
 /// An OCI image layout in a directory: a [`Source`] and a [`Sink`] of images.
 ///
@@ -27,6 +26,9 @@ const MAX_MARKER_SIZE: u64 = 4 * 1024;
 ///
 /// What is written appears so: blobs one by one, each whole and verified; last of all `index.json`, in one step. A
 /// directory that was new shows `oci-layout` and `index.json` only then, so one that was merely begun is not a layout.
+///
+/// A manifest with a subject is found as a referrer of that once the next image becomes visible: `index.json` has an
+/// index of referrers for each subject, under the tag [`Tag::of_referrers`].
 #[derive(Clone, Debug)]
 pub struct Directory {
     inner: Arc<Inner>,
@@ -38,6 +40,8 @@ struct Inner {
     /// Whether the directory was made for this handle.
     is_new: bool,
     staging: Mutex<Option<Arc<Staging>>>,
+    /// What refers to which manifest, and is not in `index.json` yet.
+    referrers: Mutex<Vec<(Tag, Descriptor)>>,
 }
 
 /// What a path holds, as far as layouts go.
@@ -46,12 +50,6 @@ enum Contents {
     Empty,
     Begun,
     Layout,
-}
-
-#[derive(Deserialize)]
-struct Marker {
-    #[serde(rename = "imageLayoutVersion")]
-    version: String,
 }
 
 impl Directory {
@@ -133,6 +131,7 @@ impl Directory {
                 root,
                 is_new,
                 staging: Mutex::new(None),
+                referrers: Mutex::default(),
             }),
         })
     }
@@ -157,10 +156,7 @@ impl Inner {
 
     /// Where a blob is, or would be. A digest is parsed, so it cannot name anything else.
     fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root
-            .join("blobs")
-            .join(digest.algorithm().to_string())
-            .join(digest.hex())
+        self.root.join(document::blob_name(digest))
     }
 
     /// Where a blob can be written: its folder exists afterwards, inside the layout.
@@ -214,28 +210,26 @@ impl Inner {
     }
 
     fn manifest(&self, selector: Option<&Selector>) -> Result<Raw<Manifest>, LayoutError> {
-        let index = self.index()?;
-        let (digest, media_type) = match (index::select(&index, selector)?, selector) {
-            (Some(entry), _) => (entry.digest.clone(), Some(entry.media_type.clone())),
-            (None, Some(Selector::Digest(digest))) => (digest.clone(), None),
-            (None, _) => {
-                return Err(LayoutError::Ambiguous {
-                    available: index::names(&index),
-                });
-            }
-        };
+        let (digest, media_type) = index::find(&self.index()?, selector)?;
+        self.read_manifest(digest, media_type.as_ref())
+    }
+
+    fn read_manifest(
+        &self,
+        digest: Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<Raw<Manifest>, LayoutError> {
         let (file, _, path) = self.open_blob(&digest)?;
         let bytes = file::read_all(file, &path, MAX_MANIFEST_SIZE)?;
-        let raw = Manifest::parse(
-            Bytes::from(bytes),
-            media_type.as_ref().map(MediaType::as_str),
-        )
-        .map_err(|source| LayoutError::InvalidManifest {
-            digest: digest.clone(),
-            source,
-        })?;
-        raw.verify(&digest)
-            .map_err(|source| LayoutError::Integrity { digest, source })
+        document::manifest(bytes, digest, media_type)
+    }
+
+    fn read_listed(&self, entry: &Descriptor) -> Result<Raw<Manifest>, LayoutError> {
+        self.read_manifest(entry.digest.clone(), Some(&entry.media_type))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, LayoutError> {
+        referrers::find(&self.index()?, subject, |entry| self.read_listed(entry))
     }
 
     fn put_manifest(
@@ -243,15 +237,15 @@ impl Inner {
         manifest: &Raw<Manifest>,
         placement: &Placement,
     ) -> Result<(), LayoutError> {
-        if manifest.payload() != manifest.bytes() {
-            return Err(LayoutError::Signed {
-                digest: manifest.digest().clone(),
-            });
-        }
+        document::refuse_signed(manifest)?;
         let staging = self.staging()?;
         let target = self.blob_target(manifest.digest())?;
         let hint = manifest.digest().hex();
         staging.write_whole(&target, hint, manifest.bytes())?;
+        let subject = manifest.value().subject();
+        if let Some(tag) = subject.and_then(|subject| Tag::of_referrers(&subject.digest)) {
+            self.waiting().push((tag, referrers::entry(manifest)));
+        }
         match placement {
             Placement::Child => Ok(()),
             Placement::Root { tag } => self.publish(&staging, manifest.descriptor(), tag.as_ref()),
@@ -265,24 +259,61 @@ impl Inner {
         root: Descriptor,
         tag: Option<&Tag>,
     ) -> Result<(), LayoutError> {
-        self.sync_blob_folders()?;
         let _lock = staging.lock_index()?;
         let mut images = self.index()?;
+        let added = self.add_referrers(staging, &mut images)?;
+        self.sync_blob_folders()?;
         index::place(&mut images, root, tag)?;
         let path = self.root.join(INDEX);
-        let raw = images
-            .to_raw()
-            .map_err(|source| LayoutError::InvalidIndex {
-                path: path.clone(),
-                source,
-            })?;
+        let bytes = document::index_bytes(&images, &path)?;
         let marker = self.root.join(MARKER);
         if !marker.exists() {
-            let text = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
-            staging.write_whole(&marker, MARKER, text.as_bytes())?;
+            staging.write_whole(&marker, MARKER, MARKER_CONTENT.as_bytes())?;
         }
-        staging.write_whole(&path, INDEX, raw.bytes())?;
+        staging.write_whole(&path, INDEX, &bytes)?;
+        self.waiting().retain(|waiting| !added.contains(waiting));
         file::sync_directory(&self.root).map_err(LayoutError::writing(&self.root))
+    }
+
+    /// Puts what waits for it into the lists of referrers, and the lists into the index. Gives back what was put there.
+    fn add_referrers(
+        &self,
+        staging: &Staging,
+        images: &mut Index,
+    ) -> Result<Vec<(Tag, Descriptor)>, LayoutError> {
+        let waiting = self.waiting().clone();
+        let mut lists: BTreeMap<&Tag, Index> = BTreeMap::new();
+        for (tag, referrer) in &waiting {
+            let list = match lists.entry(tag) {
+                Entry::Occupied(list) => list.into_mut(),
+                Entry::Vacant(place) => place.insert(referrers::list(images, tag, |entry| {
+                    self.read_listed(entry)
+                })?),
+            };
+            if !list
+                .manifests
+                .iter()
+                .any(|known| known.digest == referrer.digest)
+            {
+                list.manifests.push(referrer.clone());
+            }
+        }
+        for (tag, list) in lists {
+            let path = self.root.join(INDEX);
+            let list = list
+                .to_raw()
+                .map_err(|source| LayoutError::InvalidIndex { path, source })?;
+            let target = self.blob_target(list.digest())?;
+            staging.write_whole(&target, list.digest().hex(), list.bytes())?;
+            index::place(images, list.descriptor(), Some(tag))?;
+        }
+        Ok(waiting)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Tag, Descriptor)>> {
+        self.referrers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the names of the blobs durable, before `index.json` can point to them.
@@ -316,21 +347,10 @@ impl Source for Directory {
         let inner = Arc::clone(&self.inner);
         let digest = descriptor.digest.clone();
         Box::pin(async move {
-            let (file, size, path) = blocking(move || {
-                let (mut file, size, path) = inner.open_blob(&digest)?;
-                if offset > size {
-                    return Err(LayoutError::Offset {
-                        digest,
-                        offset,
-                        size,
-                    });
-                }
-                file.seek(SeekFrom::Start(offset))
-                    .map_err(LayoutError::reading(&path))?;
-                Ok((file, size, path))
-            })
-            .await?;
-            Ok(BlobRead::new(offset, Some(size), blob::stream(file, &path)))
+            let opened = digest.clone();
+            let (file, size, path) = blocking(move || inner.open_blob(&opened)).await?;
+            let extent = Extent { offset: 0, size };
+            Ok(blob::read(Arc::new(file), &path, &digest, extent, offset)?)
         })
     }
 
@@ -338,6 +358,24 @@ impl Source for Directory {
         let inner = Arc::clone(&self.inner);
         let digest = digest.clone();
         Box::pin(async move { Ok(blocking(move || inner.open_blob(&digest)).await?.1) })
+    }
+
+    fn tags(&self) -> TagStream<'_> {
+        let inner = Arc::clone(&self.inner);
+        let listed = async move {
+            let tags = blocking(move || Ok(index::tags(&inner.index()?))).await?;
+            Ok::<_, ContentError>(stream::iter(tags.into_iter().map(Ok)))
+        };
+        Box::pin(stream::once(listed).try_flatten())
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        let inner = Arc::clone(&self.inner);
+        let subject = subject.clone();
+        Box::pin(async move { Ok(blocking(move || inner.referrers(&subject)).await?) })
     }
 }
 
@@ -370,12 +408,23 @@ impl Sink for Directory {
         let inner = Arc::clone(&self.inner);
         let descriptor = descriptor.clone();
         Box::pin(async move {
-            let writer = blocking(move || {
+            let begun = descriptor.clone();
+            let mut partial = blocking(move || {
                 let staging = inner.staging()?;
-                let target = inner.blob_target(&descriptor.digest)?;
-                blob::Writer::begin(staging, target, &descriptor)
+                let target = inner.blob_target(&begun.digest)?;
+                Partial::begin(staging, target, &begun).map(Box::new)
             })
             .await?;
+            // In steps, so that nothing goes on for long when the future is dropped.
+            while !partial.is_read_again() {
+                partial = blocking(move || {
+                    partial.read_some_again()?;
+                    Ok(partial)
+                })
+                .await?;
+            }
+            let offset = partial.offset();
+            let writer = blob::Writer::new(partial, &descriptor, offset);
             Ok(Box::new(writer) as Box<dyn BlobWriter>)
         })
     }
@@ -433,28 +482,14 @@ fn read_marker(root: &Path) -> Result<bool, LayoutError> {
     let Some(bytes) = file::read_bounded(&path, MAX_MARKER_SIZE)? else {
         return Ok(false);
     };
-    let marker: Marker = serde_json::from_slice(&bytes)
-        .map_err(|source| LayoutError::InvalidJson { path, source })?;
-    if marker.version == VERSION {
-        Ok(true)
-    } else {
-        Err(LayoutError::Version {
-            path: root.to_path_buf(),
-            version: marker.version.chars().take(32).collect(),
-        })
-    }
+    document::check_marker(&bytes, &path, root).map(|()| true)
 }
 
 fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
     let path = root.join(INDEX);
-    let Some(bytes) = file::read_bounded(&path, MAX_MANIFEST_SIZE)? else {
-        return Ok(None);
-    };
-    let index = MediaType::OCI_INDEX;
-    match Manifest::parse(Bytes::from(bytes), Some(index.as_str())).map(Raw::into_value) {
-        Ok(Manifest::Index(index)) => Ok(Some(index)),
-        Ok(_) => Err(LayoutError::NotAnIndex { path }),
-        Err(source) => Err(LayoutError::InvalidIndex { path, source }),
+    match file::read_bounded(&path, MAX_MANIFEST_SIZE)? {
+        Some(bytes) => document::index(bytes, &path).map(Some),
+        None => Ok(None),
     }
 }
 

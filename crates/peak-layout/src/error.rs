@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, VerifyError};
 
-/// An error of a layout on disk.
+use crate::archive_error::ArchiveError;
+
+/// An error of images on disk: of a layout directory or an archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
@@ -79,8 +81,8 @@ pub enum LayoutError {
         /// The file.
         path: PathBuf,
     },
-    /// A manifest of the layout cannot be understood.
-    #[error("manifest {digest} of the layout is not valid")]
+    /// A manifest or config cannot be understood.
+    #[error("manifest or config {digest} is not valid")]
     InvalidManifest {
         /// The digest of the manifest.
         digest: Digest,
@@ -96,18 +98,18 @@ pub enum LayoutError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The layout has no image of that name.
-    #[error("the layout has no image `{name}`; it has: {}", names_or_none(.available))]
+    /// There is no image of that name.
+    #[error("there is no image `{name}`; there are: {}", names_or_none(.available))]
     UnknownImage {
         /// The tag or digest asked for.
         name: String,
-        /// The names the layout has.
+        /// The names there are.
         available: Vec<String>,
     },
-    /// The layout has several images and none was asked for by name, or several have the name.
-    #[error("the layout has several images, say which one: {}", names_or_none(.available))]
+    /// There are several images and none was asked for by name, or several have the name.
+    #[error("there are several images, say which one: {}", names_or_none(.available))]
     Ambiguous {
-        /// The names the layout has; digests stand for images without a name.
+        /// The names there are; digests stand for images without a name.
         available: Vec<String>,
     },
     /// Writing an image without a name would have to guess which of several nameless ones it replaces.
@@ -118,8 +120,16 @@ pub enum LayoutError {
         /// How many nameless images there are.
         count: usize,
     },
-    /// The blob is not in the layout.
-    #[error("the layout has no blob {digest}")]
+    /// More referrers than any image has.
+    #[error("{subject} has more than {limit} referrers")]
+    TooManyReferrers {
+        /// What they refer to.
+        subject: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// The blob is not there.
+    #[error("there is no blob {digest}")]
     MissingBlob {
         /// The blob asked for.
         digest: Digest,
@@ -179,6 +189,94 @@ pub enum LayoutError {
         /// The layout.
         path: PathBuf,
     },
+    /// There is no archive at the path.
+    #[error("there is no archive at {}", .path.display())]
+    NoArchive {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// An archive is a file, and there is something else.
+    #[error("{} is not a regular file, which an archive has to be", .path.display())]
+    NotAFile {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The archive cannot be read.
+    #[error("the archive {} cannot be used", .path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The archive that is being written has its image, and there is place for one only.
+    #[error("the archive {} is complete; it takes one image", .path.display())]
+    Finished {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// An archive was to be completed while some of it was missing.
+    #[error("some blobs of the archive {} have not arrived", .path.display())]
+    Incomplete {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// Two writers of one blob of one archive.
+    #[error("blob {digest} is being written, or is there already")]
+    InUse {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A blob was announced with one size and comes with another.
+    #[error("blob {digest} was said to have another size")]
+    OtherSize {
+        /// The blob.
+        digest: Digest,
+    },
+    /// Something that this kind of archive has no place for. Nothing was written.
+    #[error("a Docker archive cannot hold {digest}: it is {what}")]
+    NotHeld {
+        /// The manifest.
+        digest: Digest,
+        /// What it is.
+        what: &'static str,
+    },
+    /// An image in a Docker archive has a name with a tag.
+    #[error("an image in an archive cannot be named by the digest {digest}; give a tag or nothing")]
+    NamedByDigest {
+        /// The digest.
+        digest: Digest,
+    },
+    /// The config of an image has not one digest for each layer.
+    #[error("the config {digest} says {said} layers, the manifest {found}")]
+    Layers {
+        /// The config.
+        digest: Digest,
+        /// How many the config says.
+        said: usize,
+        /// How many the manifest has.
+        found: usize,
+    },
+    /// A compressed layer cannot be decompressed.
+    #[error("the layer {digest} cannot be decompressed")]
+    Compression {
+        /// The layer.
+        digest: Digest,
+        /// What the decoder said.
+        #[source]
+        source: io::Error,
+    },
+    /// A compressed layer becomes far larger than any that serves a purpose.
+    #[error(
+        "the layer {digest} becomes larger than {limit} bytes when it is decompressed, which is taken for an attack"
+    )]
+    Expansion {
+        /// The layer.
+        digest: Digest,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The runtime is shutting down.
     #[error("the work on the layout was cut off by the end of the program")]
     Shutdown,
@@ -211,20 +309,34 @@ impl LayoutError {
         move |source| Self::NotReadable { path, source }
     }
 
+    pub(crate) fn integrity(digest: &Digest) -> impl FnOnce(VerifyError) -> Self {
+        let digest = digest.clone();
+        move |source| Self::Integrity { digest, source }
+    }
+
     fn kind(&self) -> ContentErrorKind {
         match self {
             Self::NotFound { .. }
+            | Self::NoArchive { .. }
             | Self::Unfinished { .. }
             | Self::UnknownImage { .. }
             | Self::MissingBlob { .. } => ContentErrorKind::NotFound,
-            Self::Integrity { .. } => ContentErrorKind::Integrity,
-            Self::Version { .. } | Self::Signed { .. } => ContentErrorKind::Unsupported,
+            Self::Integrity { .. } | Self::OtherSize { .. } => ContentErrorKind::Integrity,
+            Self::Version { .. }
+            | Self::Signed { .. }
+            | Self::NotHeld { .. }
+            | Self::Archive {
+                source: ArchiveError::Compressed { .. },
+                ..
+            } => ContentErrorKind::Unsupported,
             Self::NotWritable { .. }
             | Self::NotReadable { .. }
             | Self::Broken { .. }
+            | Self::InUse { .. }
             | Self::Busy { .. } => ContentErrorKind::Storage,
             Self::Shutdown => ContentErrorKind::Other,
-            Self::NotADirectory { .. }
+            Self::TooManyReferrers { .. }
+            | Self::NotADirectory { .. }
             | Self::NotALayout { .. }
             | Self::InvalidJson { .. }
             | Self::InvalidIndex { .. }
@@ -234,6 +346,14 @@ impl LayoutError {
             | Self::Ambiguous { .. }
             | Self::SeveralUntagged { .. }
             | Self::Escapes { .. }
+            | Self::NotAFile { .. }
+            | Self::Archive { .. }
+            | Self::Finished { .. }
+            | Self::Incomplete { .. }
+            | Self::NamedByDigest { .. }
+            | Self::Layers { .. }
+            | Self::Compression { .. }
+            | Self::Expansion { .. }
             | Self::Offset { .. } => ContentErrorKind::Invalid,
         }
     }
@@ -243,9 +363,9 @@ impl From<LayoutError> for ContentError {
     fn from(error: LayoutError) -> Self {
         let kind = error.kind();
         let message = match kind {
-            ContentErrorKind::Storage => "the image layout on disk failed",
-            ContentErrorKind::Integrity => "content of the image layout does not match its digest",
-            _ => "the image layout cannot do this",
+            ContentErrorKind::Storage => "the images on disk cannot be read or written",
+            ContentErrorKind::Integrity => "content on disk does not match its digest",
+            _ => "the layout or archive cannot be used like this",
         };
         ContentError::new(kind, message).with_source(error)
     }

@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -10,11 +11,10 @@ use crate::LayoutError;
 
 /// A new file in `staging` that vanishes unless it is given its name with [`publish`].
 ///
-/// `hint` stands in its name, for people who look into the directory.
-pub(crate) fn begin(staging: &Path, hint: &str) -> io::Result<NamedTempFile> {
-    let prefix = format!("{hint}-");
+/// Its name begins with `prefix`, for people who look into the directory.
+pub(crate) fn begin(staging: &Path, prefix: impl AsRef<OsStr>) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
+    builder.prefix(prefix.as_ref());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ pub(crate) fn write_whole(
     hint: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let mut file = begin(staging, hint)?;
+    let mut file = begin(staging, format!("{hint}-"))?;
     file.write_all(bytes)?;
     publish(file, target)
 }
@@ -52,6 +52,21 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+/// Whether the path still leads to the file or directory that is held.
+#[cfg(unix)]
+pub(crate) fn is_at(held: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (held.metadata(), fs::symlink_metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_at(_held: &File, _path: &Path) -> bool {
+    true
 }
 
 /// Reads a file of at most `limit` bytes; `None` where there is none.

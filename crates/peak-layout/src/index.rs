@@ -1,7 +1,7 @@
 //! Which image of `index.json` is meant, and what a new one replaces. No I/O.
 
 use peak_oci::annotations::REF_NAME;
-use peak_oci::{Descriptor, Index, Selector, Tag};
+use peak_oci::{Descriptor, Digest, Index, MediaType, Selector, Tag};
 
 use crate::LayoutError;
 
@@ -9,11 +9,18 @@ pub(crate) fn name_of(descriptor: &Descriptor) -> Option<&str> {
     descriptor.annotations.get(REF_NAME).map(String::as_str)
 }
 
+/// Whether an entry is an image of its own, and not something about another one.
+fn is_image(descriptor: &Descriptor) -> bool {
+    let tag = name_of(descriptor).and_then(|name| name.parse::<Tag>().ok());
+    !tag.is_some_and(|tag| tag.is_about_a_manifest())
+}
+
 /// The names of all images; digests for those that have none.
 pub(crate) fn names(index: &Index) -> Vec<String> {
     index
         .manifests
         .iter()
+        .filter(|descriptor| is_image(descriptor))
         .map(|descriptor| {
             name_of(descriptor).map_or_else(|| descriptor.digest.to_string(), str::to_owned)
         })
@@ -44,12 +51,36 @@ pub(crate) fn select<'a>(
                 },
             })
         }
-        None => only(index, |_| true)
+        None => only(index, |descriptor| is_image(descriptor))
             .or_else(|_| only(index, |descriptor| name_of(descriptor).is_none()))
             .map(Some)
             .map_err(|_| LayoutError::Ambiguous {
                 available: names(index),
             }),
+    }
+}
+
+/// The tags of `index.json`, those of lists of referrers aside, which are the layout's own.
+pub(crate) fn tags(index: &Index) -> Vec<Tag> {
+    index
+        .manifests
+        .iter()
+        .filter_map(|descriptor| name_of(descriptor)?.parse().ok())
+        .filter(|tag: &Tag| !tag.is_of_referrers())
+        .collect()
+}
+
+/// The manifest that `selector` means: an image of the index, or whatever has that digest.
+pub(crate) fn find(
+    index: &Index,
+    selector: Option<&Selector>,
+) -> Result<(Digest, Option<MediaType>), LayoutError> {
+    match (select(index, selector)?, selector) {
+        (Some(entry), _) => Ok((entry.digest.clone(), Some(entry.media_type.clone()))),
+        (None, Some(Selector::Digest(digest))) => Ok((digest.clone(), None)),
+        (None, _) => Err(LayoutError::Ambiguous {
+            available: names(index),
+        }),
     }
 }
 
@@ -160,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_an_image_is_no_image() {
+        let about = Tag::of_referrers(&image("a", None).digest).unwrap();
+        let signature = format!("{about}.sig");
+        let index = Index::new(vec![
+            image("list", Some(about.as_str())),
+            image("a", Some("v1")),
+            image("signature", Some(&signature)),
+        ]);
+        let only = select(&index, None).unwrap().unwrap();
+        assert_eq!(only.digest, image("a", None).digest);
+        assert_eq!(names(&index), ["v1"]);
+        let all: Vec<_> = tags(&index).iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["v1", &signature]);
+    }
+
+    #[test]
     fn the_same_image_under_two_names_is_still_one_image() {
         let index = Index::new(vec![image("a", Some("v1")), image("a", Some("latest"))]);
         assert!(select(&index, None).unwrap().is_some());
@@ -169,10 +216,7 @@ mod tests {
     fn an_unknown_name_lists_what_there_is() {
         let index = Index::new(vec![image("a", Some("v1"))]);
         let error = select(&index, Some(&Selector::Tag(tag("v9")))).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the layout has no image `v9`; it has: v1"
-        );
+        assert_eq!(error.to_string(), "there is no image `v9`; there are: v1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! OCI image layouts on disk, as source and as destination of images.
+//! Images on disk, as source and as destination: OCI image layouts and archives.
 //!
 //! A [`Directory`] implements the content traits of `peak-oci`, so that `peak-transfer` can move images into it and
 //! out of it, and `peak_oci::validate` can check what it holds. Blobs are hashed while they are written, appear by a
@@ -32,18 +32,33 @@
 //! # }
 //! ```
 //!
-//! It is not a place to serve images from (`peak-registry-server` is), removes no blobs that nothing points to any
-//! longer, and does not yet read or write the archive forms (`oci-archive:`, `docker-archive:`), nor take up the
-//! partial files of an earlier run: those are fetched again.
+//! The same in one tar file are [`OciArchive`] and [`OciArchiveWriter`]; what `docker save` writes and `docker load` reads
+//! are [`DockerArchive`] and [`DockerArchiveWriter`], which keep the id of an image but not its digest.
+//!
+//! A layout directory takes up what an interrupted run has left, also the beginnings of large blobs; an archive starts
+//! again. It is not a place to serve images from (`peak-registry-server` is), and removes no blobs that nothing points to
+//! any longer.
 
+mod archive;
+mod archive_error;
 mod blob;
 mod directory;
+mod docker_archive;
+mod document;
 mod error;
 mod file;
 mod index;
+mod partial;
+mod positioned;
+mod referrers;
+mod replacement;
 mod staging;
+mod tar;
 
+pub use archive::{OciArchive, OciArchiveWriter};
+pub use archive_error::ArchiveError;
 pub use directory::Directory;
+pub use docker_archive::{DockerArchive, DockerArchiveOptions, DockerArchiveWriter};
 pub use error::LayoutError;
 
 /// Runs what waits for the disk where waiting is allowed.

@@ -9,7 +9,7 @@
 //! digest as its name, and other tools check that. It is the same file system, so a rename publishes.
 //!
 //! The locks are on the directories themselves, so that no lock file is left in a finished layout; the last writer
-//! takes the whole area away. Where directories cannot be locked (other systems than Unix, some network file systems)
+//! takes the whole area away, unless there are beginnings of blobs for the next run (see `partial`). Where directories cannot be locked (other systems than Unix, some network file systems)
 //! renames are still atomic; two writers at once could then lose one of two entries of `index.json`, and what crashed
 //! runs have left stays.
 
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{LayoutError, file};
+use crate::{LayoutError, file, partial};
 
 /// The folder's name; its being there marks a directory that we have begun to fill.
 pub(crate) const FOLDER: &str = ".peak-layout";
@@ -63,10 +63,13 @@ impl Staging {
                 Err(error) => return Err(LayoutError::reading(&partial)(error)),
             };
             let in_use = match in_use {
-                Some(handle) => share(handle, &partial)?,
+                Some(handle) => share(handle, root, &partial)?,
                 None => None,
             };
-            if in_use.as_ref().is_none_or(|held| is_at(held, &partial)) {
+            if in_use
+                .as_ref()
+                .is_none_or(|held| file::is_at(held, &partial))
+            {
                 return Ok(Self {
                     root: root.to_path_buf(),
                     partial,
@@ -115,6 +118,11 @@ impl Staging {
         }
     }
 
+    /// Whether files can be locked here, so that one writer knows that another one is at work.
+    pub(crate) fn has_locks(&self) -> bool {
+        self.in_use.is_some()
+    }
+
     /// Writes a small file through the staging area.
     pub(crate) fn write_whole(
         &self,
@@ -127,6 +135,7 @@ impl Staging {
 }
 
 /// The last writer takes the staging area away, and with it a directory that was made for an image that never came.
+/// Where blobs were broken off of which the next run can use the beginning, the area stays, with them alone.
 ///
 /// Only empty directories are removed, so nothing of anybody's can be lost. Blobs that a broken-off run has finished
 /// stay, with the folder that says whose they are, for the next run.
@@ -139,6 +148,7 @@ impl Drop for Staging {
         if !alone {
             return;
         }
+        let _ = remove_leftovers(&self.root, &self.partial);
         let blobs = self.root.join("blobs");
         let visible = self.root.join("oci-layout").exists();
         if !visible {
@@ -211,10 +221,10 @@ pub(crate) struct IndexLock {
 }
 
 /// Takes a share in the area. Whoever is alone first removes what belongs to nobody that still lives.
-fn share(handle: File, partial: &Path) -> Result<Option<File>, LayoutError> {
+fn share(handle: File, root: &Path, partial: &Path) -> Result<Option<File>, LayoutError> {
     match handle.try_lock() {
         Ok(()) => {
-            remove_leftovers(partial)?;
+            remove_leftovers(root, partial)?;
             handle.unlock().map_err(LayoutError::writing(partial))?;
         }
         Err(TryLockError::WouldBlock) => {}
@@ -241,30 +251,17 @@ fn open_directory(_path: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Whether the path still leads to the directory that is held.
-#[cfg(unix)]
-fn is_at(held: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (held.metadata(), fs::symlink_metadata(path)) {
-        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_at(_held: &File, _path: &Path) -> bool {
-    true
-}
-
 fn locks_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
 /// What cannot be removed stays: new files get names of their own, so it is in nobody's way.
-fn remove_leftovers(partial: &Path) -> Result<(), LayoutError> {
+fn remove_leftovers(root: &Path, partial: &Path) -> Result<(), LayoutError> {
     for entry in fs::read_dir(partial).map_err(LayoutError::reading(partial))? {
         let path = entry.map_err(LayoutError::reading(partial))?.path();
-        let _ = fs::remove_file(&path);
+        if !partial::is_of_use(&path, root) {
+            let _ = fs::remove_file(&path);
+        }
     }
     Ok(())
 }

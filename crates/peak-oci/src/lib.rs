@@ -104,8 +104,9 @@ mod verify;
 
 pub use config::{ContainerConfig, History, ImageConfig, MAX_CONFIG_SIZE, RootFs, Step};
 pub use content::{
-    BlobRead, BlobStream, BlobWriter, BoxFuture, ContentError, ContentErrorKind, MAX_INDEX_DEPTH,
-    Placement, Sink, Source, ValidationReport, read_verified, validate,
+    BlobEvent, BlobListener, BlobOutcome, BlobRead, BlobStream, BlobWriter, BoxFuture,
+    ContentError, ContentErrorKind, MAX_INDEX_DEPTH, MAX_REFERRERS, Placement, Sink, Source,
+    TagStream, TakeError, ValidationReport, open_blob, read_verified, validate,
 };
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};

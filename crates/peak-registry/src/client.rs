@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
+use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
 use crate::notices::RateLimit;
+use crate::pace::Limits;
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
@@ -50,8 +53,10 @@ impl Registry {
             insecure: BTreeSet::new(),
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
+            single_put_limits: BTreeMap::new(),
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
+            limits: Limits::default(),
         }
     }
 
@@ -114,6 +119,10 @@ impl Registry {
         )
     }
 
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.inner.shared.abandoned
+    }
+
     pub(crate) fn host(&self, registry: &str) -> Host {
         Host::new(registry, &self.inner.insecure)
     }
@@ -165,8 +174,10 @@ pub struct RegistryBuilder {
     insecure: BTreeSet<String>,
     user_agent: String,
     idle_timeout: Duration,
+    single_put_limits: BTreeMap<String, u64>,
     tls: TlsOptions,
     proxies: Proxies,
+    limits: Limits,
 }
 
 impl RegistryBuilder {
@@ -205,6 +216,14 @@ impl RegistryBuilder {
         self
     }
 
+    /// The registry takes no more than so many bytes of a blob in one request: larger ones are sent to it in chunks
+    /// straight away. By default nothing is known, and a registry that refuses a blob for its size is remembered.
+    pub fn single_put_limit(mut self, registry: &str, bytes: u64) -> Self {
+        self.single_put_limits
+            .insert(host::canonical_name(registry), bytes);
+        self
+    }
+
     /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
@@ -218,13 +237,33 @@ impl RegistryBuilder {
         self
     }
 
+    /// How many requests that read or delete a registry gets at once, until their answers begin: 16 by default, never
+    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. How many blobs are on
+    /// their way is for the caller to say.
+    pub fn requests_at_once(mut self, count: usize) -> Self {
+        self.limits.at_once = count.max(1);
+        self
+    }
+
+    /// How many requests a registry gets in a second, evenly; without a limit by default. Of what is repeated only the
+    /// first attempt counts: the others wait longer anyway.
+    pub fn requests_per_second(mut self, count: NonZeroU32) -> Self {
+        self.limits.interval = Duration::from_secs(1) / count.get();
+        self
+    }
+
     /// Makes the client. Nothing is sent.
     ///
     /// # Errors
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(self.limits));
+        for (registry, bytes) in &self.single_put_limits {
+            shared
+                .capabilities
+                .learn(registry, |known| known.whole = *bytes);
+        }
         let observer = Arc::clone(&shared);
         let http = peak_http::Client::builder()
             .user_agent(&self.user_agent)

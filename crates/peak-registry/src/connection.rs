@@ -1,31 +1,52 @@
 //! The way to one registry: what every request to it has in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use peak_http::{Attempt, Body, ErrorKind, Idempotency, Operation, Origin, Response, WholeBody};
+use peak_http::{
+    Attempt, AttemptTimeout, Body, Deadline, ErrorKind, Idempotency, Operation, Origin, Response,
+    WholeBody,
+};
 use url::Url;
 
 use crate::RegistryError;
 use crate::auth::Scope;
+use crate::blobs::upload::Abandoned;
+use crate::capabilities::Capabilities;
 use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
+use crate::known_blobs::KnownBlobs;
 use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
+use crate::pace::{Limits, Paces};
 use crate::pauses::Pauses;
 
 /// What all connections of a client know in common.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) notices: Notices,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) abandoned: Abandoned,
+    known_blobs: KnownBlobs,
     own_writes: OwnWrites,
     pauses: Pauses,
+    paces: Paces,
 }
 
 impl Shared {
+    /// Nothing is known yet.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            paces: Paces::new(limits),
+            ..Self::default()
+        }
+    }
+
     /// Looks at what became of an attempt to send a request.
     pub(crate) fn notice(&self, attempt: &Attempt) {
         self.pauses.notice(attempt);
+        self.paces.notice(attempt);
     }
 }
 
@@ -48,6 +69,8 @@ pub(crate) struct Call {
     anonymous: bool,
     idempotency: Option<Idempotency>,
     whole_body: Option<WholeBody>,
+    attempt_timeout: Option<AttemptTimeout>,
+    deadline: Option<Deadline>,
 }
 
 impl Call {
@@ -63,6 +86,8 @@ impl Call {
             anonymous: false,
             idempotency: None,
             whole_body: None,
+            attempt_timeout: None,
+            deadline: None,
         }
     }
 
@@ -94,6 +119,18 @@ impl Call {
         self
     }
 
+    /// For how long the answer may not come after the last byte was taken.
+    pub(crate) fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt_timeout = Some(AttemptTimeout(limit));
+        self
+    }
+
+    /// How long it may take with all repetitions.
+    pub(crate) fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(Deadline(limit));
+        self
+    }
+
     /// Without credentials: the URL is another server's and holds its own.
     pub(crate) fn anonymous(mut self, yes: bool) -> Self {
         self.anonymous = yes;
@@ -112,6 +149,18 @@ impl Connection {
 
     pub(crate) fn own_writes(&self) -> &OwnWrites {
         &self.shared.own_writes
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    pub(crate) fn known_blobs(&self) -> &KnownBlobs {
+        &self.shared.known_blobs
+    }
+
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.shared.abandoned
     }
 
     /// Sends a request. `place` is what errors call the other side.
@@ -133,19 +182,30 @@ impl Connection {
         if let Some(whole_body) = call.whole_body {
             request.extensions_mut().insert(whole_body);
         }
+        if let Some(attempt_timeout) = call.attempt_timeout {
+            request.extensions_mut().insert(attempt_timeout);
+        }
+        if let Some(deadline) = call.deadline {
+            request.extensions_mut().insert(deadline);
+        }
         if call.anonymous {
             request.extensions_mut().insert(peak_http::Anonymous);
         }
         *request.headers_mut() = call.headers;
-        self.shared
-            .pauses
-            .wait(Origin::of(&call.url).as_ref())
-            .await;
+        let server = Origin::of(&call.url);
+        // What carries a blob up may wait for another request from within its body.
+        let counts = !matches!(
+            *request.method(),
+            Method::PUT | Method::PATCH | Method::POST
+        );
+        let turn = self.shared.paces.turn(server.as_ref(), counts).await;
+        self.shared.pauses.wait(server.as_ref()).await;
         let response = self
             .client
             .send(request)
             .await
             .map_err(|source| transport(place, source))?;
+        drop(turn);
         self.shared
             .notices
             .read(self.host.name(), response.headers());

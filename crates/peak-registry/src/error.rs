@@ -239,6 +239,30 @@ pub enum RegistryError {
         #[source]
         source: Option<Box<RegistryError>>,
     },
+    /// An upload went wrong so often without progress that going on has no point.
+    #[error(
+        "the upload of blob {digest} to {repository} was cut off at byte {acknowledged} again and again; run this again"
+    )]
+    UploadInterrupted {
+        /// Registry and repository.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+        /// How many of its bytes the registry has acknowledged.
+        acknowledged: u64,
+        /// What went wrong last.
+        #[source]
+        source: Option<Box<RegistryError>>,
+    },
+    /// What was to be uploaded is not what its digest or size says. The registry has not got all of it.
+    #[error("blob {digest} was not uploaded, since its content at the source is another")]
+    SourceIntegrity {
+        /// The blob.
+        digest: Digest,
+        /// What differs.
+        #[source]
+        source: VerifyError,
+    },
     /// The answer does not follow the protocol.
     #[error("the answer of {repository} cannot be used: {reason}")]
     InvalidResponse {
@@ -266,7 +290,10 @@ impl RegistryError {
     pub fn is_integrity(&self) -> bool {
         matches!(
             self,
-            Self::Integrity { .. } | Self::BlobSize { .. } | Self::Stored { .. }
+            Self::Integrity { .. }
+                | Self::BlobSize { .. }
+                | Self::Stored { .. }
+                | Self::SourceIntegrity { .. }
         )
     }
 
@@ -296,7 +323,9 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => source.is_transient() || source.is_timeout(),
-            Self::RateLimited { .. } | Self::Interrupted { .. } => true,
+            Self::RateLimited { .. }
+            | Self::Interrupted { .. }
+            | Self::UploadInterrupted { .. } => true,
             Self::Status {
                 status, reasons, ..
             } => match status.as_u16() {
@@ -336,10 +365,13 @@ impl RegistryError {
             | Self::NoCredential { .. }
             | Self::Denied { .. }
             | Self::LoginRefused { .. } => ContentErrorKind::Denied,
-            Self::Integrity { .. } | Self::BlobSize { .. } | Self::Stored { .. } => {
-                ContentErrorKind::Integrity
+            Self::Integrity { .. }
+            | Self::BlobSize { .. }
+            | Self::Stored { .. }
+            | Self::SourceIntegrity { .. } => ContentErrorKind::Integrity,
+            Self::Interrupted { .. } | Self::UploadInterrupted { .. } => {
+                ContentErrorKind::Interrupted
             }
-            Self::Interrupted { .. } => ContentErrorKind::Interrupted,
             Self::Content { source } => source.kind(),
             Self::RateLimited { .. } | Self::Transport { .. } => ContentErrorKind::Network,
             Self::Status { .. }
@@ -368,6 +400,12 @@ impl From<RegistryError> for ContentError {
     fn from(error: RegistryError) -> Self {
         let kind = error.kind();
         let message = match kind {
+            _ if matches!(error, RegistryError::SourceIntegrity { .. }) => {
+                "wrong content is not sent to the registry"
+            }
+            _ if matches!(error, RegistryError::UploadInterrupted { .. }) => {
+                "the upload was cut off"
+            }
             ContentErrorKind::NotFound => "the registry does not have it",
             ContentErrorKind::Denied => "the registry refuses access",
             ContentErrorKind::Integrity => "the registry sent wrong content",

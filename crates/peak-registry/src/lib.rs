@@ -57,15 +57,18 @@
 
 mod auth;
 mod blobs;
+mod capabilities;
 mod client;
 mod connection;
 mod delete;
 mod error;
 mod host;
+mod known_blobs;
 mod links;
 mod manifests;
 mod notices;
 mod own_writes;
+mod pace;
 mod pages;
 mod pauses;
 mod referrers;
@@ -77,6 +80,7 @@ pub use auth::{
     CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
     KeychainError, Login, Logout, SourceOutcome,
 };
+pub use blobs::upload::{UploadOptions, UploadState};
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
 pub use manifests::FetchedManifest;

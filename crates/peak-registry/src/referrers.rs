@@ -59,7 +59,7 @@ impl Repository {
         let mut entry = manifest.descriptor();
         entry.artifact_type = manifest.value().artifact_type().cloned();
         entry.annotations.clone_from(manifest.value().annotations());
-        let tag = fallback_tag(&subject.digest)
+        let tag = Tag::of_referrers(&subject.digest)
             .ok_or_else(|| self.unusable("the subject's digest cannot be a tag"))?;
         for _ in 0..MAX_TRIES {
             let list = self.fallback_list(&tag).await?;
@@ -87,7 +87,7 @@ impl Repository {
         subject: &Digest,
         deleted: &Digest,
     ) -> Result<(), RegistryError> {
-        let Some(tag) = fallback_tag(subject) else {
+        let Some(tag) = Tag::of_referrers(subject) else {
             return Ok(());
         };
         if self.keeps_referrers(subject).await? {
@@ -146,16 +146,6 @@ impl Repository {
         let selector = Selector::Tag(tag.clone());
         self.put_manifest(&index, &selector).await.map(drop)
     }
-}
-
-/// `<algorithm>-<hex>`, each cut as the specification has it.
-pub(crate) fn fallback_tag(subject: &Digest) -> Option<Tag> {
-    let text = subject.to_string();
-    let (algorithm, hex) = text.split_once(':')?;
-    let cut = |part: &str, length: usize| part.chars().take(length).collect::<String>();
-    format!("{}-{}", cut(algorithm, 32), cut(hex, 64))
-        .parse()
-        .ok()
 }
 
 enum Next {
@@ -265,7 +255,7 @@ impl Walk {
     }
 
     async fn fallback(&self) -> Result<Vec<Descriptor>, RegistryError> {
-        let Some(tag) = fallback_tag(&self.subject) else {
+        let Some(tag) = Tag::of_referrers(&self.subject) else {
             return Ok(Vec::new());
         };
         let list = self.repository.fallback_list(&tag).await?;
@@ -299,23 +289,4 @@ fn is_index(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| MediaType::from_content_type(text).ok())
         .is_some_and(|media_type| media_type == MediaType::OCI_INDEX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fallback_tags_are_cut_as_the_specification_says() {
-        let short = Digest::sha256_of(b"x");
-        assert_eq!(
-            fallback_tag(&short).unwrap().as_str(),
-            short.to_string().replace(':', "-")
-        );
-        let long: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
-        assert_eq!(
-            fallback_tag(&long).unwrap().as_str(),
-            format!("sha512-{}", "ab".repeat(32))
-        );
-    }
 }

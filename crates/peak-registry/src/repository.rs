@@ -3,19 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::Response;
 use peak_oci::{
-    BlobRead, BoxFuture, ContentError, Descriptor, Digest, Manifest, Raw, RepositoryName, Selector,
-    Source,
+    BlobListener, BlobOutcome, BlobRead, BoxFuture, ContentError, ContentErrorKind, Descriptor,
+    Digest, MAX_REFERRERS, Manifest, Placement, Raw, RepositoryName, Selector, Sink, Source,
+    TagStream, TakeError,
 };
 use url::Url;
 
 use crate::connection::{self, Call, Connection};
 use crate::error::Reasons;
-use crate::{RegistryError, blobs};
+use crate::{RegistryError, UploadOptions, blobs};
 
-/// One repository of one registry: manifests, and blobs as a [`Source`] of images. Cheap to clone.
+/// One repository of one registry: manifests and blobs; a [`Source`] of images and a [`Sink`] for them. Cheap to clone.
 #[derive(Clone)]
 pub struct Repository {
     inner: Arc<Inner>,
@@ -72,6 +74,12 @@ impl Repository {
         offset: u64,
     ) -> Result<BlobRead, RegistryError> {
         blobs::read::open(self.clone(), descriptor, offset).await
+    }
+
+    /// The repository of the same registry that a source is, where it is one: blobs can be mounted from there.
+    fn mount_candidate<'a>(&self, source: &'a dyn Source) -> Option<&'a RepositoryName> {
+        let (registry, name) = source.repository()?;
+        (registry == self.registry() && name != self.name()).then_some(name)
     }
 
     /// The way to the registry.
@@ -150,8 +158,97 @@ impl Source for Repository {
         Box::pin(async move { Ok(self.open_blob(descriptor, offset).await?) })
     }
 
+    fn repository(&self) -> Option<(&str, &RepositoryName)> {
+        Some((self.registry(), self.name()))
+    }
+
     fn blob_size<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<u64, ContentError>> {
         Box::pin(async move { Ok(self.existing_blob_size(digest).await?) })
+    }
+
+    fn manifest_digest<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<Option<Digest>, ContentError>> {
+        Box::pin(async move {
+            match self.get_manifest_digest(selector).await {
+                Ok(digest) => Ok(Some(digest)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    fn tags(&self) -> TagStream<'_> {
+        Box::pin(self.get_repository_tags().map_err(ContentError::from))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        Box::pin(async move {
+            let found: Vec<_> = Repository::referrers(self, subject, None)
+                .take(MAX_REFERRERS + 1)
+                .try_collect()
+                .await?;
+            if found.len() > MAX_REFERRERS {
+                return Err(ContentError::new(
+                    ContentErrorKind::Invalid,
+                    format!("{subject} has more than {MAX_REFERRERS} referrers"),
+                ));
+            }
+            Ok(found)
+        })
+    }
+}
+
+impl Sink for Repository {
+    fn has_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<bool, ContentError>> {
+        Box::pin(async move { Ok(self.find_blob(&descriptor.digest).await?.is_some()) })
+    }
+
+    fn take_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        source: &'a dyn Source,
+        listener: &'a BlobListener<'a>,
+    ) -> BoxFuture<'a, Result<BlobOutcome, TakeError>> {
+        Box::pin(async move {
+            let mut options = UploadOptions::new().progress(listener);
+            if let Some(name) = self.mount_candidate(source) {
+                options = options.mount_from(name.clone());
+            }
+            let uploaded = self.upload_blob(descriptor, source, &options).await;
+            uploaded.map_err(|error| match error {
+                RegistryError::Content { source } => TakeError::Source(source),
+                error => TakeError::Sink(error.into()),
+            })
+        })
+    }
+
+    fn put_manifest<'a>(
+        &'a self,
+        manifest: &'a Raw<Manifest>,
+        placement: &'a Placement,
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let tags = match placement {
+            Placement::Root { tag: Some(tag) } => std::slice::from_ref(tag),
+            Placement::Root { tag: None } | Placement::Child => &[],
+        };
+        Box::pin(async move { Ok(self.upload_manifest(manifest, tags).await?) })
+    }
+
+    /// Registries keep manifests of every type.
+    fn holds(&self, _manifest: &Raw<Manifest>) -> Result<(), ContentError> {
+        Ok(())
+    }
+
+    fn mounts_from(&self, source: &dyn Source) -> bool {
+        self.mount_candidate(source).is_some()
     }
 }
 

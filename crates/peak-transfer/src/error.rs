@@ -1,6 +1,8 @@
 //! What can stop a transfer, by which end is to blame.
 
-use peak_oci::{ContentError, ContentErrorKind, Digest};
+use peak_oci::{
+    ContentError, ContentErrorKind, Digest, ManifestError, NoMatchingPlatform, Platform, Tag,
+};
 
 /// Why a transfer did not finish. The destination shows what it showed before.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,32 @@ pub enum TransferError {
         /// What the destination said.
         #[source]
         source: ContentError,
+    },
+    /// A tag could not be deleted.
+    #[error("cannot delete the tag `{tag}` at the destination")]
+    Deletion {
+        /// The tag.
+        tag: Tag,
+        /// What the destination said.
+        #[source]
+        source: ContentError,
+    },
+    /// Tags would be deleted for want of others to keep.
+    #[error(
+        "the source has none of the tags that the plan means, so nothing is deleted at the destination"
+    )]
+    NothingToKeep,
+    /// More tags than any repository has.
+    #[error("the repository has more than {limit} tags")]
+    TooManyTags {
+        /// The limit.
+        limit: usize,
+    },
+    /// The source has no such tag.
+    #[error("the source has no tag `{tag}`")]
+    NoTag {
+        /// The tag.
+        tag: Tag,
     },
     /// Content is not what its digest or size says. What was written of it is removed.
     #[error("the content of {what} is not what its digest or size says")]
@@ -61,6 +89,46 @@ pub enum TransferError {
         /// The limit.
         limit: usize,
     },
+    /// Referrers of referrers of referrers.
+    #[error("the referrers of the image have referrers more than {limit} levels deep")]
+    ReferrersTooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More referrers than any image has.
+    #[error("the image has more than {limit} referrers")]
+    TooManyReferrers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The index has nothing for a platform that was asked for.
+    #[error("index {digest} cannot be cut down to the platforms asked for")]
+    NoPlatform {
+        /// The index.
+        digest: Digest,
+        /// What it has.
+        #[source]
+        source: NoMatchingPlatform,
+    },
+    /// The image is for one platform, and that is another one.
+    #[error("image {digest} is for {actual}, not for {wanted}")]
+    OtherPlatform {
+        /// The image.
+        digest: Digest,
+        /// The platforms asked for.
+        wanted: String,
+        /// The platform of its config.
+        actual: Box<Platform>,
+    },
+    /// What is left of an index cannot be written as one.
+    #[error("what is left of index {digest} cannot be written")]
+    Index {
+        /// The index.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: ManifestError,
+    },
     /// More manifests than any image has.
     #[error("the image has more than {limit_bytes} bytes of manifests")]
     TooLarge {
@@ -80,15 +148,19 @@ impl TransferError {
 
     /// Whether the destination is at fault: full, not writable, refused.
     pub fn is_destination(&self) -> bool {
-        matches!(self, Self::Destination { .. })
+        matches!(self, Self::Destination { .. } | Self::Deletion { .. })
     }
 
-    /// The outcome, where one of the ends reported it.
+    /// The outcome, where one of the ends reported it. A platform that the image is not for counts as not found.
     pub fn kind(&self) -> Option<ContentErrorKind> {
         match self {
             Self::Source { source, .. }
             | Self::Destination { source, .. }
+            | Self::Deletion { source, .. }
             | Self::Integrity { source, .. } => Some(source.kind()),
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } | Self::NoTag { .. } => {
+                Some(ContentErrorKind::NotFound)
+            }
             _ => None,
         }
     }

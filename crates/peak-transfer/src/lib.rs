@@ -14,31 +14,44 @@
 //! let from: Target = "docker://registry.example/team/app:v1".parse()?;
 //! let to: Target = "oci:target/app:v1".parse()?;
 //!
-//! let (sink, placement) = to.open_sink()?;
+//! let (sink, placement) = to.open_sink(&registry)?;
 //! let (source, selector) = from.open_source(&registry)?;
 //! let options = CopyOptions::new().progress(|event| {
 //!     if let Event::Finished { digest, .. } = event {
 //!         tracing::info!(%digest, "a blob is in its place");
 //!     }
 //! });
-//! let report = copy(source.as_ref(), selector.as_ref(), &sink, placement, &options).await?;
+//! let report = copy(source.as_ref(), selector.as_ref(), sink.as_ref(), placement, &options).await?;
 //! assert_eq!(report.blobs_skipped, 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does). Not here yet:
-//! picking platforms, taking signatures along, resuming half a blob across processes, destinations other than a
-//! layout directory.
+//! [`Transfer`] moves several images in one run, each digest once, and says beforehand what would move. [`mirror()`]
+//! keeps whole repositories the same as others, by a plan.
+//!
+//! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does).
 
+mod blob;
 mod copy;
 mod error;
+mod flights;
+mod lanes;
+mod manifests;
+mod mirror;
 mod plan;
 mod progress;
-mod schedule;
+mod select;
+mod several;
 mod target;
 
-pub use copy::{CopyOptions, CopyReport, copy};
+pub use copy::{BlobAction, CopyOptions, CopyPreview, CopyReport, Transfer, copy};
 pub use error::TransferError;
-pub use progress::Event;
+pub use mirror::{
+    CopiedTag, Destination, DestinationReport, MirrorDestination, MirrorFailure, MirrorOptions,
+    MirrorPlan, MirrorReport, MirrorRepository, PlanError, Repositories, RepositoryReport, Shard,
+    ShardError, TagFilter, TagFilterError, mirror,
+};
+pub use progress::{BlobProgress, Event, ProgressState};
+pub use select::Platforms;
 pub use target::{Target, TargetError};

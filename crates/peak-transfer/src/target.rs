@@ -1,19 +1,22 @@
-//! The names of places where images are: `oci:DIR:TAG`, `docker://registry/repository:tag`.
+//! The names of places where images are: `oci:DIR:TAG`, `docker-archive:FILE`, `docker://registry/repository:tag`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use peak_layout::{Directory, LayoutError};
-use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Source, Tag};
+use peak_layout::{
+    Directory, DockerArchive, DockerArchiveOptions, DockerArchiveWriter, LayoutError, OciArchive,
+    OciArchiveWriter,
+};
+use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Sink, Source, Tag};
 use peak_registry::Registry;
 
 /// Names that are reserved for transports to come, with what they will be.
-const NOT_YET: [(&str, &str); 3] = [
-    ("oci-archive", "image layouts in one tar file"),
-    ("docker-archive", "the files of `docker save`"),
-    ("docker-daemon", "the local Docker Engine"),
-];
+const NOT_YET: [(&str, &str); 1] = [("docker-daemon", "the local Docker Engine")];
+
+const LAYOUT: &str = "oci";
+const OCI_ARCHIVE: &str = "oci-archive";
+const DOCKER_ARCHIVE: &str = "docker-archive";
 
 /// A place where an image is, or shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,20 @@ pub enum Target {
         /// Which image in it.
         selector: Option<Selector>,
     },
+    /// `oci-archive:FILE[:TAG or @DIGEST]`: an OCI image layout in one tar file.
+    OciArchive {
+        /// The file.
+        path: PathBuf,
+        /// Which image in it.
+        selector: Option<Selector>,
+    },
+    /// `docker-archive:FILE[:REFERENCE]`: what `docker save` writes and `docker load` reads.
+    DockerArchive {
+        /// The file.
+        path: PathBuf,
+        /// Which image in it, by the name that Docker knows it by.
+        reference: Option<Reference>,
+    },
 }
 
 /// Why a text is no [`Target`].
@@ -36,7 +53,7 @@ pub enum Target {
 pub enum TargetError {
     /// A transport that exists, but not here yet.
     #[error(
-        "`{transport}:` ({what}) is not supported yet; supported are `oci:DIR[:TAG]` and `docker://REGISTRY/REPOSITORY[:TAG]`"
+        "`{transport}:` ({what}) is not supported yet; supported are `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` and `docker://REGISTRY/REPOSITORY[:TAG]`"
     )]
     NotSupported {
         /// The transport's name.
@@ -44,19 +61,27 @@ pub enum TargetError {
         /// What it means.
         what: &'static str,
     },
-    /// `oci:` without a directory.
-    #[error("`{text}` names no directory; write `oci:DIR` or `oci:DIR:TAG`")]
-    NoDirectory {
+    /// A transport without a directory or file.
+    #[error(
+        "`{text}` names no {what}; write `{transport}:PATH`, and a name for the image behind another colon"
+    )]
+    NoPath {
         /// The text.
         text: String,
+        /// The transport's name.
+        transport: &'static str,
+        /// What it should name.
+        what: &'static str,
     },
-    /// What stands behind the directory is no tag.
+    /// What stands behind the directory or file is no tag.
     #[error(
-        "`{tag}` in `{text}` is not a tag; write `oci:DIR:TAG`, or `oci:./{tag}` for a directory of that name"
+        "`{tag}` in `{text}` is not a tag; write `{transport}:PATH:TAG`, or `{transport}:./{tag}` for a path of that name"
     )]
     Tag {
         /// The text.
         text: String,
+        /// The transport's name.
+        transport: &'static str,
         /// What was taken for a tag.
         tag: String,
     },
@@ -82,20 +107,14 @@ pub enum TargetError {
         #[source]
         source: ReferenceError,
     },
-    /// Images cannot be written there yet.
-    #[error("writing to a registry (`{reference}`) is not supported yet; write to `oci:DIR[:TAG]`")]
-    NotWritable {
-        /// The name.
-        reference: String,
-    },
     /// A digest says what an image is, not what it shall be called.
     #[error("an image cannot be written under the digest {digest}; give a tag or nothing")]
     WrittenByDigest {
         /// The digest.
         digest: Digest,
     },
-    /// The layout cannot be opened.
-    #[error("the image layout cannot be used")]
+    /// The layout or archive cannot be opened.
+    #[error("the place on disk cannot be used")]
     Layout(#[source] LayoutError),
 }
 
@@ -103,10 +122,10 @@ impl Target {
     /// Opens the place to read the image that is named, and says which one that is.
     ///
     /// A name of a registry without tag and digest means `latest`, as it does for every tool. Blocks on a few small
-    /// file operations for a layout; nothing is sent to a registry.
+    /// file operations for a layout, and while an archive's headers are read; nothing is sent to a registry.
     ///
     /// # Errors
-    /// [`TargetError::Layout`] where the layout cannot be read.
+    /// [`TargetError::Layout`] where the layout or archive cannot be read.
     pub fn open_source(
         &self,
         registry: &Registry,
@@ -120,6 +139,15 @@ impl Target {
                 let layout = Directory::open(path).map_err(TargetError::Layout)?;
                 Ok((Box::new(layout), selector.clone()))
             }
+            Self::OciArchive { path, selector } => {
+                let archive = OciArchive::open(path).map_err(TargetError::Layout)?;
+                Ok((Box::new(archive), selector.clone()))
+            }
+            Self::DockerArchive { path, reference } => {
+                let archive =
+                    DockerArchive::open(path, reference.as_ref()).map_err(TargetError::Layout)?;
+                Ok((Box::new(archive), None))
+            }
         }
     }
 
@@ -127,36 +155,75 @@ impl Target {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Registry(_) => None,
-            Self::Layout { path, .. } => Some(path),
+            Self::Layout { path, .. }
+            | Self::OciArchive { path, .. }
+            | Self::DockerArchive { path, .. } => Some(path),
         }
+    }
+
+    /// Whether an image that is written there takes the place of all that was there: archives are not added to.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Self::OciArchive { .. } | Self::DockerArchive { .. })
+    }
+
+    /// Whether the place holds manifests, so that an image keeps its digest. Docker archives do not.
+    pub fn keeps_digests(&self) -> bool {
+        !matches!(self, Self::DockerArchive { .. })
     }
 
     /// Opens the place to write an image there, and says under which name it becomes visible.
     ///
-    /// A layout's directory is created where it does not exist, so that a place that cannot be written is known before
-    /// any work is done. Blocks on a few small file operations.
+    /// What it needs is created where it does not exist (a layout's directory, that of an archive), so that a place that
+    /// cannot be written is known before any work is done. Blocks on a few small file operations; nothing is sent to a
+    /// registry. A name of a registry without tag means `latest`, as it does for every tool.
     ///
     /// # Errors
-    /// [`TargetError::Layout`] where the layout cannot be written, [`TargetError::NotWritable`] for a registry.
-    pub fn open_sink(&self) -> Result<(Directory, Placement), TargetError> {
+    /// [`TargetError::Layout`] where the place cannot be written, [`TargetError::WrittenByDigest`] where the name says a
+    /// digest.
+    pub fn open_sink(
+        &self,
+        registry: &Registry,
+    ) -> Result<(Box<dyn Sink>, Placement), TargetError> {
         match self {
-            Self::Registry(reference) => Err(TargetError::NotWritable {
-                reference: reference.to_string(),
-            }),
+            Self::Registry(reference) => {
+                let selector = reference.digest().cloned().map(Selector::Digest);
+                let selector = selector.unwrap_or_else(|| reference.selector_or_latest());
+                let tag = written_tag(Some(&selector))?;
+                let repository = registry.repository(reference);
+                Ok((Box::new(repository), Placement::Root { tag }))
+            }
             Self::Layout { path, selector } => {
-                let tag = match selector {
-                    None => None,
-                    Some(Selector::Tag(tag)) => Some(tag.clone()),
-                    Some(Selector::Digest(digest)) => {
-                        return Err(TargetError::WrittenByDigest {
-                            digest: digest.clone(),
-                        });
-                    }
-                };
+                let tag = written_tag(selector.as_ref())?;
                 let layout = Directory::create(path).map_err(TargetError::Layout)?;
-                Ok((layout, Placement::Root { tag }))
+                Ok((Box::new(layout), Placement::Root { tag }))
+            }
+            Self::OciArchive { path, selector } => {
+                let tag = written_tag(selector.as_ref())?;
+                let archive = OciArchiveWriter::create(path).map_err(TargetError::Layout)?;
+                Ok((Box::new(archive), Placement::Root { tag }))
+            }
+            Self::DockerArchive { path, reference } => {
+                let mut options = DockerArchiveOptions::new();
+                if let Some(reference) = reference {
+                    written_tag(reference.selector().as_ref())?;
+                    options = options.name(reference.clone());
+                }
+                let archive =
+                    DockerArchiveWriter::create(path, options).map_err(TargetError::Layout)?;
+                Ok((Box::new(archive), Placement::Root { tag: None }))
             }
         }
+    }
+}
+
+/// The tag that an image is written under.
+fn written_tag(selector: Option<&Selector>) -> Result<Option<Tag>, TargetError> {
+    match selector {
+        None => Ok(None),
+        Some(Selector::Tag(tag)) => Ok(Some(tag.clone())),
+        Some(Selector::Digest(digest)) => Err(TargetError::WrittenByDigest {
+            digest: digest.clone(),
+        }),
     }
 }
 
@@ -164,25 +231,33 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(rest) = text.strip_prefix("oci:") {
-            return parse_layout(text, rest);
-        }
-        for (transport, what) in NOT_YET {
-            if text
-                .strip_prefix(transport)
-                .is_some_and(|rest| rest.starts_with(':'))
-            {
+        if let Some((transport, rest)) = text.split_once(':') {
+            match transport {
+                LAYOUT => {
+                    let (path, selector) = parse_place(text, LAYOUT, rest)?;
+                    return Ok(Self::Layout { path, selector });
+                }
+                OCI_ARCHIVE => {
+                    let (path, selector) = parse_place(text, OCI_ARCHIVE, rest)?;
+                    return Ok(Self::OciArchive { path, selector });
+                }
+                DOCKER_ARCHIVE => return parse_docker_archive(text, rest),
+                _ => {}
+            }
+            if let Some((transport, what)) = NOT_YET.iter().find(|(name, _)| *name == transport) {
                 return Err(TargetError::NotSupported { transport, what });
             }
         }
         let name = text.strip_prefix("docker://").unwrap_or(text);
-        Reference::parse(name)
-            .map(Self::Registry)
-            .map_err(|source| TargetError::Reference {
-                text: text.to_owned(),
-                source,
-            })
+        parse_reference(text, name).map(Self::Registry)
     }
+}
+
+fn parse_reference(text: &str, name: &str) -> Result<Reference, TargetError> {
+    Reference::parse(name).map_err(|source| TargetError::Reference {
+        text: text.to_owned(),
+        source,
+    })
 }
 
 /// The canonical form, which parses to the same target.
@@ -191,22 +266,45 @@ impl fmt::Display for Target {
         match self {
             Self::Registry(reference) => write!(formatter, "docker://{reference}"),
             Self::Layout { path, selector } => {
-                write!(formatter, "oci:{}", path.display())?;
-                match selector {
+                write_place(formatter, LAYOUT, path, selector.as_ref())
+            }
+            Self::OciArchive { path, selector } => {
+                write_place(formatter, OCI_ARCHIVE, path, selector.as_ref())
+            }
+            Self::DockerArchive { path, reference } => {
+                write!(formatter, "{DOCKER_ARCHIVE}:{}", path.display())?;
+                match reference {
                     None => Ok(()),
-                    Some(Selector::Tag(tag)) => write!(formatter, ":{tag}"),
-                    Some(Selector::Digest(digest)) => write!(formatter, "@{digest}"),
+                    Some(reference) => write!(formatter, ":{reference}"),
                 }
             }
         }
     }
 }
 
-/// `DIR`, `DIR:TAG` or `DIR@DIGEST`. A colon before the last slash belongs to the directory.
-fn parse_layout(text: &str, rest: &str) -> Result<Target, TargetError> {
+fn write_place(
+    formatter: &mut fmt::Formatter<'_>,
+    transport: &str,
+    path: &Path,
+    selector: Option<&Selector>,
+) -> fmt::Result {
+    write!(formatter, "{transport}:{}", path.display())?;
+    match selector {
+        None => Ok(()),
+        Some(Selector::Tag(tag)) => write!(formatter, ":{tag}"),
+        Some(Selector::Digest(digest)) => write!(formatter, "@{digest}"),
+    }
+}
+
+/// `PATH`, `PATH:TAG` or `PATH@DIGEST`. A colon before the last slash belongs to the path.
+fn parse_place(
+    text: &str,
+    transport: &'static str,
+    rest: &str,
+) -> Result<(PathBuf, Option<Selector>), TargetError> {
     let name_start = rest.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, name) = rest.split_at_checked(name_start).unwrap_or((rest, ""));
-    let (directory, selector) = if let Some((directory, digest)) = name.split_once('@')
+    let (last, selector) = if let Some((last, digest)) = name.split_once('@')
         && digest.contains(':')
     {
         let digest: Digest = digest.parse().map_err(|source| TargetError::Digest {
@@ -214,25 +312,49 @@ fn parse_layout(text: &str, rest: &str) -> Result<Target, TargetError> {
             digest: digest.to_owned(),
             source,
         })?;
-        (directory, Some(Selector::Digest(digest)))
-    } else if let Some((directory, tag)) = name.rsplit_once(':') {
+        (last, Some(Selector::Digest(digest)))
+    } else if let Some((last, tag)) = name.rsplit_once(':') {
         let tag: Tag = tag.parse().map_err(|_| TargetError::Tag {
             text: text.to_owned(),
+            transport,
             tag: tag.to_owned(),
         })?;
-        (directory, Some(Selector::Tag(tag)))
+        (last, Some(Selector::Tag(tag)))
     } else {
         (name, None)
     };
-    let path = format!("{folder}{directory}");
+    let path = format!("{folder}{last}");
     if path.is_empty() {
-        return Err(TargetError::NoDirectory {
+        return Err(TargetError::NoPath {
             text: text.to_owned(),
+            transport,
+            what: if transport == LAYOUT {
+                "directory"
+            } else {
+                "file"
+            },
         });
     }
-    Ok(Target::Layout {
+    Ok((PathBuf::from(path), selector))
+}
+
+/// `FILE` or `FILE:REFERENCE`. References have colons and slashes, so the first colon ends the file's name.
+fn parse_docker_archive(text: &str, rest: &str) -> Result<Target, TargetError> {
+    let (path, name) = match rest.split_once(':') {
+        Some((path, name)) => (path, Some(name)),
+        None => (rest, None),
+    };
+    if path.is_empty() {
+        return Err(TargetError::NoPath {
+            text: text.to_owned(),
+            transport: DOCKER_ARCHIVE,
+            what: "file",
+        });
+    }
+    let reference = name.map(|name| parse_reference(text, name)).transpose()?;
+    Ok(Target::DockerArchive {
         path: PathBuf::from(path),
-        selector,
+        reference,
     })
 }
 
@@ -248,7 +370,7 @@ mod tests {
                 path.display().to_string(),
                 selector.map(|selector| selector.to_string()),
             ),
-            Target::Registry(_) => panic!("{text} is a registry"),
+            other => panic!("{text} is {other:?}"),
         }
     }
 
@@ -288,29 +410,35 @@ mod tests {
     #[test]
     fn what_cannot_be_used_says_what_can() {
         let error = |text: &str| text.parse::<Target>().unwrap_err();
+        let later = error("docker-daemon:a:b");
+        assert!(matches!(later, TargetError::NotSupported { .. }));
+        assert!(later.to_string().contains("oci:DIR[:TAG]"), "{later}");
         for text in [
-            "oci-archive:x.tar",
-            "docker-archive:x.tar:a",
-            "docker-daemon:a:b",
+            "oci:",
+            "oci::v1",
+            "oci-archive:",
+            "oci-archive::v1",
+            "docker-archive:",
+            "docker-archive::a:b",
         ] {
-            assert!(
-                matches!(error(text), TargetError::NotSupported { .. }),
-                "{text}"
-            );
-            assert!(error(text).to_string().contains("oci:DIR[:TAG]"));
+            assert!(matches!(error(text), TargetError::NoPath { .. }), "{text}");
         }
-        for text in ["oci:", "oci::v1"] {
-            assert!(
-                matches!(error(text), TargetError::NoDirectory { .. }),
-                "{text}"
-            );
-        }
+        assert!(matches!(
+            error("oci-archive:x.tar:a b"),
+            TargetError::Tag { .. }
+        ));
         assert!(matches!(error("oci:x:a b"), TargetError::Tag { .. }));
         assert!(matches!(
             error("oci:x@sha256:12"),
             TargetError::Digest { .. }
         ));
-        for text in ["", "docker://", "UPPER/Case", "dir:/tmp/x"] {
+        for text in [
+            "",
+            "docker://",
+            "UPPER/Case",
+            "dir:/tmp/x",
+            "docker-archive:x.tar:A",
+        ] {
             assert!(
                 matches!(error(text), TargetError::Reference { .. }),
                 "{text}"
@@ -319,33 +447,100 @@ mod tests {
     }
 
     #[test]
-    fn only_layouts_can_be_written_and_not_by_digest() {
+    fn archives_are_named_with_or_without_an_image() {
+        let archive = |text: &str| match text.parse().unwrap() {
+            Target::OciArchive { path, selector } => (
+                path.display().to_string(),
+                selector.map(|selector| selector.to_string()),
+            ),
+            Target::DockerArchive { path, reference } => (
+                path.display().to_string(),
+                reference.map(|reference| reference.to_string()),
+            ),
+            other => panic!("{text} is {other:?}"),
+        };
+        let digest = Digest::sha256_of(b"x");
+        for (text, path, name) in [
+            ("oci-archive:a/x.tar", "a/x.tar", None),
+            ("oci-archive:x.tar:v1", "x.tar", Some("v1")),
+            ("oci-archive:a:b/x.tar", "a:b/x.tar", None),
+            ("docker-archive:/a/x.tar", "/a/x.tar", None),
+            ("docker-archive:x.tar:app", "x.tar", Some("app")),
+            (
+                "docker-archive:x.tar:registry.example:5000/team/app:v1",
+                "x.tar",
+                Some("registry.example:5000/team/app:v1"),
+            ),
+        ] {
+            assert_eq!(archive(text), (path.into(), name.map(str::to_owned)));
+        }
+        let (_, selector) = archive(&format!("oci-archive:x@{digest}"));
+        assert_eq!(selector, Some(digest.to_string()));
+    }
+
+    #[test]
+    fn an_archive_is_made_when_its_image_is_there_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in ["oci-archive:{}:v1", "docker-archive:{}:app:v1"] {
+            let path = folder.path().join("new/x.tar");
+            let target: Target = text.replace("{}", path.to_str().unwrap()).parse().unwrap();
+            assert!(target.is_replaced());
+            let registry = Registry::builder().build().unwrap();
+            drop(target.open_sink(&registry).unwrap());
+            let entries = std::fs::read_dir(folder.path().join("new")).unwrap();
+            assert_eq!(entries.count(), 0);
+            assert!(matches!(
+                target.open_source(&registry),
+                Err(TargetError::Layout(LayoutError::NoArchive { .. }))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_place_is_written_under_a_tag_and_not_under_a_digest() {
+        let registry = Registry::builder().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new");
         let target: Target = format!("oci:{}:v1", path.display()).parse().unwrap();
-        let (_, placement) = target.open_sink().unwrap();
+        let (_, placement) = target.open_sink(&registry).unwrap();
         assert!(matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == "v1"));
 
         let untouched = folder.path().join("untouched");
         let digest = Digest::sha256_of(b"x");
-        let target: Target = format!("oci:{}@{digest}", untouched.display())
-            .parse()
-            .unwrap();
+        for (transport, name) in [
+            ("oci", "@"),
+            ("oci-archive", "@"),
+            ("docker-archive", ":app@"),
+        ] {
+            let target: Target = format!("{transport}:{}{name}{digest}", untouched.display())
+                .parse()
+                .unwrap();
+            assert!(matches!(
+                target.open_sink(&registry),
+                Err(TargetError::WrittenByDigest { .. })
+            ));
+            assert!(!untouched.exists());
+        }
+        for (name, expected) in [
+            ("registry.example/a:b", "b"),
+            ("registry.example/a", "latest"),
+        ] {
+            let target: Target = name.parse().unwrap();
+            let (_, placement) = target.open_sink(&registry).unwrap();
+            assert!(
+                matches!(placement, Placement::Root { tag: Some(tag) } if tag.as_str() == expected)
+            );
+        }
+        let target: Target = format!("registry.example/a:b@{digest}").parse().unwrap();
         assert!(matches!(
-            target.open_sink(),
+            target.open_sink(&registry),
             Err(TargetError::WrittenByDigest { .. })
-        ));
-        assert!(!untouched.exists());
-        let target: Target = "registry.example/a:b".parse().unwrap();
-        assert!(matches!(
-            target.open_sink(),
-            Err(TargetError::NotWritable { .. })
         ));
     }
 
     proptest! {
         #[test]
-        fn a_target_survives_its_own_name(text in "(oci:|docker://)?[a-z0-9./:@-]{0,40}") {
+        fn a_target_survives_its_own_name(text in "(oci:|oci-archive:|docker-archive:|docker://)?[a-z0-9./:@-]{0,40}") {
             if let Ok(target) = text.parse::<Target>() {
                 let again: Target = target.to_string().parse().unwrap();
                 prop_assert_eq!(again.to_string(), target.to_string());

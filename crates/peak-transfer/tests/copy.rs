@@ -5,6 +5,10 @@
     reason = "the helpers of these tests may fail them, too"
 )]
 
+mod engine;
+mod mirror;
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,6 +128,8 @@ fn partial_files(folder: &Path) -> usize {
 enum Manner {
     /// Half of each layer, and then nothing for ever.
     Stalls,
+    /// The first 3 MiB of each layer, and then an error.
+    BreaksOff,
     /// As they are.
     Honest,
 }
@@ -189,8 +195,16 @@ impl Source for Odd {
                     frame
                 })
             });
+            let breaks_off =
+                self.manner == Manner::BreaksOff && descriptor.media_type == MediaType::OCI_LAYER;
             let frames = if stalls {
                 frames.chain(stream::pending()).boxed()
+            } else if breaks_off {
+                let error = ContentError::new(ContentErrorKind::Interrupted, "broken off");
+                frames
+                    .take(12)
+                    .chain(stream::once(async { Err(error) }))
+                    .boxed()
             } else {
                 // Gives way once, so that others get their turn even where nothing has to be waited for.
                 stream::once(async {
@@ -319,6 +333,146 @@ async fn indexes_nested_without_end_are_refused() {
     assert!(visible(&to).is_empty());
 }
 
+/// A layer of 6 MiB that is not the same everywhere.
+fn large_layer() -> Vec<u8> {
+    (0..6 * 1024 * 1024_u32)
+        .map(|number| (number % 251).to_le_bytes()[0])
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_broke_off_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let layer = large_layer();
+    let image = image("linux/amd64", &[&layer]);
+    let source = layout_of(&folder.path().join("from"), &image).await;
+    let to = folder.path().join("to");
+    let odd = Odd::new(source.clone(), Manner::BreaksOff);
+    let sink = Directory::create(&to).unwrap();
+    let error = copy(&odd, None, &sink, root(None), &CopyOptions::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Some(ContentErrorKind::Interrupted));
+    drop(sink);
+    // Its last bytes are written by a thread that nobody waits for.
+    let digest = Digest::sha256_of(&layer);
+    let partial = to.join(format!(".peak-layout/partial/sha256-{}", digest.hex()));
+    let mut is_free = false;
+    for _ in 0..500 {
+        is_free = is_free || fs::File::open(&partial).unwrap().try_lock().is_ok();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(is_free);
+
+    let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let heard = Arc::clone(&events);
+    let options = CopyOptions::new().progress(move |event| heard.lock().unwrap().push(event));
+    let sink = Directory::create(&to).unwrap();
+    copy(&source, None, &sink, root(None), &options)
+        .await
+        .unwrap();
+    validate(&sink, None).await.unwrap();
+    let (mut offset, mut moved) = (0, 0);
+    for event in &*events.lock().unwrap() {
+        match event {
+            Event::Started {
+                digest: blob,
+                offset: at,
+                ..
+            } if *blob == digest => offset = *at,
+            Event::Bytes {
+                digest: blob,
+                count,
+            } if *blob == digest => moved += *count,
+            _ => {}
+        }
+    }
+    assert_eq!(offset, 3 * 1024 * 1024);
+    assert_eq!(offset + moved, layer.len() as u64);
+    drop(sink);
+    assert!(!to.join(".peak-layout").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_end_on_disk_takes_what_any_other_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::builder().build().unwrap();
+    let layer = large_layer();
+    let image = image("linux/amd64", &[b"one", &layer, b""]);
+    layout_of(&folder.path().join("from"), &image).await;
+    let at = |transport: &str, name: &str| -> Target {
+        let path = folder.path().join(name);
+        format!("{transport}:{}", path.display()).parse().unwrap()
+    };
+    let config = &image.manifest.value().as_image().unwrap().config.digest;
+    let mut from = at("oci", "from");
+    for (number, transport) in [
+        "oci",
+        "oci-archive",
+        "oci-archive",
+        "oci",
+        "docker-archive",
+        "docker-archive",
+        "oci-archive",
+        "docker-archive",
+        "oci",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let to = at(transport, &number.to_string());
+        let (source, selector) = from.open_source(&registry).unwrap();
+        let (sink, placement) = to.open_sink(&registry).unwrap();
+        let selector = selector.as_ref();
+        let options = CopyOptions::new();
+        let report = copy(
+            source.as_ref(),
+            selector,
+            sink.as_ref(),
+            placement,
+            &options,
+        )
+        .await
+        .unwrap();
+        let (source, selector) = to.open_source(&registry).unwrap();
+        let validated = validate(source.as_ref(), selector.as_ref()).await.unwrap();
+        if to.keeps_digests() {
+            assert_eq!(validated.root.digest, report.digest);
+        }
+        if number < 4 {
+            assert_eq!(report.digest, *image.manifest.digest());
+        }
+        let manifest = source.manifest(None).await.unwrap();
+        assert_eq!(manifest.value().as_image().unwrap().config.digest, *config);
+        from = to;
+    }
+}
+
+#[tokio::test]
+async fn what_a_docker_archive_cannot_hold_is_refused_before_a_blob_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image("linux/amd64", &[b"one"]);
+    let source = Directory::create(folder.path().join("from")).unwrap();
+    put_blobs(&source, &image).await;
+    let child = Placement::Child;
+    source.put_manifest(&image.manifest, &child).await.unwrap();
+    let index = Index::new(vec![image.manifest.descriptor()]);
+    let index = index.to_raw().unwrap();
+    source.put_manifest(&index, &root(None)).await.unwrap();
+    let to = folder.path().join("to/image.tar");
+    let to: Target = format!("docker-archive:{}", to.display()).parse().unwrap();
+    let registry = Registry::builder().build().unwrap();
+    let (sink, placement) = to.open_sink(&registry).unwrap();
+    let odd = Odd::new(source, Manner::Honest);
+    let error = copy(&odd, None, sink.as_ref(), placement, &CopyOptions::new())
+        .await
+        .unwrap_err();
+    assert!(error.is_destination(), "{error}");
+    assert_eq!(error.kind(), Some(ContentErrorKind::Unsupported));
+    assert!(odd.opened.lock().unwrap().is_empty());
+    assert!(visible(&folder.path().join("to")).is_empty());
+}
+
 /// Its layers have no sizes, so that a copy would be the manifest alone.
 #[tokio::test]
 async fn images_of_schema_1_are_refused() {
@@ -346,7 +500,7 @@ async fn images_of_schema_1_are_refused() {
         .await
         .unwrap_err();
         assert!(
-            matches!(&error, TransferError::Source { source, .. } if source.kind() == ContentErrorKind::Unsupported),
+            matches!(&error, TransferError::Destination { source, .. } if source.kind() == ContentErrorKind::Unsupported),
             "{error}"
         );
         assert!(visible(&to).is_empty());
@@ -479,12 +633,12 @@ async fn an_image_is_pulled_from_a_registry_by_the_names_of_both_ends() {
     let from: Target = format!("docker://{address}/team/app:v1").parse().unwrap();
     let to = folder.path().join("to");
     let to: Target = format!("oci:{}:v1", to.display()).parse().unwrap();
-    let (sink, placement) = to.open_sink().unwrap();
+    let (sink, placement) = to.open_sink(&registry).unwrap();
     let (source, selector) = from.open_source(&registry).unwrap();
     let report = copy(
         source.as_ref(),
         selector.as_ref(),
-        &sink,
+        sink.as_ref(),
         placement,
         &CopyOptions::new(),
     )

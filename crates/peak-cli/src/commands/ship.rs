@@ -17,7 +17,7 @@ use peak_sdk::oci::{Digest, RepositoryName, Selector};
 use peak_sdk::pack::{FileList, PackOptions, tree};
 use peak_sdk::platform::Session;
 use peak_sdk::registry::{Registry, Repository};
-use peak_sdk::transfer::Target;
+use peak_sdk::transfer::{CopyOptions, Target};
 use serde_json::json;
 
 use crate::application::{Application, registry_of, session_at};
@@ -25,7 +25,7 @@ use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
 use crate::commands::local;
 use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
-use crate::commands::registry::parse_reference;
+use crate::commands::registry::{parse_destination, parse_reference};
 use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
@@ -81,7 +81,8 @@ pub(crate) struct ShipArguments {
     #[command(flatten)]
     packing: PackingOptions,
 
-    /// Where to copy the built image: `oci:DIR[:TAG]`; may be repeated or comma-separated
+    /// Where to copy the built image: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` or
+    /// `REGISTRY/REPOSITORY[:TAG]`; may be repeated or comma-separated
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     to: Vec<String>,
     /// Do not follow the build
@@ -110,8 +111,9 @@ pub(crate) async fn run(
     let targets = arguments
         .to
         .iter()
-        .map(|text| text.parse())
+        .map(|text| parse_destination(text))
         .collect::<Result<Vec<Target>, _>>()?;
+    refuse_lost(&targets)?;
     let options = packing_options(&arguments, &targets)?;
     let files = scan_directory(&arguments.directory, &options).await?;
     let dockerfile = dockerfile_among(&arguments, &files)?;
@@ -129,9 +131,10 @@ pub(crate) async fn run(
             Some(platform) => session_at(platform.url())?,
             None => application.session()?,
         };
+        let registry = application.registry(Registry::builder())?;
         let destinations = targets
             .into_iter()
-            .map(Destination::open)
+            .map(|target| Destination::open(target, &registry))
             .collect::<Result<Vec<_>, _>>()?;
         let packed = Packed::of(application, &arguments.directory, &options).await?;
         let image = image_to_create(&arguments, &name, dockerfile, &packed);
@@ -151,6 +154,24 @@ pub(crate) async fn run(
         platform.shutdown().await;
     }
     result
+}
+
+/// Refuses to write two images to a place that holds one: the second would replace the first.
+fn refuse_lost(targets: &[Target]) -> Result<(), CliError> {
+    let mut replaced: Vec<_> = targets
+        .iter()
+        .filter(|target| target.is_replaced())
+        .filter_map(Target::path)
+        .collect();
+    replaced.sort_unstable();
+    match replaced.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some([path, ..]) => Err(CliError::usage(format!(
+            "--to names the archive {} twice, and it holds one image under one name",
+            path.display()
+        ))
+        .with_hint("name each archive once; a layout directory (oci:DIR:TAG) takes several names")),
+        _ => Ok(()),
+    }
 }
 
 /// What this very command writes must not go into the artifact: it would be another one each time.
@@ -246,7 +267,12 @@ async fn ship(
             for destination in destinations {
                 application.progress.step("copy", &destination.name());
                 destination
-                    .receive(application, &built.repository, &built.selector())
+                    .receive(
+                        application,
+                        &built.repository,
+                        Some(&built.selector()),
+                        CopyOptions::new(),
+                    )
                     .await?;
             }
             Some(built.digest)

@@ -1,10 +1,8 @@
-//! What `ship` and `registry pull` share: a copy with its progress, into a place opened beforehand.
+//! What `ship` and `registry copy, pull, push` share: a copy with its progress, into a place opened beforehand.
 
-use std::sync::Arc;
-
-use peak_sdk::layout::Directory;
-use peak_sdk::oci::{Placement, Selector, Source};
-use peak_sdk::transfer::{CopyOptions, CopyReport, Event, Target, copy};
+use peak_sdk::oci::{Placement, Selector, Sink, Source};
+use peak_sdk::registry::Registry;
+use peak_sdk::transfer::{CopyOptions, CopyReport, Target, Transfer};
 
 use crate::application::Application;
 use crate::error::CliError;
@@ -12,17 +10,17 @@ use crate::error::CliError;
 /// A place to copy images to, known to be writable.
 pub(crate) struct Destination {
     target: Target,
-    layout: Directory,
+    pub(crate) sink: Box<dyn Sink>,
     placement: Placement,
 }
 
 impl Destination {
     /// Opens the place, before any work is done for it.
-    pub(crate) fn open(target: Target) -> Result<Self, CliError> {
-        let (layout, placement) = target.open_sink()?;
+    pub(crate) fn open(target: Target, registry: &Registry) -> Result<Self, CliError> {
+        let (sink, placement) = target.open_sink(registry)?;
         Ok(Self {
             target,
-            layout,
+            sink,
             placement,
         })
     }
@@ -37,30 +35,30 @@ impl Destination {
         &self,
         application: &Application,
         source: &dyn Source,
-        selector: &Selector,
+        selector: Option<&Selector>,
+        options: CopyOptions,
     ) -> Result<CopyReport, CliError> {
-        let progress = Arc::new(application.progress.meter("copy", self.name()));
-        let listener = Arc::clone(&progress);
-        let options = CopyOptions::new().progress(move |event| match event {
-            Event::Planned { bytes, .. } => listener.expect_more(bytes),
-            Event::Started {
-                digest,
-                size,
-                offset,
-            } => {
-                listener.moved(offset);
-                listener.blob("started", digest.as_ref(), size);
-            }
-            Event::Bytes { count, .. } => listener.moved(count),
-            Event::Skipped { digest, size } => {
-                listener.moved(size);
-                listener.blob("skipped", digest.as_ref(), size);
-            }
-            Event::Finished { digest, size } => listener.blob("finished", digest.as_ref(), size),
-            _ => {}
-        });
-        let placement = self.placement.clone();
-        let copying = copy(source, Some(selector), &self.layout, placement, &options);
-        Ok(progress.watch(copying).await?)
+        if !self.target.keeps_digests() {
+            application.progress.warning(&format!(
+                "{} holds no manifests: the image keeps its id there, but not its digest",
+                self.name()
+            ));
+        }
+        let meter = application.progress.transfer("copy", self.name());
+        let options = options.progress(meter.listener());
+        let run = Transfer::new(source, self.sink.as_ref(), options);
+        let copying = Box::pin(run.image(selector, self.placement.clone()));
+        let report = meter.watch(copying).await?;
+        warn(application, &report);
+        Ok(report)
+    }
+}
+
+/// Says what a person should know about a copy that went well.
+pub(crate) fn warn(application: &Application, report: &CopyReport) {
+    for digest in &report.missing_referrers {
+        application.progress.warning(&format!(
+            "{digest} is listed as a referrer of the image, but the source does not have it"
+        ));
     }
 }

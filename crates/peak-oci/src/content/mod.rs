@@ -4,6 +4,7 @@
 
 mod error;
 mod read;
+mod take;
 mod validate;
 
 use std::fmt;
@@ -14,16 +15,23 @@ use futures_core::Stream;
 
 pub use error::{ContentError, ContentErrorKind};
 pub use read::read_verified;
+pub use take::{BlobEvent, BlobListener, BlobOutcome, TakeError, open_blob};
 pub use validate::{MAX_INDEX_DEPTH, ValidationReport, validate};
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::raw::Raw;
-use crate::reference::{Selector, Tag};
+use crate::reference::{RepositoryName, Selector, Tag};
 
 /// A boxed future that may borrow for `'a`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Tags, one by one as they are asked for.
+pub type TagStream<'a> = Pin<Box<dyn Stream<Item = Result<Tag, ContentError>> + Send + 'a>>;
+
+/// Most referrers that a source lists for one manifest.
+pub const MAX_REFERRERS: usize = 1000;
 
 /// The bytes of a blob, in pieces of any size.
 pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes, ContentError>> + Send>>;
@@ -77,6 +85,14 @@ pub trait Source: Send + Sync {
         offset: u64,
     ) -> BoxFuture<'a, Result<BlobRead, ContentError>>;
 
+    /// The repository that this is, where it is one: registry and name. A sink at the same registry may then mount blobs
+    /// from there without moving them.
+    ///
+    /// A source that does not override this is none.
+    fn repository(&self) -> Option<(&str, &RepositoryName)> {
+        None
+    }
+
     /// The size of a blob in bytes, for manifests that do not say it: those of Docker's schema 1.
     ///
     /// A source that does not override this says [`ContentErrorKind::Unsupported`].
@@ -89,6 +105,42 @@ pub trait Source: Send + Sync {
                 ),
             ))
         })
+    }
+
+    /// The digest of a manifest, `None` where there is no such manifest. Cheaper than reading it, where that can be.
+    fn manifest_digest<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<Option<Digest>, ContentError>> {
+        Box::pin(async move {
+            match self.manifest(Some(selector)).await {
+                Ok(manifest) => Ok(Some(manifest.digest().clone())),
+                Err(error) if error.kind() == ContentErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// The tags of all images here. The stream ends after the first error.
+    ///
+    /// A source that does not override this says [`ContentErrorKind::Unsupported`].
+    fn tags(&self) -> TagStream<'_> {
+        let error = ContentError::new(
+            ContentErrorKind::Unsupported,
+            "this source cannot list its tags",
+        );
+        Box::pin(take::Once(Some(Err(error))))
+    }
+
+    /// The manifests here whose `subject` has this digest: signatures, attestations and the like. At most
+    /// [`MAX_REFERRERS`]; where there are more, that is an error.
+    ///
+    /// A source that does not override this knows of none.
+    fn referrers<'a>(
+        &'a self,
+        _subject: &'a Digest,
+    ) -> BoxFuture<'a, Result<Vec<Descriptor>, ContentError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 
@@ -105,7 +157,25 @@ pub enum Placement {
 }
 
 /// An end that content is written to.
+///
+/// Blobs come in by [`take_blob`](Sink::take_blob). A sink implements either that, or [`blob_writer`](Sink::blob_writer)
+/// where it is enough for it to be given all bytes once and in order.
 pub trait Sink: Send + Sync {
+    /// Is told what will come, before any of it is moved: the manifest that will become visible, and the blobs below it,
+    /// each once, in the order in which they are named.
+    ///
+    /// Here a sink may lay out where things go. Nothing becomes visible. A sink that does not override this takes
+    /// things as they come; whoever writes to it without saying so beforehand may do that. What it cannot hold it says
+    /// in [`holds`](Sink::holds), for which nothing is written.
+    fn prepare<'a>(
+        &'a self,
+        root: &'a Raw<Manifest>,
+        blobs: &'a [Descriptor],
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let _ = (root, blobs);
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether the blob is there already, complete and verified.
     fn has_blob<'a>(
         &'a self,
@@ -113,10 +183,64 @@ pub trait Sink: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, ContentError>>;
 
     /// Starts, or goes on with, writing a blob.
+    ///
+    /// A sink that does not override this says [`ContentErrorKind::Unsupported`]: it has to be able to open the source
+    /// again, and takes blobs by [`take_blob`](Sink::take_blob) only.
     fn blob_writer<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>>;
+    ) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, ContentError>> {
+        Box::pin(async move {
+            Err(ContentError::new(
+                ContentErrorKind::Unsupported,
+                format!(
+                    "{} cannot be written here piece by piece, but only taken from a source",
+                    descriptor.digest
+                ),
+            ))
+        })
+    }
+
+    /// Takes a blob from a source, unless it is there already. It is verified before it becomes visible.
+    ///
+    /// Without an override it asks [`has_blob`](Sink::has_blob) and writes through
+    /// [`blob_writer`](Sink::blob_writer). Dropping the future leaves nothing visible.
+    fn take_blob<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        source: &'a dyn Source,
+        listener: &'a BlobListener<'a>,
+    ) -> BoxFuture<'a, Result<BlobOutcome, TakeError>> {
+        Box::pin(take::write_through(self, descriptor, source, listener))
+    }
+
+    /// Whether it can hold this manifest as it is, so that what it cannot hold is known before anything is moved.
+    ///
+    /// # Errors
+    /// [`ContentErrorKind::Unsupported`] says why not. A sink that does not override this holds everything except
+    /// images of Docker's schema 1, whose layers have no sizes.
+    fn holds(&self, manifest: &Raw<Manifest>) -> Result<(), ContentError> {
+        if manifest.media_type().is_schema1() {
+            return Err(ContentError::new(
+                ContentErrorKind::Unsupported,
+                "images of Docker's schema 1 can only be kept in a registry; push the image again with a newer client",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether what refers to an image, by its subject or by a tag named after it, can be kept beside the image and be
+    /// found. A sink that does not override this says yes; one that holds a single image says no.
+    fn holds_referrers(&self) -> bool {
+        true
+    }
+
+    /// Whether it takes over blobs from this source without moving them, where they are there.
+    ///
+    /// A sink that does not override this moves everything.
+    fn mounts_from(&self, _source: &dyn Source) -> bool {
+        false
+    }
 
     /// Puts a manifest, byte by byte as it is. Everything that it points to has to be there before; the root comes last.
     fn put_manifest<'a>(

@@ -1,4 +1,5 @@
-//! Blobs: reading them, also when the connection does not last. (Uploads come later.)
+//! Blobs: reading and sending them, also when the connection does not last.
 
 pub(crate) mod read;
+pub(crate) mod upload;
 mod whole;

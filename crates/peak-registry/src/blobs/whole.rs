@@ -17,6 +17,18 @@ impl Repository {
     /// # Errors
     /// Whatever a request can meet; [`RegistryError::InvalidResponse`] where the registry does not say the size.
     pub async fn get_blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        match self.find_blob(digest).await? {
+            Some(None) => Err(self.unusable("it does not say how large a blob is")),
+            Some(size) => Ok(size),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the blob is there, and then its size in bytes where the registry says it.
+    pub(crate) async fn find_blob(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Option<u64>>, RegistryError> {
         let url = self.url("blobs", digest)?;
         let head = self
             .send("get_blob_size", Method::HEAD, &url, HeaderMap::new())
@@ -48,9 +60,7 @@ impl Repository {
                     return Err(self.unusable("asked for a blob, it answers with something else"));
                 }
                 // The header, since the body of an answer to HEAD has no length.
-                content_length(headers)
-                    .map(Some)
-                    .ok_or_else(|| self.unusable("it does not say how large a blob is"))
+                Ok(Some(content_length(headers)))
             }
             StatusCode::NOT_FOUND => Ok(None),
             status => {

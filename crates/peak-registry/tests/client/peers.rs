@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::script::{Request, Script, answer, tag};
 
 /// Whether a program can be used.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = std::process::Command::new(program)
         .arg("--version")
         .output();
@@ -54,16 +54,16 @@ fn has(program: &str) -> bool {
 const USERS: &str = "robot:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
 /// A registry of others' or ours, on a port of its own, stopped when dropped.
-struct Site {
-    host: String,
+pub(crate) struct Site {
+    pub(crate) host: String,
     folder: TempDir,
-    _child: Option<Child>,
+    child: Option<Child>,
     _server: JoinSet<()>,
 }
 
 impl Site {
     /// `docker-registry` with more settings, in YAML.
-    async fn docker(more: &str) -> Self {
+    pub(crate) async fn docker(more: &str) -> Self {
         // Somebody else may take the port between our finding it free and the registry's listening on it.
         for _ in 0..5 {
             if let Some(site) = Self::try_docker(more).await {
@@ -84,33 +84,45 @@ impl Site {
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {root}/data}}\n  \
              delete: {{enabled: true}}\nhttp: {{addr: '{host}'}}\ncompatibility: {{schema1: {{enabled: true}}}}\n{more}"
         );
-        let file = folder.path().join("settings.yml");
-        std::fs::write(&file, settings).unwrap();
+        std::fs::write(folder.path().join("settings.yml"), settings).unwrap();
         std::fs::write(folder.path().join("users"), USERS).unwrap();
+        let child = Self::run(&host, &folder).await?;
+        Some(Self {
+            host,
+            folder,
+            child: Some(child),
+            _server: JoinSet::new(),
+        })
+    }
+
+    /// Starts `docker-registry` with the settings in a folder.
+    async fn run(host: &str, folder: &TempDir) -> Option<Child> {
         let mut child = Command::new("docker-registry")
             .arg("serve")
-            .arg(file)
+            .arg(folder.path().join("settings.yml"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        while tokio::net::TcpStream::connect(&host).await.is_err() {
+        while tokio::net::TcpStream::connect(host).await.is_err() {
             if child.try_wait().unwrap().is_some() {
                 return None;
             }
             tokio::task::yield_now().await;
         }
-        Some(Self {
-            host,
-            folder,
-            _child: Some(child),
-            _server: JoinSet::new(),
-        })
+        Some(child)
+    }
+
+    /// Kills it and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        self.child.take().unwrap().kill().await.unwrap();
+        self.child = Self::run(&self.host, &self.folder).await;
+        assert!(self.child.is_some());
     }
 
     /// The embedded registry.
-    async fn embedded() -> Self {
+    pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("data")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -120,12 +132,12 @@ impl Site {
         Self {
             host,
             folder,
-            _child: None,
+            child: None,
             _server: server,
         }
     }
 
-    fn repository(&self, name: &str) -> Repository {
+    pub(crate) fn repository(&self, name: &str) -> Repository {
         let registry = Registry::builder().build().unwrap();
         registry.repository(&format!("{}/{name}", self.host).parse().unwrap())
     }

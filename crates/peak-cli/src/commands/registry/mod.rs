@@ -1,11 +1,13 @@
 //! `peak registry`: manifests and images in any OCI or Docker registry.
 
 mod blob;
+mod copy;
 mod index;
 mod inspect;
 mod lists;
 mod login;
 mod manifest;
+mod mirror;
 
 use std::path::PathBuf;
 
@@ -13,13 +15,14 @@ use clap::{Args, Subcommand};
 use peak_sdk::http::TlsOptions;
 use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
 use peak_sdk::registry::{Registry, RegistryError};
-use peak_sdk::transfer::Target;
 use serde_json::json;
 
+use self::copy::Ends;
+pub(crate) use self::copy::parse_destination;
+
 use crate::application::Application;
-use crate::commands::transfer::Destination;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size};
+use crate::output::Output;
 use crate::service::agree;
 
 #[derive(Debug, Args)]
@@ -186,18 +189,61 @@ Example:
         #[arg(value_name = "REF")]
         reference: String,
     },
-    /// Copy an image into a layout on disk, every blob checked
+    /// Copy an image into a layout or an archive on disk, every blob checked
     #[command(after_help = "\
-Example:
-  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web")]
+Examples:
+  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
+  peak registry pull ubuntu:24.04 docker-archive:ubuntu.tar:ubuntu:24.04 --platform linux/amd64
+  peak registry pull oci:target/hello-web oci-archive:hello-web.tar")]
     Pull {
-        /// Reference of the image
+        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "SRC")]
         source: String,
-        /// Where to: `oci:DIR[:TAG]`; a bare path means `oci:`
+        /// Where to: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REFERENCE]`; a bare path means
+        /// `oci:`
         #[arg(value_name = "DST")]
         destination: String,
+        #[command(flatten)]
+        how: copy::HowToCopy,
     },
+    /// Copy an image from a layout or an archive on disk into a registry, the tag last
+    #[command(after_help = "\
+Examples:
+  peak registry push oci:target/hello-web 127.0.0.1:7325/hello-web:0.0.2
+  peak registry push docker-archive:app.tar registry.example/team/app:1.0")]
+    Push {
+        /// Where from: `oci:DIR[:TAG or @DIGEST]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REFERENCE]`; a bare
+        /// path means `oci:`
+        #[arg(value_name = "SRC")]
+        source: String,
+        /// Reference that the image gets
+        #[arg(value_name = "DST")]
+        destination: String,
+        #[command(flatten)]
+        how: copy::HowToCopy,
+    },
+    /// Copy images from anywhere to anywhere, unchanged
+    #[command(after_help = "\
+Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+docker-archive:FILE[:REFERENCE].
+
+Examples:
+  peak registry copy 127.0.0.1:7325/hello-web:0.0.1 127.0.0.1:7325/team/hello-web:stable
+  peak registry copy quay.io/team/app registry.example/team/app --all-tags --referrers --dry-run
+  peak registry copy ubuntu:24.04 registry.example/ubuntu:24.04 --platform linux/amd64,linux/arm64")]
+    Copy {
+        /// Where from
+        #[arg(value_name = "SRC")]
+        source: String,
+        /// Where to
+        #[arg(value_name = "DST")]
+        destination: String,
+        #[command(flatten)]
+        how: copy::HowToCopy,
+    },
+    /// Keep repositories the same as others, by a plan: does only what changed
+    Mirror(mirror::MirrorArguments),
 }
 
 pub(crate) async fn run(
@@ -245,35 +291,50 @@ pub(crate) async fn run(
         RegistryCommand::Pull {
             source,
             destination,
+            how,
         } => {
-            let reference = parse_reference(source.strip_prefix("docker://").unwrap_or(&source))?;
-            let destination = Destination::open(parse_local_target(&destination)?)?;
-            let source = registry.repository(&reference);
-            let report = destination
-                .receive(application, &source, &reference.selector_or_latest())
-                .await?;
-            application.output.object(
-                &json!({
-                    "destination": destination.name(),
-                    "digest": report.digest.to_string(),
-                    "mediaType": report.media_type.to_string(),
-                    "size": report.size,
-                    "blobsCopied": report.blobs_copied,
-                    "blobsSkipped": report.blobs_skipped,
-                }),
-                &[
-                    ("destination", destination.name()),
-                    ("digest", report.digest.to_string()),
-                    ("size", human_size(report.size)),
-                    (
-                        "blobs",
-                        format!(
-                            "{} copied, {} there already",
-                            report.blobs_copied, report.blobs_skipped
-                        ),
-                    ),
-                ],
-            )
+            Box::pin(copy::run(
+                application,
+                registry,
+                Ends::Pull,
+                &source,
+                &destination,
+                &how,
+            ))
+            .await
+        }
+        RegistryCommand::Push {
+            source,
+            destination,
+            how,
+        } => {
+            Box::pin(copy::run(
+                application,
+                registry,
+                Ends::Push,
+                &source,
+                &destination,
+                &how,
+            ))
+            .await
+        }
+        RegistryCommand::Copy {
+            source,
+            destination,
+            how,
+        } => {
+            Box::pin(copy::run(
+                application,
+                registry,
+                Ends::Any,
+                &source,
+                &destination,
+                &how,
+            ))
+            .await
+        }
+        RegistryCommand::Mirror(arguments) => {
+            Box::pin(mirror::run(application, registry, arguments)).await
         }
     }
 }
@@ -284,31 +345,6 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
         CliError::from_chain(ErrorKind::Usage, &error)
             .with_hint("write it as [registry/]repository[:tag][@digest]")
     })
-}
-
-/// Reads the name of a place on disk; a bare path means `oci:`. With a colon in it, a bare path could also be meant
-/// as some transport or as a tag, so it has to say which.
-fn parse_local_target(text: &str) -> Result<Target, CliError> {
-    let transports = [
-        "oci:",
-        "oci-archive:",
-        "docker-archive:",
-        "docker-daemon:",
-        "docker://",
-    ];
-    if transports
-        .iter()
-        .any(|transport| text.starts_with(transport))
-    {
-        return Ok(text.parse()?);
-    }
-    if text.contains(':') {
-        return Err(
-            CliError::usage(format!("`{text}` is no place on disk that is known"))
-                .with_hint("write it as oci:DIR or oci:DIR:TAG"),
-        );
-    }
-    Ok(format!("oci:{text}").parse()?)
 }
 
 fn parse_media_type(text: &str) -> Result<MediaType, CliError> {

@@ -2,6 +2,8 @@
 //!
 //! Commands report what happens through [`Progress`] and never ask which form it takes.
 
+mod transfer;
+
 use std::io::{IsTerminal, Write};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+
+pub(crate) use self::transfer::TransferMeter;
 
 use crate::arguments::ProgressMode;
 use crate::output::{human_size, printable};
@@ -99,6 +103,15 @@ impl Progress {
             bar: Mutex::new(None),
         }
     }
+
+    /// Begins to show how far a transfer of images is. Dropping what it returns takes the bars away.
+    pub(crate) fn transfer(
+        &self,
+        name: &'static str,
+        message: impl Into<String>,
+    ) -> Arc<TransferMeter> {
+        Arc::new(TransferMeter::new(self.clone(), name, message.into()))
+    }
 }
 
 /// How far a part of the job is: fed from any thread, drawn by [`watch`](Self::watch) alone.
@@ -122,16 +135,6 @@ impl Meter {
     /// Bytes have moved, or need not move since they are there already.
     pub(crate) fn moved(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// A blob is done; only a program wants to know each one.
-    pub(crate) fn blob(&self, event: &str, digest: &str, size: u64) {
-        if let Form::Json = &*self.progress.0 {
-            write_line(
-                &json!({"event": event, "step": self.name, "digest": digest, "size": size})
-                    .to_string(),
-            );
-        }
     }
 
     /// Does the work and shows now and then how far it is, also when nothing moves.

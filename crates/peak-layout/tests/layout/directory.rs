@@ -1,10 +1,5 @@
 //! A layout directory seen from outside: what is on disk, what a reader sees, what a broken run leaves.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of these tests may fail them, too"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,19 +1,27 @@
-//! What a transfer tells while it works.
+//! What a transfer tells while it works: events, and what they add up to.
+
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
 
 use peak_oci::Digest;
 
+pub use state::{BlobProgress, ProgressState};
+
 /// Something that happened in a transfer.
+///
+/// For every blob that [`Planned`](Event::Planned) counts there comes either [`Skipped`](Event::Skipped),
+/// [`Mounted`](Event::Mounted), or [`Started`](Event::Started), [`Bytes`](Event::Bytes) and
+/// [`Finished`](Event::Finished) in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// All manifests are read: so much is to be moved, at most (what the destination has is skipped).
+    /// The manifests of an image are read: so much more is to be moved, at most (what the destination has is skipped).
     Planned {
-        /// Manifests, the root and indexes among them.
+        /// Manifests, the root, indexes and referrers among them.
         manifests: usize,
-        /// Blobs, each counted once.
+        /// Blobs, each counted once for an image.
         blobs: usize,
         /// Bytes of these blobs.
         bytes: u64,
@@ -24,7 +32,7 @@ pub enum Event {
         digest: Digest,
         /// Its bytes.
         size: u64,
-        /// How many of them the destination had from earlier.
+        /// How many of them the destination had from earlier: with more than 0 it is resumed.
         offset: u64,
     },
     /// Bytes of a blob are written.
@@ -34,8 +42,22 @@ pub enum Event {
         /// How many more.
         count: u64,
     },
+    /// Something went wrong on the way of a blob, and the transfer goes on with it.
+    Retried {
+        /// The blob.
+        digest: Digest,
+        /// How many of its bytes are known to be there.
+        offset: u64,
+    },
     /// The destination has the blob already.
     Skipped {
+        /// The blob.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
+    /// The destination took the blob over from another place of its own.
+    Mounted {
         /// The blob.
         digest: Digest,
         /// Its bytes.
@@ -47,6 +69,11 @@ pub enum Event {
         digest: Digest,
         /// Its bytes.
         size: u64,
+    },
+    /// An image is visible at the destination, whole.
+    Image {
+        /// The digest of its index or manifest.
+        digest: Digest,
     },
 }
 
