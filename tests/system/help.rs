@@ -63,6 +63,8 @@ fn help_of_the_commands() {
         &["registry", "digest"],
         &["registry", "parse"],
         &["registry", "pull"],
+        &["registry", "push"],
+        &["registry", "copy"],
         &["pack"],
     ] {
         let name = if command.is_empty() {
