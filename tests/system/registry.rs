@@ -144,7 +144,7 @@ fn images_are_pushed_and_copied_unchanged() {
     assert_eq!(pushed["digest"], pulled["digest"]);
     assert_eq!(
         pushed["destination"],
-        format!("docker://{}:latest", site.name("pushed"))
+        format!("docker://{}", site.name("pushed"))
     );
     let copied = site.json(&["registry", "copy", &site.name("pushed:latest"), &copy]);
     assert_eq!(copied["digest"], pulled["digest"]);
