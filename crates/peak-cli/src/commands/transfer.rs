@@ -79,13 +79,14 @@ impl Destination {
         application: &Application,
         report: &CopyReport,
     ) -> Result<(), CliError> {
-        let mut blobs = format!(
-            "{} copied, {} there already",
+        let mounted = match report.blobs_mounted {
+            0 => String::new(),
+            count => format!(", {count} mounted"),
+        };
+        let blobs = format!(
+            "{} copied, {} there already{mounted}",
             report.blobs_copied, report.blobs_skipped
         );
-        if report.blobs_mounted > 0 {
-            blobs.push_str(&format!(", {} mounted", report.blobs_mounted));
-        }
         application.output.object(
             &json!({
                 "destination": self.name(),
