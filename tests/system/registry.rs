@@ -135,6 +135,55 @@ fn blobs_go_up_and_come_back_verified() {
 }
 
 #[test]
+fn images_are_pushed_and_copied_unchanged() {
+    let site = Site::new();
+    let image = site.name("project:0.0.1");
+    let pulled = site.json(&["registry", "pull", &image, "layout"]);
+    let copy = site.name("team/copy:stable");
+    let pushed = site.json(&["registry", "push", "layout", &site.name("pushed")]);
+    assert_eq!(pushed["digest"], pulled["digest"]);
+    assert_eq!(
+        pushed["destination"],
+        format!("docker://{}", site.name("pushed"))
+    );
+    let copied = site.json(&["registry", "copy", &site.name("pushed:latest"), &copy]);
+    assert_eq!(copied["digest"], pulled["digest"]);
+    assert_eq!(copied["blobsCopied"], 0);
+    assert_eq!(copied["blobsMounted"], pulled["blobsCopied"]);
+    assert_eq!(
+        site.text(&["registry", "digest", &copy]).trim(),
+        pulled["digest"].as_str().unwrap()
+    );
+
+    // Everything is a name at Docker Hub, which has to be meant.
+    let finished = site.sandbox.peak(["registry", "copy", &image, "somewhere"]);
+    finished.assert_code(2);
+    assert!(
+        finished.stderr.contains("docker://somewhere"),
+        "{}",
+        finished.stderr
+    );
+
+    // What is built can go there straight away.
+    let built = site.name("team/built:v1");
+    let url = &site.server.url;
+    let shipped = site.sandbox.peak_json([
+        "ship",
+        "project",
+        "--endpoint-url",
+        url,
+        "--to",
+        &built,
+        "-o",
+        "json",
+    ]);
+    assert_eq!(
+        site.text(&["registry", "digest", &built]).trim(),
+        shipped["digest"].as_str().unwrap()
+    );
+}
+
+#[test]
 fn the_config_and_the_lists_of_a_registry_are_shown() {
     let site = Site::new();
     let config = site.text(&["registry", "config", &site.name("project:0.0.1")]);

@@ -657,3 +657,121 @@ async fn an_image_is_pulled_from_a_registry_by_the_names_of_both_ends() {
         .unwrap();
     server.abort();
 }
+
+/// A registry on loopback that keeps what it is sent, and the reference of something in it.
+async fn registry_at(
+    folder: &Path,
+) -> (tokio::task::JoinHandle<()>, impl Fn(&str) -> Target + use<>) {
+    let store = peak_registry_server::Store::open(folder).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = peak_registry_server::router(store);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let place = move |name: &str| format!("docker://{address}/{name}").parse().unwrap();
+    (server, place)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_goes_from_a_layout_through_two_registries_and_back_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let large: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let images = [
+        image("linux/amd64", &[b"shared", &large]),
+        image("linux/arm64", &[b"shared", b"own", b""]),
+    ];
+    let layout = Directory::create(folder.path().join("from")).unwrap();
+    let mut entries = Vec::new();
+    for image in &images {
+        put_blobs(&layout, image).await;
+        layout
+            .put_manifest(&image.manifest, &Placement::Child)
+            .await
+            .unwrap();
+        entries.push(image.manifest.descriptor());
+    }
+    let index = Index::new(entries).to_raw().unwrap();
+    layout
+        .put_manifest(&index, &root(Some("v1")))
+        .await
+        .unwrap();
+
+    let (one, at_one) = registry_at(&folder.path().join("one")).await;
+    let (two, at_two) = registry_at(&folder.path().join("two")).await;
+    let layout_at = |name: &str| -> Target {
+        let path = folder.path().join(name);
+        format!("oci:{}:v1", path.display()).parse().unwrap()
+    };
+    let registry = Registry::builder().build().unwrap();
+    let mut reports = Vec::new();
+    for (from, to) in [
+        (layout_at("from"), at_one("team/app:v1")),
+        // Again, and into another repository of the same registry.
+        (layout_at("from"), at_one("team/app:v1")),
+        (at_one("team/app:v1"), at_one("team/other:v1")),
+        (at_one("team/other:v1"), at_two("app:v2")),
+        (at_two("app:v2"), layout_at("to")),
+    ] {
+        let (source, selector) = from.open_source(&registry).unwrap();
+        let (sink, placement) = to.open_sink(&registry).unwrap();
+        let moved = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&moved);
+        let options = CopyOptions::new().progress(move |event| {
+            if let Event::Bytes { count, .. } = event {
+                counted.fetch_add(usize::try_from(count).unwrap(), Ordering::Relaxed);
+            }
+        });
+        let report = copy(
+            source.as_ref(),
+            selector.as_ref(),
+            sink.as_ref(),
+            placement,
+            &options,
+        )
+        .await
+        .unwrap();
+        assert_eq!(report.digest, *index.digest());
+        assert_eq!(report.bytes_copied, moved.load(Ordering::Relaxed) as u64);
+        let (there, selector) = to.open_source(&registry).unwrap();
+        let found = validate(there.as_ref(), selector.as_ref()).await.unwrap();
+        assert_eq!(found.root.digest, *index.digest());
+        reports.push((
+            report.blobs_copied,
+            report.blobs_skipped,
+            report.blobs_mounted,
+        ));
+    }
+    assert_eq!(
+        reports,
+        [(6, 0, 0), (0, 6, 0), (0, 0, 6), (6, 0, 0), (6, 0, 0)]
+    );
+    one.abort();
+    two.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_content_does_not_get_into_a_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image("linux/amd64", &[b"layer"]);
+    let from = folder.path().join("from");
+    let source = layout_of(&from, &image).await;
+    let layer = Digest::sha256_of(b"layer");
+    fs::write(from.join("blobs/sha256").join(layer.hex()), "LAYER").unwrap();
+    let (server, place) = registry_at(&folder.path().join("store")).await;
+    let registry = Registry::builder().build().unwrap();
+    let (sink, placement) = place("team/app:v1").open_sink(&registry).unwrap();
+    let error = copy(&source, None, sink.as_ref(), placement, &CopyOptions::new())
+        .await
+        .unwrap_err();
+    assert!(error.is_integrity(), "{error}");
+    assert!(error.to_string().contains(layer.as_ref()), "{error}");
+    assert!(
+        !sink
+            .has_blob(&Descriptor::of(MediaType::OCI_LAYER, b"layer"))
+            .await
+            .unwrap()
+    );
+    let (there, selector) = place("team/app:v1").open_source(&registry).unwrap();
+    let error = there.manifest(selector.as_ref()).await.unwrap_err();
+    assert_eq!(error.kind(), ContentErrorKind::NotFound);
+    server.abort();
+}

@@ -58,13 +58,10 @@ async fn faults_are_overcome(site: &Site) {
     // Once, after so much of the whole.
     for cut in [0, 1, 1000, MIB, 4 * MIB, SIZE as u64 - 1, SIZE as u64] {
         let once = Mutex::new(Some(cut));
-        uploaded(site, move |_, line, _| match line.starts_with("PUT") {
-            true => once
-                .lock()
-                .unwrap()
-                .take()
-                .map_or(Fate::Pass, Fate::CutAfter),
-            false => Fate::Pass,
+        uploaded(site, move |_, line, _| {
+            let is_first = line.starts_with("PUT");
+            let cut = once.lock().unwrap().take_if(|_| is_first);
+            cut.map_or(Fate::Pass, Fate::CutAfter)
         })
         .await;
     }

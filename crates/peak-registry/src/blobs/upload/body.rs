@@ -193,18 +193,26 @@ impl<'a, 's> Reader<'a, 's> {
     /// Gives a request of up to `end` the bytes that it wants, as often as it wants them. Ends with an error of the
     /// source only.
     pub(super) async fn serve(&mut self, wishes: &mut Wishes, end: u64) -> ContentError {
+        let mut wanted = None;
         loop {
-            // The body is there as long as the request is.
-            let Some(wanted) = wishes.0.recv().await else {
-                return std::future::pending().await;
-            };
-            if let Err(error) = self.fill(&wanted, end).await {
-                return error;
+            tokio::select! {
+                biased;
+                // The last wish counts: whoever had the one before may be a connection that nobody looks at any more.
+                // Without wishes to come there is nothing to do but to wait for the answer.
+                Some(newer) = wishes.0.recv() => wanted = Some(newer),
+                result = self.fill(wanted.as_ref(), end) => match result {
+                    Ok(()) => wanted = None,
+                    Err(error) => return error,
+                },
             }
         }
     }
 
-    async fn fill(&mut self, wanted: &Wanted, end: u64) -> Result<(), ContentError> {
+    /// Fills a queue. Dropped in the middle, it may lose what it has read for that queue, and nothing else.
+    async fn fill(&mut self, wanted: Option<&Wanted>, end: u64) -> Result<(), ContentError> {
+        let Some(wanted) = wanted else {
+            return std::future::pending().await;
+        };
         self.seek(wanted.offset).await?;
         while self.position < end {
             let piece = tokio::select! {
@@ -286,5 +294,56 @@ impl<'a, 's> Reader<'a, 's> {
         let piece = self.rest.split_to(length);
         self.position = self.position.saturating_add(piece.len() as u64);
         Ok(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peak_oci::MediaType;
+
+    use super::*;
+
+    fn content() -> Vec<u8> {
+        (0..=250).cycle().take(1000).collect()
+    }
+
+    fn open(offset: u64) -> BoxFuture<'static, Result<BlobRead, ContentError>> {
+        let rest = content().split_off(usize::try_from(offset).unwrap());
+        let pieces = rest.into_iter().map(|byte| Ok(Bytes::from(vec![byte])));
+        let pieces: BlobStream = Box::pin(stream::iter(pieces));
+        Box::pin(async move { Ok(BlobRead::new(offset, None, pieces)) })
+    }
+
+    #[tokio::test]
+    async fn the_last_that_asks_gets_the_bytes_though_an_earlier_one_takes_none() {
+        let descriptor = Descriptor::of(MediaType::OCI_LAYER, &content());
+        let check = Check::new(&descriptor);
+        let mut reader = Reader::new(&open, 1000, check, None);
+        let (wishes, wanted) = mpsc::unbounded_channel();
+        let mut wanted = Wishes(wanted);
+        let wish = |offset| {
+            let (queue, pieces) = mpsc::channel(QUEUE);
+            wishes.send(Wanted { offset, queue }).unwrap();
+            pieces
+        };
+        let receive = async {
+            let mut stuck = wish(0);
+            // It has begun, and then nobody takes what there is.
+            assert_eq!(stuck.recv().await.unwrap(), content()[..1]);
+            for offset in [0, 500, 999] {
+                let mut pieces = wish(offset);
+                let mut all = Vec::new();
+                while let Some(piece) = pieces.recv().await {
+                    all.extend_from_slice(&piece);
+                }
+                let start = usize::try_from(offset).unwrap();
+                assert_eq!(all, content()[start..900.max(start)], "{offset}");
+            }
+            drop(stuck);
+        };
+        tokio::select! {
+            error = reader.serve(&mut wanted, 900) => panic!("{error}"),
+            () = receive => {}
+        }
     }
 }

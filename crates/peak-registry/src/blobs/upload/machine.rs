@@ -392,7 +392,8 @@ impl Machine {
             return self.fail(Failure::Stored(said));
         }
         self.session = None;
-        if reply.digest.is_none() && reply.status == StatusCode::OK {
+        let is_usual = matches!(reply.status, StatusCode::CREATED | StatusCode::NO_CONTENT);
+        if reply.digest.is_none() && !is_usual {
             // Something before the registry may say "OK" to anything; the registry itself would have said 201.
             self.may_be_stored = true;
             self.interrupted(Phase::Probe);
@@ -611,9 +612,5 @@ impl Machine {
 
 /// Whether an answer with this status means that the blob is stored.
 fn is_stored(step: &Step, status: StatusCode) -> bool {
-    matches!(step, Step::Put(_) | Step::Commit(_))
-        && matches!(
-            status,
-            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK
-        )
+    matches!(step, Step::Put(_) | Step::Commit(_)) && status.is_success()
 }

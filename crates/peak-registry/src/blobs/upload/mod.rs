@@ -243,20 +243,21 @@ impl Upload<'_, '_> {
                     continue;
                 }
                 Step::Probe => self.probe(machine).await?,
-                step => match self.ask(step, machine).await? {
-                    Some(reply) => machine.answered(&reply),
-                    None => {
+                step => {
+                    if let Some(reply) = self.ask(step, machine).await? {
+                        machine.answered(&reply);
+                    } else {
                         let sent = self.failure.as_ref().is_none_or(may_have_been_sent);
                         machine.lost(sent);
                     }
-                },
+                }
             }
             self.keep(machine);
             if machine.setbacks() > setbacks {
                 setbacks = machine.setbacks();
                 let offset = machine.session().map_or(0, |(_, offset)| offset);
                 tracing::debug!(
-                    repository = %self.repository, digest = %self.descriptor.digest, offset, ?step,
+                    repository = %self.repository, digest = %self.descriptor.digest, offset,
                     "an upload goes on after something went wrong"
                 );
                 self.tell(BlobEvent::Retried { offset });
@@ -362,7 +363,8 @@ impl Upload<'_, '_> {
                 // What a registry had from an earlier run has to be what we would have sent.
                 self.check_before(self.descriptor.size).await?;
                 let call = self.call("commit_upload", Method::PUT, url)?;
-                repository.call(call.headers(octets())).await
+                let call = call.headers(octets()).attempt_timeout(PATIENCE);
+                repository.call(call).await
             }
             (None, Step::Status(_)) => {
                 let call = self.call("get_upload", Method::GET, url)?;
@@ -394,7 +396,7 @@ impl Upload<'_, '_> {
         method: Method,
         url: Url,
     ) -> Result<Call, RegistryError> {
-        Ok(session::call(self.repository, operation, method, url)?.attempt_timeout(PATIENCE))
+        session::call(self.repository, operation, method, url)
     }
 
     /// Sends a part of the blob, or all of it.
@@ -433,6 +435,7 @@ impl Upload<'_, '_> {
             .call(operation, method, url)?
             .headers(headers)
             .body(body)
+            .attempt_timeout(PATIENCE)
             // What a registry has of it when the connection breaks is known only to itself.
             .idempotency(Idempotency::NotIdempotent);
         let end = offset.saturating_add(length);

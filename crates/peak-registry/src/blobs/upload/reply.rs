@@ -67,13 +67,9 @@ impl Reply {
 
 /// The `Location` of an answer, resolved against what was asked; its query stays byte for byte.
 fn location(asked: &Url, headers: &HeaderMap) -> Option<Result<Url, &'static str>> {
-    let text = match headers.get(LOCATION)?.to_str() {
-        Ok(text) => text,
-        Err(_) => return Some(Err("where the upload goes on cannot be read")),
-    };
-    let mut url = match asked.join(text) {
-        Ok(url) => url,
-        Err(_) => return Some(Err("where the upload goes on cannot be read")),
+    let text = headers.get(LOCATION)?.to_str().ok();
+    let Some(mut url) = text.and_then(|text| asked.join(text).ok()) else {
+        return Some(Err("where the upload goes on cannot be read"));
     };
     url.set_fragment(None);
     Some(if may_follow(asked, &url) {

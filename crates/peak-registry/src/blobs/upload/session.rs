@@ -59,7 +59,7 @@ pub(super) async fn cancel(repository: &Repository, location: &Url) {
             capabilities.learn(repository.registry(), |known| known.cancels = false);
         }
         Ok(response) => {
-            tracing::debug!(%repository, status = %response.status(), "an upload was cancelled")
+            tracing::debug!(%repository, status = %response.status(), "an upload was cancelled");
         }
         Err(error) => tracing::debug!(%repository, %error, "an upload could not be cancelled"),
     }
