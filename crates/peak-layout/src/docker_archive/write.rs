@@ -80,8 +80,8 @@ impl Default for DockerArchiveOptions {
 /// archive is replaced, not added to, and what an interrupted run has written is not used by the next one.
 ///
 /// How large a layer is when it is decompressed, which stands before it in the archive, is known only at its end. So one
-/// layer is written at a time, straight to its place; [`Sink::blob_writer`] waits until the one before is done, before its
-/// source is even opened. Cheap to clone.
+/// layer is written at a time, straight to its place, in the order in which they are asked for; [`Sink::blob_writer`] waits
+/// until the one before is done, before its source is even opened. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DockerArchiveWriter {
     inner: Arc<Inner>,
@@ -280,11 +280,11 @@ impl Inner {
         }
         file.set_len(state.end.saturating_add(tar::END_SIZE))
             .map_err(LayoutError::writing(&path))?;
-        if let Some(file) = state.file.take() {
-            file.publish()?;
-        }
+        let complete = state.file.take();
         state.is_finished = true;
-        Ok(())
+        // The disk may take its time, and others look at the state.
+        drop(state);
+        complete.map_or(Ok(()), Replacement::publish)
     }
 
     /// The name that is written down: the full one, because tools differ in what they make of a short one.

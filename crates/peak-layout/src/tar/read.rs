@@ -278,7 +278,11 @@ impl Walk<'_> {
         let count = positioned::read(self.file, &mut block, self.position)
             .map_err(LayoutError::reading(self.path))?;
         if count < block.len() {
-            return Err(self.error(ArchiveError::Truncated));
+            return Err(self.error(if self.position == 0 {
+                ArchiveError::NotTar
+            } else {
+                ArchiveError::Truncated
+            }));
         }
         self.position += BLOCK;
         Ok(block)
