@@ -89,7 +89,7 @@ pub(super) struct Decoder {
 }
 
 enum Kind {
-    Plain(Output),
+    Plain(Box<Output>),
     Gzip(Box<MultiGzDecoder<Output>>),
     Zstd(Box<Zstd>),
     /// Between two of the others.
@@ -109,14 +109,14 @@ impl Decoder {
     pub(super) fn new(file: Arc<File>, position: u64, limit: u64) -> Self {
         Self {
             beginning: Some(Vec::new()),
-            kind: Kind::Plain(Output {
+            kind: Kind::Plain(Box::new(Output {
                 file,
                 position,
                 size: 0,
                 limit,
                 hasher: Hasher::new(Algorithm::Sha256),
                 failure: None,
-            }),
+            })),
         }
     }
 
@@ -138,8 +138,8 @@ impl Decoder {
             && let Kind::Plain(output) = std::mem::replace(&mut self.kind, Kind::Nothing)
         {
             self.kind = match compression {
-                Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(output))),
-                Compression::Zstd => Kind::Zstd(Box::new(Zstd::new(output)?)),
+                Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(*output))),
+                Compression::Zstd => Kind::Zstd(Box::new(Zstd::new(*output)?)),
             };
         }
         self.kind.write(&beginning)
@@ -151,7 +151,7 @@ impl Decoder {
             self.begin()?;
         }
         let output = match self.kind {
-            Kind::Plain(output) => output,
+            Kind::Plain(output) => *output,
             Kind::Gzip(mut decoder) => {
                 if let Err(error) = decoder.try_finish() {
                     return Err(failed(decoder.get_mut(), error));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use super::{BLOCK, padded};
+use super::{BLOCK, BLOCK_SIZE, padded};
 use crate::archive_error::ArchiveError;
 use crate::{LayoutError, positioned};
 
@@ -273,8 +273,8 @@ impl Walk<'_> {
         }
     }
 
-    fn block(&mut self) -> Result<[u8; BLOCK as usize], LayoutError> {
-        let mut block = [0; BLOCK as usize];
+    fn block(&mut self) -> Result<[u8; BLOCK_SIZE], LayoutError> {
+        let mut block = [0; BLOCK_SIZE];
         let count = positioned::read(self.file, &mut block, self.position)
             .map_err(LayoutError::reading(self.path))?;
         if count < block.len() {
@@ -519,7 +519,7 @@ fn climbs(name: &str) -> bool {
 }
 
 /// The sum of all bytes of a header, those of the sum itself taken as spaces.
-fn checksum(block: &[u8; BLOCK as usize]) -> u32 {
+fn checksum(block: &[u8; BLOCK_SIZE]) -> u32 {
     block
         .iter()
         .enumerate()

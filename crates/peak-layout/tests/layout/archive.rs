@@ -49,7 +49,7 @@ async fn what_was_written_is_read_and_nothing_else_is_left() {
     assert_eq!(report, peak_oci::validate(&memory, None).await.unwrap());
 
     let layer = &root.value().as_image().unwrap().layers[0];
-    assert_eq!(read_blob(&archive, layer, 500_000).await, [1; 200_001]);
+    assert_eq!(read_blob(&archive, layer, 500_000).await, vec![1; 200_001]);
     assert_eq!(read_blob(&archive, layer, 700_001).await, b"");
     let behind = archive.blob(layer, 700_002).await.err().unwrap();
     assert_eq!(behind.kind(), ContentErrorKind::Invalid);
