@@ -54,7 +54,8 @@ struct Output {
     position: u64,
     size: u64,
     limit: u64,
-    hasher: Hasher,
+    /// None where the layer comes as it is and is hashed elsewhere.
+    hasher: Option<Hasher>,
     /// Why it takes no more, as the decoders pass on only that something failed.
     failure: Option<DecodeError>,
 }
@@ -70,7 +71,9 @@ impl Write for Output {
             self.failure = Some(DecodeError::Write(error));
             return Err(io::ErrorKind::Other.into());
         }
-        self.hasher.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         self.size = size;
         self.position += bytes.len() as u64;
         Ok(bytes.len())
@@ -106,7 +109,9 @@ struct Zstd {
 
 impl Decoder {
     /// A layer that goes to `position` of the file and may have `limit` bytes.
-    pub(super) fn new(file: Arc<File>, position: u64, limit: u64) -> Self {
+    ///
+    /// `is_hashed` says that whoever writes computes the SHA-256 of what comes; then that need not be done twice.
+    pub(super) fn new(file: Arc<File>, position: u64, limit: u64, is_hashed: bool) -> Self {
         Self {
             beginning: Some(Vec::new()),
             kind: Kind::Plain(Box::new(Output {
@@ -114,7 +119,7 @@ impl Decoder {
                 position,
                 size: 0,
                 limit,
-                hasher: Hasher::new(Algorithm::Sha256),
+                hasher: (!is_hashed).then(|| Hasher::new(Algorithm::Sha256)),
                 failure: None,
             })),
         }
@@ -135,8 +140,9 @@ impl Decoder {
     fn begin(&mut self) -> Result<(), DecodeError> {
         let beginning = self.beginning.take().unwrap_or_default();
         if let Some(compression) = Compression::of(&beginning)
-            && let Kind::Plain(output) = std::mem::replace(&mut self.kind, Kind::Nothing)
+            && let Kind::Plain(mut output) = std::mem::replace(&mut self.kind, Kind::Nothing)
         {
+            output.hasher = Some(Hasher::new(Algorithm::Sha256));
             self.kind = match compression {
                 Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(*output))),
                 Compression::Zstd => Kind::Zstd(Box::new(Zstd::new(*output)?)),
@@ -145,8 +151,9 @@ impl Decoder {
         self.kind.write(&beginning)
     }
 
-    /// The digest and the size of the uncompressed layer.
-    pub(super) fn finish(mut self) -> Result<(Digest, u64), DecodeError> {
+    /// The SHA-256 digest and the size of the uncompressed layer; no digest where that of what came
+    /// is the same, and known.
+    pub(super) fn finish(mut self) -> Result<(Option<Digest>, u64), DecodeError> {
         if self.beginning.is_some() {
             self.begin()?;
         }
@@ -163,7 +170,7 @@ impl Decoder {
                 return Err(DecodeError::Corrupt(io::ErrorKind::UnexpectedEof.into()));
             }
         };
-        Ok((output.hasher.finish(), output.size))
+        Ok((output.hasher.map(Hasher::finish), output.size))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use peak_oci::{
-    BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest,
+    Algorithm, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest,
     MAX_CONFIG_SIZE, Manifest, Placement, Raw, Reference, Sink, Tag, Verifier, VerifyError,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -219,7 +219,12 @@ impl Inner {
             .max(self.options.always_allowed);
         Ok(Box::new(Layer {
             inner: Arc::clone(self),
-            decoder: Some(Decoder::new(Arc::clone(&file), begin + BLOCK, limit)),
+            decoder: Some(Decoder::new(
+                Arc::clone(&file),
+                begin + BLOCK,
+                limit,
+                descriptor.digest.algorithm() == Algorithm::Sha256,
+            )),
             file,
             begin,
             limit,
@@ -439,7 +444,9 @@ impl Receiver for Layer {
                 digest: self.digest.clone(),
             });
         };
-        let (diff_id, size) = decoder.finish().map_err(|error| self.failed(error))?;
+        let (decoded, size) = decoder.finish().map_err(|error| self.failed(error))?;
+        // What came uncompressed has just been verified by the same digest.
+        let diff_id = decoded.unwrap_or_else(|| self.digest.clone());
         let inner = Arc::clone(&self.inner);
         let mut state = inner.state();
         // The same layer may come compressed in several ways; once is enough.
