@@ -242,3 +242,86 @@ impl std::fmt::Debug for Decoder {
         formatter.debug_struct("Decoder").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes what comes in pieces of this size; says the digest, the size and what was written.
+    fn decode(bytes: &[u8], piece: usize) -> Result<(Digest, u64, Vec<u8>), DecodeError> {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut decoder = Decoder::new(Arc::clone(&file), 7, 1 << 20, false);
+        for piece in bytes.chunks(piece) {
+            decoder.write(piece)?;
+        }
+        let (digest, size) = decoder.finish()?;
+        let mut written = vec![0; usize::try_from(size).unwrap()];
+        assert_eq!(
+            positioned::read(&file, &mut written, 7).unwrap(),
+            written.len()
+        );
+        Ok((digest.unwrap(), size, written))
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_layer_in_any_pieces_and_of_several_streams_is_what_it_was(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..300),
+                    (any::<u8>(), 0..200_000_usize).prop_map(|(byte, size)| vec![byte; size]),
+                ],
+                1..4,
+            ),
+            piece in prop_oneof![1..9_usize, Just(100_000)],
+        ) {
+            let whole = parts.concat();
+            let gzipped: Vec<u8> = parts.iter().flat_map(|part| gzip(part)).collect();
+            let frames: Vec<u8> = parts
+                .iter()
+                .flat_map(|part| zstd::encode_all(part.as_slice(), 1).unwrap())
+                .collect();
+            for compressed in [gzipped, frames] {
+                let (digest, size, written) = decode(&compressed, piece).unwrap();
+                prop_assert_eq!(&digest, &Digest::sha256_of(&whole));
+                prop_assert_eq!(size, whole.len() as u64);
+                prop_assert!(written == whole);
+                // Cut off anywhere in its last stream it is no layer.
+                let cut = &compressed[..compressed.len() - 1];
+                prop_assert!(matches!(decode(cut, piece), Err(DecodeError::Corrupt(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_may_be_shorter_than_what_tells_its_compression() {
+        for content in [&b""[..], b"a", b"abc", b"\x1f", b"\x28\xb5\x2f"] {
+            let (digest, ..) = decode(content, 1).unwrap();
+            assert_eq!(digest, Digest::sha256_of(content));
+        }
+    }
+
+    #[test]
+    fn more_than_is_allowed_is_not_written() {
+        let nothing = vec![0; (1 << 20) + 1];
+        for bytes in [
+            gzip(&nothing),
+            zstd::encode_all(nothing.as_slice(), 1).unwrap(),
+            nothing,
+        ] {
+            let refused = decode(&bytes, 1000);
+            assert!(matches!(refused, Err(DecodeError::TooLarge)));
+        }
+    }
+}
