@@ -171,7 +171,6 @@ fn what_cannot_be_an_archive_is_refused() {
     let absent = OciArchive::open(folder.path().join("absent")).unwrap_err();
     assert!(matches!(absent, LayoutError::NoArchive { .. }));
 
-    let memory = image();
     for (name, bytes, how) in [
         ("gz", crate::support::wrap(b"x", Wrap::Gzip), "gzip"),
         ("zst", crate::support::wrap(b"x", Wrap::Zstd), "zstd"),
@@ -185,7 +184,6 @@ fn what_cannot_be_an_archive_is_refused() {
         assert!(matches!(source, ArchiveError::Compressed { .. }));
         assert!(chain(&error).contains(how), "{}", chain(&error));
     }
-    drop(memory);
 }
 
 /// What a link leads to is replaced, not the link.
