@@ -360,11 +360,11 @@ impl Inner {
         self.add(&mut state, &file, INDEX, &bytes)?;
         file.set_len(state.end.saturating_add(tar::END_SIZE))
             .map_err(LayoutError::writing(&path))?;
-        if let Some(file) = state.file.take() {
-            file.publish()?;
-        }
+        let complete = state.file.take();
         state.is_finished = true;
-        Ok(())
+        // The disk may take its time, and others look at the state.
+        drop(state);
+        complete.map_or(Ok(()), Replacement::publish)
     }
 
     fn has(&self, descriptor: &Descriptor) -> bool {

@@ -172,10 +172,8 @@ pub(crate) fn read(
         }
         let (file, path, frame) = blocking(move || {
             let count = usize::try_from(rest.size).map_or(FRAME, |size| size.min(FRAME));
-            let mut frame = vec![0; count];
-            let count = positioned::read(&file, &mut frame, rest.offset)
+            let frame = positioned::frame(&file, count, rest.offset)
                 .map_err(LayoutError::reading(&path))?;
-            frame.truncate(count);
             Ok((file, path, frame))
         })
         .await?;

@@ -29,7 +29,9 @@ pub(crate) struct Replacement {
 }
 
 impl Place {
-    /// Looks whether a file can be written there: its folder exists afterwards.
+    /// Looks whether a file can be written there, and removes what runs that were killed have left of it.
+    ///
+    /// The folder of the file exists afterwards.
     pub(crate) fn new(path: &Path) -> Result<Self, LayoutError> {
         // A link stays, and what it leads to is replaced.
         let real = match path.canonicalize() {
@@ -58,6 +60,7 @@ impl Place {
                 .map_err(LayoutError::writing(folder))?,
             name: name.to_owned(),
         };
+        place.remove_leftovers();
         tempfile::tempfile_in(&place.folder).map_err(LayoutError::writing(path))?;
         Ok(place)
     }
@@ -74,9 +77,8 @@ impl Place {
         prefix
     }
 
-    /// Makes the unfinished file, and removes those of runs that were killed.
+    /// Makes the unfinished file.
     pub(crate) fn begin(&self) -> Result<Replacement, LayoutError> {
-        self.remove_leftovers();
         let prefix = self.prefix();
         for _ in 0..ATTEMPTS {
             let begun =

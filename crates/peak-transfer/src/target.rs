@@ -114,8 +114,8 @@ pub enum TargetError {
         digest: Digest,
     },
     /// The layout or archive cannot be opened.
-    #[error("the place on disk cannot be used")]
-    Layout(#[source] LayoutError),
+    #[error(transparent)]
+    Layout(LayoutError),
 }
 
 impl Target {

@@ -54,7 +54,8 @@ struct Output {
     position: u64,
     size: u64,
     limit: u64,
-    hasher: Hasher,
+    /// None where the layer comes as it is and is hashed elsewhere.
+    hasher: Option<Hasher>,
     /// Why it takes no more, as the decoders pass on only that something failed.
     failure: Option<DecodeError>,
 }
@@ -70,7 +71,9 @@ impl Write for Output {
             self.failure = Some(DecodeError::Write(error));
             return Err(io::ErrorKind::Other.into());
         }
-        self.hasher.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         self.size = size;
         self.position += bytes.len() as u64;
         Ok(bytes.len())
@@ -89,7 +92,7 @@ pub(super) struct Decoder {
 }
 
 enum Kind {
-    Plain(Output),
+    Plain(Box<Output>),
     Gzip(Box<MultiGzDecoder<Output>>),
     Zstd(Box<Zstd>),
     /// Between two of the others.
@@ -106,17 +109,19 @@ struct Zstd {
 
 impl Decoder {
     /// A layer that goes to `position` of the file and may have `limit` bytes.
-    pub(super) fn new(file: Arc<File>, position: u64, limit: u64) -> Self {
+    ///
+    /// `is_hashed` says that whoever writes computes the SHA-256 of what comes; then that need not be done twice.
+    pub(super) fn new(file: Arc<File>, position: u64, limit: u64, is_hashed: bool) -> Self {
         Self {
             beginning: Some(Vec::new()),
-            kind: Kind::Plain(Output {
+            kind: Kind::Plain(Box::new(Output {
                 file,
                 position,
                 size: 0,
                 limit,
-                hasher: Hasher::new(Algorithm::Sha256),
+                hasher: (!is_hashed).then(|| Hasher::new(Algorithm::Sha256)),
                 failure: None,
-            }),
+            })),
         }
     }
 
@@ -135,23 +140,25 @@ impl Decoder {
     fn begin(&mut self) -> Result<(), DecodeError> {
         let beginning = self.beginning.take().unwrap_or_default();
         if let Some(compression) = Compression::of(&beginning)
-            && let Kind::Plain(output) = std::mem::replace(&mut self.kind, Kind::Nothing)
+            && let Kind::Plain(mut output) = std::mem::replace(&mut self.kind, Kind::Nothing)
         {
+            output.hasher = Some(Hasher::new(Algorithm::Sha256));
             self.kind = match compression {
-                Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(output))),
-                Compression::Zstd => Kind::Zstd(Box::new(Zstd::new(output)?)),
+                Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(*output))),
+                Compression::Zstd => Kind::Zstd(Box::new(Zstd::new(*output)?)),
             };
         }
         self.kind.write(&beginning)
     }
 
-    /// The digest and the size of the uncompressed layer.
-    pub(super) fn finish(mut self) -> Result<(Digest, u64), DecodeError> {
+    /// The SHA-256 digest and the size of the uncompressed layer; no digest where that of what came
+    /// is the same, and known.
+    pub(super) fn finish(mut self) -> Result<(Option<Digest>, u64), DecodeError> {
         if self.beginning.is_some() {
             self.begin()?;
         }
         let output = match self.kind {
-            Kind::Plain(output) => output,
+            Kind::Plain(output) => *output,
             Kind::Gzip(mut decoder) => {
                 if let Err(error) = decoder.try_finish() {
                     return Err(failed(decoder.get_mut(), error));
@@ -163,7 +170,7 @@ impl Decoder {
                 return Err(DecodeError::Corrupt(io::ErrorKind::UnexpectedEof.into()));
             }
         };
-        Ok((output.hasher.finish(), output.size))
+        Ok((output.hasher.map(Hasher::finish), output.size))
     }
 }
 
@@ -233,5 +240,88 @@ fn failed(output: &mut Output, error: io::Error) -> DecodeError {
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes what comes in pieces of this size; says the digest, the size and what was written.
+    fn decode(bytes: &[u8], piece: usize) -> Result<(Digest, u64, Vec<u8>), DecodeError> {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut decoder = Decoder::new(Arc::clone(&file), 7, 1 << 20, false);
+        for piece in bytes.chunks(piece) {
+            decoder.write(piece)?;
+        }
+        let (digest, size) = decoder.finish()?;
+        let mut written = vec![0; usize::try_from(size).unwrap()];
+        assert_eq!(
+            positioned::read(&file, &mut written, 7).unwrap(),
+            written.len()
+        );
+        Ok((digest.unwrap(), size, written))
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_layer_in_any_pieces_and_of_several_streams_is_what_it_was(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..300),
+                    (any::<u8>(), 0..200_000_usize).prop_map(|(byte, size)| vec![byte; size]),
+                ],
+                1..4,
+            ),
+            piece in prop_oneof![1..9_usize, Just(100_000)],
+        ) {
+            let whole = parts.concat();
+            let gzipped: Vec<u8> = parts.iter().flat_map(|part| gzip(part)).collect();
+            let frames: Vec<u8> = parts
+                .iter()
+                .flat_map(|part| zstd::encode_all(part.as_slice(), 1).unwrap())
+                .collect();
+            for compressed in [gzipped, frames] {
+                let (digest, size, written) = decode(&compressed, piece).unwrap();
+                prop_assert_eq!(&digest, &Digest::sha256_of(&whole));
+                prop_assert_eq!(size, whole.len() as u64);
+                prop_assert!(written == whole);
+                // Cut off anywhere in its last stream it is no layer.
+                let cut = &compressed[..compressed.len() - 1];
+                prop_assert!(matches!(decode(cut, piece), Err(DecodeError::Corrupt(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_may_be_shorter_than_what_tells_its_compression() {
+        for content in [&b""[..], b"a", b"abc", b"\x1f", b"\x28\xb5\x2f"] {
+            let (digest, ..) = decode(content, 1).unwrap();
+            assert_eq!(digest, Digest::sha256_of(content));
+        }
+    }
+
+    #[test]
+    fn more_than_is_allowed_is_not_written() {
+        let nothing = vec![0; (1 << 20) + 1];
+        for bytes in [
+            gzip(&nothing),
+            zstd::encode_all(nothing.as_slice(), 1).unwrap(),
+            nothing,
+        ] {
+            let refused = decode(&bytes, 1000);
+            assert!(matches!(refused, Err(DecodeError::TooLarge)));
+        }
     }
 }

@@ -81,7 +81,7 @@ impl DockerArchive {
                 path: tar.within(MANIFEST),
                 source,
             })?;
-        let image = choose(images, reference)?;
+        let image = choose(&images, reference)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 tar,
@@ -144,7 +144,7 @@ fn full_name(reference: &Reference) -> String {
     }
 }
 
-fn choose(images: Vec<Listed>, reference: Option<&Reference>) -> Result<Listed, LayoutError> {
+fn choose(images: &[Listed], reference: Option<&Reference>) -> Result<Listed, LayoutError> {
     let names = |images: &[Listed]| -> Vec<String> {
         let of = |image: &Listed| match image.names.as_deref() {
             None | Some([]) => vec![image.config.clone()],
@@ -164,10 +164,10 @@ fn choose(images: Vec<Listed>, reference: Option<&Reference>) -> Result<Listed, 
         (Some(image), None) => Ok(image.clone()),
         (None, _) => Err(LayoutError::UnknownImage {
             name: reference.map_or_else(|| "of any name".to_owned(), Reference::familiar),
-            available: names(&images),
+            available: names(images),
         }),
         (Some(_), Some(_)) => Err(LayoutError::Ambiguous {
-            available: names(&images),
+            available: names(images),
         }),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use peak_oci::{
-    BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest,
+    Algorithm, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest,
     MAX_CONFIG_SIZE, Manifest, Placement, Raw, Reference, Sink, Tag, Verifier, VerifyError,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -80,8 +80,8 @@ impl Default for DockerArchiveOptions {
 /// archive is replaced, not added to, and what an interrupted run has written is not used by the next one.
 ///
 /// How large a layer is when it is decompressed, which stands before it in the archive, is known only at its end. So one
-/// layer is written at a time, straight to its place; [`Sink::blob_writer`] waits until the one before is done, before its
-/// source is even opened. Cheap to clone.
+/// layer is written at a time, straight to its place, in the order in which they are asked for; [`Sink::blob_writer`] waits
+/// until the one before is done, before its source is even opened. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DockerArchiveWriter {
     inner: Arc<Inner>,
@@ -219,7 +219,12 @@ impl Inner {
             .max(self.options.always_allowed);
         Ok(Box::new(Layer {
             inner: Arc::clone(self),
-            decoder: Some(Decoder::new(Arc::clone(&file), begin + BLOCK, limit)),
+            decoder: Some(Decoder::new(
+                Arc::clone(&file),
+                begin + BLOCK,
+                limit,
+                descriptor.digest.algorithm() == Algorithm::Sha256,
+            )),
             file,
             begin,
             limit,
@@ -280,11 +285,11 @@ impl Inner {
         }
         file.set_len(state.end.saturating_add(tar::END_SIZE))
             .map_err(LayoutError::writing(&path))?;
-        if let Some(file) = state.file.take() {
-            file.publish()?;
-        }
+        let complete = state.file.take();
         state.is_finished = true;
-        Ok(())
+        // The disk may take its time, and others look at the state.
+        drop(state);
+        complete.map_or(Ok(()), Replacement::publish)
     }
 
     /// The name that is written down: the full one, because tools differ in what they make of a short one.
@@ -439,7 +444,9 @@ impl Receiver for Layer {
                 digest: self.digest.clone(),
             });
         };
-        let (diff_id, size) = decoder.finish().map_err(|error| self.failed(error))?;
+        let (decoded, size) = decoder.finish().map_err(|error| self.failed(error))?;
+        // What came uncompressed has just been verified by the same digest.
+        let diff_id = decoded.unwrap_or_else(|| self.digest.clone());
         let inner = Arc::clone(&self.inner);
         let mut state = inner.state();
         // The same layer may come compressed in several ways; once is enough.

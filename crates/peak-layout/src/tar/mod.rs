@@ -9,5 +9,7 @@ mod write;
 pub(crate) use read::{Extent, TarIndex};
 pub(crate) use write::{END_SIZE, padded, reserve};
 
+/// The bytes of a header.
+pub(crate) const BLOCK_SIZE: usize = 512;
 /// Everything in a tar stands at a multiple of this.
-pub(crate) const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = BLOCK_SIZE as u64;

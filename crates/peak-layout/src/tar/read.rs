@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use super::{BLOCK, padded};
+use super::{BLOCK, BLOCK_SIZE, padded};
 use crate::archive_error::ArchiveError;
 use crate::{LayoutError, positioned};
 
@@ -273,12 +273,16 @@ impl Walk<'_> {
         }
     }
 
-    fn block(&mut self) -> Result<[u8; BLOCK as usize], LayoutError> {
-        let mut block = [0; BLOCK as usize];
+    fn block(&mut self) -> Result<[u8; BLOCK_SIZE], LayoutError> {
+        let mut block = [0; BLOCK_SIZE];
         let count = positioned::read(self.file, &mut block, self.position)
             .map_err(LayoutError::reading(self.path))?;
         if count < block.len() {
-            return Err(self.error(ArchiveError::Truncated));
+            return Err(self.error(if self.position == 0 {
+                ArchiveError::NotTar
+            } else {
+                ArchiveError::Truncated
+            }));
         }
         self.position += BLOCK;
         Ok(block)
@@ -515,7 +519,7 @@ fn climbs(name: &str) -> bool {
 }
 
 /// The sum of all bytes of a header, those of the sum itself taken as spaces.
-fn checksum(block: &[u8; BLOCK as usize]) -> u32 {
+fn checksum(block: &[u8; BLOCK_SIZE]) -> u32 {
     block
         .iter()
         .enumerate()
@@ -527,4 +531,85 @@ fn checksum(block: &[u8; BLOCK as usize]) -> u32 {
             }
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(bytes: &[u8]) -> TarIndex {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        TarIndex::open(file.path()).unwrap()
+    }
+
+    fn content(index: &TarIndex, name: &str) -> Vec<u8> {
+        let extent = index.resolve(name).unwrap().unwrap();
+        index.content(name, extent, 100).unwrap()
+    }
+
+    #[test]
+    fn what_the_tar_crate_writes_is_found() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let long = format!("a/{}/{}", "b".repeat(150), "c".repeat(200));
+        let mut names = vec!["short".to_owned(), "folder/file".to_owned(), long.clone()];
+        for mut header in [Header::new_gnu(), Header::new_ustar(), Header::new_old()] {
+            let name = format!("file-{}", names.len());
+            header.set_size(name.len() as u64);
+            builder
+                .append_data(&mut header, &name, name.as_bytes())
+                .unwrap();
+            names.push(name);
+        }
+        for name in &names[..3] {
+            let mut header = Header::new_gnu();
+            header.set_size(name.len().min(50) as u64);
+            builder
+                .append_data(&mut header, name, &name.as_bytes()[..name.len().min(50)])
+                .unwrap();
+        }
+        let mut link = Header::new_gnu();
+        link.set_entry_type(EntryType::Symlink);
+        link.set_size(0);
+        let target = format!("../{long}");
+        builder.append_link(&mut link, "x/link", &target).unwrap();
+        let mut hard = Header::new_gnu();
+        hard.set_entry_type(EntryType::Link);
+        hard.set_size(0);
+        builder.append_link(&mut hard, "y/hard", "x/link").unwrap();
+        builder
+            .append_pax_extensions([("path", "from/pax".as_bytes()), ("mtime", b"1.5")])
+            .unwrap();
+        let mut header = Header::new_ustar();
+        header.set_size(3);
+        header.set_entry_type(EntryType::Regular);
+        header.set_path("not this").unwrap();
+        header.set_cksum();
+        builder.append(&header, &b"pax"[..]).unwrap();
+        let index = index(&builder.into_inner().unwrap());
+
+        for name in &names {
+            assert_eq!(content(&index, name), name.as_bytes()[..name.len().min(50)]);
+        }
+        assert_eq!(content(&index, "x/link"), long.as_bytes()[..50]);
+        assert_eq!(content(&index, "y/hard"), long.as_bytes()[..50]);
+        assert_eq!(content(&index, "./from//pax"), b"pax");
+        assert!(index.resolve("not this").unwrap().is_none());
+        assert!(index.file("x/link").is_err());
+        assert!(index.resolve("../x/link").is_err());
+    }
+
+    #[test]
+    fn names_are_said_from_where_they_stand() {
+        for (base, name, expected) in [
+            ("", "a/b", Some("a/b")),
+            ("", "./a//b/", Some("a/b")),
+            ("a/b", "../c", Some("a/c")),
+            ("a", "../../c", None),
+            ("a", "/c", None),
+            ("", "..", None),
+        ] {
+            assert_eq!(inside(base, name).as_deref(), expected, "{base} {name}");
+        }
+    }
 }

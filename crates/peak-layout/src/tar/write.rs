@@ -2,7 +2,7 @@
 
 use tar::{EntryType, Header};
 
-use super::BLOCK;
+use super::{BLOCK, BLOCK_SIZE};
 
 /// The two empty blocks at the end of an archive.
 pub(crate) const END_SIZE: u64 = 2 * BLOCK;
@@ -29,13 +29,13 @@ pub(crate) fn reserve(name: &str, size: u64) -> Vec<u8> {
             content.len() as u64,
         ));
         bytes.append(&mut content);
-        bytes.resize(bytes.len().next_multiple_of(BLOCK as usize), 0);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_SIZE), 0);
     }
     bytes.extend_from_slice(&header(name.as_bytes(), EntryType::Regular, size));
     bytes
 }
 
-fn header(name: &[u8], kind: EntryType, size: u64) -> [u8; BLOCK as usize] {
+fn header(name: &[u8], kind: EntryType, size: u64) -> [u8; BLOCK_SIZE] {
     let mut header = Header::new_gnu();
     for (place, byte) in header.as_old_mut().name.iter_mut().zip(name) {
         *place = *byte;

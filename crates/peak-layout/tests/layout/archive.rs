@@ -49,7 +49,7 @@ async fn what_was_written_is_read_and_nothing_else_is_left() {
     assert_eq!(report, peak_oci::validate(&memory, None).await.unwrap());
 
     let layer = &root.value().as_image().unwrap().layers[0];
-    assert_eq!(read_blob(&archive, layer, 500_000).await, [1; 200_001]);
+    assert_eq!(read_blob(&archive, layer, 500_000).await, vec![1; 200_001]);
     assert_eq!(read_blob(&archive, layer, 700_001).await, b"");
     let behind = archive.blob(layer, 700_002).await.err().unwrap();
     assert_eq!(behind.kind(), ContentErrorKind::Invalid);
@@ -171,7 +171,6 @@ fn what_cannot_be_an_archive_is_refused() {
     let absent = OciArchive::open(folder.path().join("absent")).unwrap_err();
     assert!(matches!(absent, LayoutError::NoArchive { .. }));
 
-    let memory = image();
     for (name, bytes, how) in [
         ("gz", crate::support::wrap(b"x", Wrap::Gzip), "gzip"),
         ("zst", crate::support::wrap(b"x", Wrap::Zstd), "zstd"),
@@ -185,7 +184,6 @@ fn what_cannot_be_an_archive_is_refused() {
         assert!(matches!(source, ArchiveError::Compressed { .. }));
         assert!(chain(&error).contains(how), "{}", chain(&error));
     }
-    drop(memory);
 }
 
 /// What a link leads to is replaced, not the link.

@@ -41,13 +41,14 @@ fn valid() -> (Vec<u8>, Digest) {
 fn an_archive_that_is_cut_off_anywhere_is_refused() {
     let (bytes, _) = valid();
     assert!(open(&bytes).is_ok());
-    for length in (0..bytes.len() - 512).step_by(256) {
+    for length in (512..bytes.len() - 512).step_by(256) {
         let error = refused(&bytes[..length]);
         assert!(
             matches!(error, ArchiveError::Truncated),
             "{length}: {error}"
         );
     }
+    assert!(matches!(refused(&bytes[..511]), ArchiveError::NotTar));
     // One empty block is an end as well.
     assert!(open(&bytes[..bytes.len() - 512]).is_ok());
 }
@@ -195,7 +196,7 @@ fn entries_without_end_are_not_read() {
 
 #[test]
 fn headers_that_are_none_are_refused() {
-    assert!(matches!(refused(b"no tar at all"), ArchiveError::Truncated));
+    assert!(matches!(refused(b"no tar at all"), ArchiveError::NotTar));
     assert!(matches!(refused(&[b'x'; 2048]), ArchiveError::NotTar));
     let mut bytes = Tar::new().file("a", b"").file("b", b"").end();
     bytes[512 + 3] ^= 1;

@@ -1,5 +1,6 @@
 //! A second client reads what we write, and we read what it writes.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +20,6 @@ fn is_there() -> bool {
             std::env::var_os("PEAK_PEERS").is_none_or(|value| value != "required"),
             "skopeo is required and not installed"
         );
-        use std::io::Write;
         let _ = writeln!(
             std::io::stderr(),
             "skipped: skopeo is not installed; with it, it would read our archives and we its"
@@ -55,7 +55,7 @@ fn layer(content: &[u8]) -> Vec<u8> {
 fn image() -> Memory {
     let mut memory = Memory::default();
     let layers = [
-        (layer(&[1; 300_000]), Wrap::Gzip),
+        (layer(&vec![1; 300_000]), Wrap::Gzip),
         (layer(b"two"), Wrap::Plain),
     ];
     memory.image(&layers, Algorithm::Sha256, false);

@@ -193,7 +193,7 @@ Example:
     #[command(after_help = "\
 Examples:
   peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
-  peak registry pull ubuntu:24.04 docker-archive:ubuntu.tar:ubuntu:24.04 --platform linux/amd64
+  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 docker-archive:hello.tar:hello-web:0.0.1
   peak registry pull oci:target/hello-web oci-archive:hello-web.tar")]
     Pull {
         /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
