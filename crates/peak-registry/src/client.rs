@@ -10,6 +10,7 @@ use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
+use crate::blobs::ranges::ParallelRanges;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
 use crate::notices::RateLimit;
@@ -50,6 +51,7 @@ impl Registry {
             insecure: BTreeSet::new(),
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
+            ranges: ParallelRanges::new(),
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
         }
@@ -165,6 +167,7 @@ pub struct RegistryBuilder {
     insecure: BTreeSet<String>,
     user_agent: String,
     idle_timeout: Duration,
+    ranges: ParallelRanges,
     tls: TlsOptions,
     proxies: Proxies,
 }
@@ -205,6 +208,12 @@ impl RegistryBuilder {
         self
     }
 
+    /// How large blobs come in several ranges at once.
+    pub fn parallel_ranges(mut self, ranges: ParallelRanges) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
     /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
@@ -224,7 +233,7 @@ impl RegistryBuilder {
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(self.ranges));
         let observer = Arc::clone(&shared);
         let http = peak_http::Client::builder()
             .user_agent(&self.user_agent)

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::RegistryError;
 use crate::auth::Scope;
+use crate::blobs::ranges::{Lanes, ParallelRanges};
 use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
 use crate::notices::Notices;
@@ -15,14 +16,23 @@ use crate::own_writes::OwnWrites;
 use crate::pauses::Pauses;
 
 /// What all connections of a client know in common.
-#[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) notices: Notices,
     own_writes: OwnWrites,
     pauses: Pauses,
+    lanes: Lanes,
 }
 
 impl Shared {
+    pub(crate) fn new(ranges: ParallelRanges) -> Self {
+        Self {
+            notices: Notices::default(),
+            own_writes: OwnWrites::default(),
+            pauses: Pauses::default(),
+            lanes: Lanes::new(ranges),
+        }
+    }
+
     /// Looks at what became of an attempt to send a request.
     pub(crate) fn notice(&self, attempt: &Attempt) {
         self.pauses.notice(attempt);
@@ -112,6 +122,10 @@ impl Connection {
 
     pub(crate) fn own_writes(&self) -> &OwnWrites {
         &self.shared.own_writes
+    }
+
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.shared.lanes
     }
 
     /// Sends a request. `place` is what errors call the other side.

@@ -77,6 +77,7 @@ pub use auth::{
     CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
     KeychainError, Login, Logout, SourceOutcome,
 };
+pub use blobs::ranges::ParallelRanges;
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
 pub use manifests::FetchedManifest;

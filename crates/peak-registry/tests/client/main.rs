@@ -19,6 +19,7 @@ mod lists;
 mod lost_answers;
 mod manifests;
 mod names;
+mod parallel_ranges;
 mod peers;
 mod referrers;
 mod script;
