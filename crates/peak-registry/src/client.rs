@@ -11,6 +11,7 @@ use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
+use crate::blobs::ranges::ParallelRanges;
 use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host};
@@ -54,6 +55,7 @@ impl Registry {
             user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: IDLE_TIMEOUT,
             single_put_limits: BTreeMap::new(),
+            ranges: ParallelRanges::new(),
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
             limits: Limits::default(),
@@ -175,6 +177,7 @@ pub struct RegistryBuilder {
     user_agent: String,
     idle_timeout: Duration,
     single_put_limits: BTreeMap<String, u64>,
+    ranges: ParallelRanges,
     tls: TlsOptions,
     proxies: Proxies,
     limits: Limits,
@@ -224,6 +227,12 @@ impl RegistryBuilder {
         self
     }
 
+    /// How large blobs come in several ranges at once.
+    pub fn parallel_ranges(mut self, ranges: ParallelRanges) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
     /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
@@ -258,7 +267,7 @@ impl RegistryBuilder {
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let shared = Arc::new(Shared::new(self.limits));
+        let shared = Arc::new(Shared::new(self.limits, self.ranges));
         for (registry, bytes) in &self.single_put_limits {
             shared
                 .capabilities

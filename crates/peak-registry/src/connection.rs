@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::RegistryError;
 use crate::auth::Scope;
+use crate::blobs::ranges::{Lanes, ParallelRanges};
 use crate::blobs::upload::Abandoned;
 use crate::capabilities::Capabilities;
 use crate::error::{MAX_ERROR_BODY, Reasons};
@@ -32,13 +33,15 @@ pub(crate) struct Shared {
     own_writes: OwnWrites,
     pauses: Pauses,
     paces: Paces,
+    lanes: Lanes,
 }
 
 impl Shared {
     /// Nothing is known yet.
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, ranges: ParallelRanges) -> Self {
         Self {
             paces: Paces::new(limits),
+            lanes: Lanes::new(ranges),
             ..Self::default()
         }
     }
@@ -161,6 +164,10 @@ impl Connection {
 
     pub(crate) fn abandoned(&self) -> &Abandoned {
         &self.shared.abandoned
+    }
+
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.shared.lanes
     }
 
     /// Sends a request. `place` is what errors call the other side.

@@ -80,6 +80,7 @@ pub use auth::{
     CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
     KeychainError, Login, Logout, SourceOutcome,
 };
+pub use blobs::ranges::ParallelRanges;
 pub use blobs::upload::{UploadOptions, UploadState};
 pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};

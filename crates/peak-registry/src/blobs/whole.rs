@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use peak_oci::{Descriptor, Digest, MediaType, Verifier};
 
-use super::read::content_length;
+use super::part::content_length;
 use crate::connection::reasons;
 use crate::manifests::said_digest;
 use crate::{Reasons, RegistryError, Repository};

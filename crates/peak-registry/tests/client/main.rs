@@ -22,6 +22,7 @@ mod lost_answers;
 mod manifests;
 mod names;
 mod pace;
+mod parallel_ranges;
 mod peers;
 mod referrers;
 mod script;

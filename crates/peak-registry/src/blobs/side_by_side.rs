@@ -1,0 +1,171 @@
+//! Parts of a blob that come at the same time and are given on in order.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use peak_oci::Descriptor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::part::{Frames, Part};
+use super::ranges::{self, ParallelRanges};
+use crate::{RegistryError, Repository};
+
+/// How much is asked for in one piece while no lane is free for more: enough that requests cost nothing, little enough
+/// that lanes that become free are soon of use.
+const STRETCH: u64 = 32 * 1024 * 1024;
+
+/// A blob whose parts come side by side.
+///
+/// The front part is given on as it comes; those behind it are loaded into memory meanwhile. They are no tasks: they
+/// come while somebody waits for the front.
+pub(super) struct SideBySide {
+    repository: Repository,
+    descriptor: Descriptor,
+    ranges: ParallelRanges,
+    lanes: Arc<Semaphore>,
+    front: Frames,
+    behind: VecDeque<Behind>,
+    /// Where what nobody has asked for yet begins.
+    next: u64,
+    is_over: bool,
+    lane: Option<OwnedSemaphorePermit>,
+}
+
+/// A part that is loaded before its turn.
+struct Behind {
+    frames: Option<Frames>,
+    loaded: VecDeque<Result<Bytes, RegistryError>>,
+    lane: Option<OwnedSemaphorePermit>,
+}
+
+/// How much is asked for first: not more than is of use before it is known whether the registry knows ranges.
+pub(super) fn first(descriptor: &Descriptor, offset: u64) -> Range<u64> {
+    stretch(offset, descriptor.size)
+}
+
+fn stretch(start: u64, size: u64) -> Range<u64> {
+    start..start.saturating_add(STRETCH).min(size)
+}
+
+impl SideBySide {
+    /// Goes on behind `front`, a part that the registry sent as asked for.
+    pub(super) fn new(
+        repository: Repository,
+        descriptor: Descriptor,
+        front: Part,
+        ranges: ParallelRanges,
+        lanes: Arc<Semaphore>,
+        lane: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            repository,
+            descriptor,
+            ranges,
+            lanes,
+            next: front.end(),
+            front: front.frames(),
+            behind: VecDeque::new(),
+            is_over: false,
+            lane,
+        }
+    }
+
+    fn later(&self, range: Range<u64>) -> Frames {
+        Part::later(self.repository.clone(), self.descriptor.clone(), range)
+    }
+
+    /// Asks for more, as far as lanes are free, and loads what has come.
+    fn load(&mut self, context: &mut Context<'_>) {
+        while self.behind.len() + 1 < self.ranges.at_once && self.next < self.descriptor.size {
+            let Some(lane) = ranges::take(&self.lanes) else {
+                break;
+            };
+            let end = self
+                .next
+                .saturating_add(self.ranges.length)
+                .min(self.descriptor.size);
+            self.behind.push_back(Behind {
+                frames: Some(self.later(self.next..end)),
+                loaded: VecDeque::new(),
+                lane: Some(lane),
+            });
+            self.next = end;
+        }
+        for part in &mut self.behind {
+            part.load(context);
+        }
+    }
+
+    /// Moves on to the next part. Whether there is one.
+    fn advance(&mut self) -> bool {
+        if let Some(part) = self.behind.pop_front() {
+            // The front has a lane of its own where there was one for it; another is free again.
+            self.lane = self.lane.take().or(part.lane);
+            self.front = match part.frames {
+                None => Box::pin(stream::iter(part.loaded)),
+                Some(rest) => Box::pin(stream::iter(part.loaded).chain(rest)),
+            };
+            true
+        } else if self.next < self.descriptor.size {
+            let range = stretch(self.next, self.descriptor.size);
+            self.next = range.end;
+            self.front = self.later(range);
+            true
+        } else {
+            false
+        }
+    }
+}
+
+impl Stream for SideBySide {
+    type Item = Result<Bytes, RegistryError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            this.load(context);
+            match this.front.as_mut().poll_next(context) {
+                Poll::Ready(None) if this.advance() => {}
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(end) => {
+                    this.is_over = true;
+                    this.behind.clear();
+                    return Poll::Ready(end);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Behind {
+    /// Takes in what has come. Its range bounds how much that can be.
+    fn load(&mut self, context: &mut Context<'_>) {
+        while let Some(frames) = &mut self.frames {
+            match frames.as_mut().poll_next(context) {
+                Poll::Ready(Some(frame)) => {
+                    let failed = frame.is_err();
+                    self.loaded.push_back(frame);
+                    if failed {
+                        self.end();
+                    }
+                }
+                Poll::Ready(None) => self.end(),
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.frames = None;
+        self.lane = None;
+    }
+}
