@@ -174,6 +174,14 @@ impl Source for Repository {
             match self.get_manifest_digest(selector).await {
                 Ok(digest) => Ok(Some(digest)),
                 Err(error) if error.is_not_found() => Ok(None),
+                // Some registries say so of what is not there; then the question is asked in another way.
+                Err(error @ RegistryError::Denied { .. }) => {
+                    if self.has_manifest(selector).await? {
+                        Err(error.into())
+                    } else {
+                        Ok(None)
+                    }
+                }
                 Err(error) => Err(error.into()),
             }
         })

@@ -61,6 +61,19 @@ impl<'a> Manifests<'a> {
         }
     }
 
+    /// The same for a tag that most images do not have: the source is asked for it in the way that is the surest and the
+    /// cheapest where the answer is no.
+    pub(crate) async fn find(
+        &self,
+        selector: &Selector,
+    ) -> Result<Option<Raw<Manifest>>, TransferError> {
+        let found = self.source.manifest_digest(selector).await;
+        match found.map_err(|error| TransferError::reading(format!("image `{selector}`"), error))? {
+            Some(digest) => self.tagged(&Selector::Digest(digest)).await,
+            None => Ok(None),
+        }
+    }
+
     /// What a descriptor points to.
     pub(crate) async fn fetch(&self, child: &Descriptor) -> Result<Raw<Manifest>, TransferError> {
         // Before anything is read: what the descriptor says is what is accepted.

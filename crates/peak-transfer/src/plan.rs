@@ -293,7 +293,7 @@ impl Reader<'_> {
         let manifests = self.manifests;
         let work = image.iter().flat_map(cosign_tags).map(|tag| async move {
             let selector = Selector::Tag(tag.clone());
-            let manifest = manifests.tagged(&selector).await?;
+            let manifest = manifests.find(&selector).await?;
             Ok(manifest.map(|manifest| (tag, manifest)))
         });
         let found = several(work.collect(), self.concurrency).await?;

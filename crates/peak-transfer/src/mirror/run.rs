@@ -361,7 +361,12 @@ impl<'a> Work<'a> {
         way: &Way<'_>,
         there: Result<Option<Digest>, ContentError>,
     ) -> Result<Option<CopiedTag>, TransferError> {
-        let there = there.map_err(|error| TransferError::writing(format!("tag `{tag}`"), error))?;
+        let there = match there {
+            Ok(there) => there,
+            // Some registries say so of repositories that nothing was ever copied to. Whether it is true, copying shows.
+            Err(error) if error.kind() == ContentErrorKind::Denied => None,
+            Err(error) => return Err(TransferError::writing(format!("tag `{tag}`"), error)),
+        };
         // By its digest: every destination gets the same image, even if the tag moves on meanwhile.
         let image = Selector::Digest(source.clone());
         if there.as_ref() == Some(wanted)

@@ -346,6 +346,15 @@ async fn shards_together_do_the_whole_and_no_part_twice() {
 }
 
 #[tokio::test]
+async fn a_destination_that_denies_what_is_not_there_is_copied_to() {
+    let (network, from, to) = network();
+    to.state().denies = true;
+    let report = run(&network, &simple("", ""), &MirrorOptions::new()).await;
+    assert_eq!((report.failures().count(), report.copied()), (0, 6));
+    assert_eq!(to.tag_names(), from.tag_names());
+}
+
+#[tokio::test]
 async fn a_tag_that_is_named_has_to_be_there() {
     let (network, _, _) = network();
     let plan = simple(r#","tags":{"names":["edge","gone"]}"#, "");

@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) manifests_asked: usize,
     pub(crate) tags_listed: usize,
     pub(crate) takes_schema1: bool,
+    /// Says of what is not there that it may not be read.
+    pub(crate) denies: bool,
     /// Blobs that cannot be read, manifests that cannot be put, tags that cannot be deleted.
     pub(crate) broken: HashSet<String>,
     /// Listed as a referrer of everything, though it is not there.
@@ -250,6 +252,9 @@ impl Source for Memory {
             let mut state = self.state();
             state.digests_asked += 1;
             let Some(digest) = state.resolve(Some(selector)) else {
+                if state.denies {
+                    return Err(ContentError::new(ContentErrorKind::Denied, "not allowed"));
+                }
                 return Ok(None);
             };
             state.check(digest.as_ref())?;

@@ -9,6 +9,7 @@ mod login;
 mod manifest;
 mod mirror;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -30,6 +31,9 @@ pub(crate) struct RegistryArguments {
     /// Registry to speak plain HTTP to, as `host[:port]`; may be repeated. Loopback needs no such mark
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
+    /// Send a registry at most so many requests a second [default: no limit]
+    #[arg(long, global = true, value_name = "N")]
+    requests_per_second: Option<NonZeroU32>,
     #[command(flatten)]
     tls: TlsArguments,
     #[command(subcommand)]
@@ -253,6 +257,9 @@ pub(crate) async fn run(
     let mut builder = Registry::builder().tls(arguments.tls.options()?);
     for host in &arguments.insecure {
         builder = builder.insecure(host);
+    }
+    if let Some(count) = arguments.requests_per_second {
+        builder = builder.requests_per_second(count);
     }
     let registry = &application.registry(builder)?;
     match arguments.command {
