@@ -1,9 +1,11 @@
 //! Upkeep of the embedded platform's state, while it runs and while it does not.
 
+use std::io::{BufRead as _, BufReader};
+
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::support::{Sandbox, digest, files_under};
+use crate::support::{Sandbox, digest, eventually, files_under};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -264,4 +266,25 @@ fn reset_removes_everything_once_nobody_uses_it() {
             .assert_code(4);
     }
     assert!(!sandbox.path("nowhere").exists());
+}
+
+#[test]
+fn a_server_says_what_it_could_not_use_without_being_asked() {
+    const ALICE: &str = "alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu\n";
+    let sandbox = Sandbox::new();
+    sandbox.files("", [("users", ALICE.as_bytes())]);
+    let mut server = sandbox.serve_with(&["--users", "users"]);
+    let said = BufReader::new(server.child.stderr.take().unwrap());
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || said.lines().try_for_each(|line| send.send(line.unwrap())));
+    sandbox.files("", [("users", b"alice:s3cret".as_slice())]);
+    let image = format!("{}/demo:1", server.host());
+    let line = eventually("a word about the file", || {
+        // The file is looked at when somebody asks.
+        sandbox.peak(["registry", "digest", &image]).assert_code(3);
+        receive.try_iter().find(|line| line.starts_with("error: "))
+    });
+    assert!(line.contains("users cannot be used"), "{line}");
+    assert!(line.contains("line 1"), "{line}");
+    assert!(!line.contains("s3cret"), "{line}");
 }
