@@ -270,21 +270,22 @@ fn reset_removes_everything_once_nobody_uses_it() {
 
 #[test]
 fn a_server_says_what_it_could_not_use_without_being_asked() {
-    const ALICE: &str = "alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu\n";
+    const USERS: &[u8] = b"alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu\n";
     let sandbox = Sandbox::new();
-    sandbox.files("", [("users", ALICE.as_bytes())]);
-    let mut server = sandbox.serve_with(&["--users", "users"]);
+    let rules = |text: &str| sandbox.files("", [("users", USERS), ("rules", text.as_bytes())]);
+    rules("rules: [{repositories: demo, users: alice, actions: pull}]");
+    let mut server = sandbox.serve_with(&["--users", "users", "--rules", "rules"]);
     let said = BufReader::new(server.child.stderr.take().unwrap());
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || said.lines().try_for_each(|line| send.send(line.unwrap())));
-    sandbox.files("", [("users", b"alice:s3cret".as_slice())]);
-    let image = format!("{}/demo:1", server.host());
+    rules("rules: [{repositories: demo, users: alice, actions: write}]");
+    let mut connection = Connection::open(server.host());
     let line = eventually("a word about the file", || {
         // The file is looked at when somebody asks.
-        sandbox.peak(["registry", "digest", &image]).assert_code(3);
+        let asked = connection.send("GET", "/v2/", "text/plain", b"");
+        assert_eq!(asked.status, 401);
         receive.try_iter().find(|line| line.starts_with("error: "))
     });
-    assert!(line.contains("users cannot be used"), "{line}");
-    assert!(line.contains("line 1"), "{line}");
-    assert!(!line.contains("s3cret"), "{line}");
+    assert!(line.contains("rules cannot be used"), "{line}");
+    assert!(line.contains("pull, push and delete"), "{line}");
 }

@@ -54,9 +54,10 @@ pub(crate) struct ServeArguments {
     )]
     token: Option<Secret>,
     #[command(flatten)]
-    registry: RegistryOptions,
-    #[command(flatten)]
     serving: ServingOptions,
+    // Last, as what follows would stand under their heading.
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 /// Who may do what with the registry.

@@ -150,7 +150,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 tracing::error!(
                     %error,
                     cause = cause.unwrap_or_default(),
-                    "what was there before goes on to count"
+                    "a file changed and cannot be used; what it said before goes on to count"
                 );
             }
         }
