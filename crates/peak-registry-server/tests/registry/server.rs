@@ -283,7 +283,9 @@ async fn who_asked_is_logged_where_that_is_known_be_it_that_they_may_not() {
     let rules = "rules: [{repositories: team, users: alice, actions: pull}]";
     let auth = Auth::bearer(Users::parse(users).unwrap(), Rules::parse(rules).unwrap());
     let registry = RegistryServer::builder()
-        .options(RouterOptions::new().auth(auth.accept_basic(true)))
+        .auth(auth.accept_basic(true))
+        // What they do not say of authentication takes nothing from it.
+        .options(RouterOptions::new())
         .access_log(true)
         .bind("127.0.0.1:0")
         .await
