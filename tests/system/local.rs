@@ -1,9 +1,11 @@
 //! Upkeep of the embedded platform's state, while it runs and while it does not.
 
+use std::io::{BufRead as _, BufReader};
+
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::support::{Sandbox, digest, files_under};
+use crate::support::{Sandbox, digest, eventually, files_under};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -264,4 +266,26 @@ fn reset_removes_everything_once_nobody_uses_it() {
             .assert_code(4);
     }
     assert!(!sandbox.path("nowhere").exists());
+}
+
+#[test]
+fn a_server_says_what_it_could_not_use_without_being_asked() {
+    const USERS: &[u8] = b"alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu\n";
+    let sandbox = Sandbox::new();
+    let rules = |text: &str| sandbox.files("", [("users", USERS), ("rules", text.as_bytes())]);
+    rules("rules: [{repositories: demo, users: alice, actions: pull}]");
+    let mut server = sandbox.serve_with(&["--users", "users", "--rules", "rules"]);
+    let said = BufReader::new(server.child.stderr.take().unwrap());
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || said.lines().try_for_each(|line| send.send(line.unwrap())));
+    rules("rules: [{repositories: demo, users: alice, actions: write}]");
+    let mut connection = Connection::open(server.host());
+    let line = eventually("a word about the file", || {
+        // The file is looked at when somebody asks.
+        let asked = connection.send("GET", "/v2/", "text/plain", b"");
+        assert_eq!(asked.status, 401);
+        receive.try_iter().find(|line| line.starts_with("error: "))
+    });
+    assert!(line.contains("rules cannot be used"), "{line}");
+    assert!(line.contains("pull, push and delete"), "{line}");
 }

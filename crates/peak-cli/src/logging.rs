@@ -20,14 +20,24 @@ use crate::arguments::ColorMode;
 /// The events that are the access log.
 const ACCESS_LOG: &str = Observer::ACCESS_LOG_TARGET;
 
-/// Starts to show as much as so many `-v` ask for; none shows nothing. The access log of a server is lines of JSON
-/// between that.
-pub(crate) fn start(verbose: u8, color: ColorMode, access_log: bool) {
-    let filter = match verbose {
-        0 if !access_log => return,
-        0 => "off",
-        1 => "warn,peak_http=info",
-        2 => "info,peak_http=debug",
+/// What a server shows by itself: nobody asks it again what went wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Serving {
+    /// Whether requests are logged.
+    pub(crate) access_log: bool,
+    /// Whether errors are shown and warnings are not.
+    pub(crate) quiet: bool,
+}
+
+/// Starts to show as much as so many `-v` ask for; none shows nothing, but what a server has to warn of. Its
+/// access log is lines of JSON between that.
+pub(crate) fn start(verbose: u8, color: ColorMode, serving: Option<Serving>) {
+    let filter = match (verbose, serving) {
+        (0, None) => return,
+        (0, Some(Serving { quiet: true, .. })) => "error",
+        (0, Some(_)) => "warn",
+        (1, _) => "warn,peak_http=info",
+        (2, _) => "info,peak_http=debug",
         _ => {
             "info,peak_http=trace,peak_registry=debug,peak_transfer=debug,peak_local=debug,peak_registry_server=debug,peak_serve=debug"
         }
@@ -37,7 +47,8 @@ pub(crate) fn start(verbose: u8, color: ColorMode, access_log: bool) {
         .with_ansi(color.on(std::io::stderr().is_terminal()))
         .event_format(Plain)
         .with_filter(EnvFilter::new(format!("{filter},{ACCESS_LOG}=off")));
-    let accesses = access_log.then(|| {
+    let logged = serving.filter(|serving| serving.access_log);
+    let accesses = logged.map(|_| {
         tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)

@@ -48,8 +48,11 @@ fn main() -> ExitCode {
             Err(error) => return error.report(as_json),
         },
     };
-    let access_log = matches!(&command, Command::Local(local) if local.logs_access());
-    logging::start(global.verbose, global.color.unwrap_or_default(), access_log);
+    let serving = match &command {
+        Command::Local(local) => local.serving(global.quiet),
+        _ => None,
+    };
+    logging::start(global.verbose, global.color.unwrap_or_default(), serving);
     let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
         .and_then(|application| start(&application, command));

@@ -60,10 +60,13 @@
 //! # On a site
 //!
 //! ```no_run
+//! use peak_registry_server::auth::{Auth, Rules, Users};
 //! use peak_registry_server::{RegistryServer, Store, Tls};
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let users = Users::from_file("users.htpasswd")?; // htpasswd -B -c users.htpasswd alice
 //! let registry = RegistryServer::builder()
 //!     .storage(Store::open("registry-data".as_ref())?)
+//!     .auth(Auth::bearer(users, Rules::default()))
 //!     .tls(Tls::from_files("registry.pem", "registry.key")?)
 //!     .metrics(true)
 //!     .access_log(true)
@@ -111,7 +114,8 @@
 //! other credentials might help and 403 where they would not, and neither says whether the
 //! repository exists; the catalog has what its reader may pull, and blobs are mounted from there
 //! alone. Right passwords are remembered for five minutes, so that a push of hundreds of layers does
-//! not hash as often; wrong ones are braked after twenty. Docker, skopeo and other clients log in as
+//! not hash as often; wrong ones are braked after twenty, but nobody whose password was right before
+//! waits for that. Docker, skopeo and other clients log in as
 //! they do elsewhere. Passwords need TLS beyond loopback.
 //!
 //! # On disk

@@ -16,6 +16,7 @@ use peak_serve::origin::{Foreign, foreign};
 use peak_serve::{Connection, Limits, Listener, ServeError, Server};
 use tokio::net::ToSocketAddrs;
 
+use crate::auth::Auth;
 use crate::observe::{self, Observer};
 use crate::routes::{RouterOptions, foreign_failure};
 use crate::store::Store;
@@ -34,9 +35,9 @@ use crate::store::Store;
 /// # }
 /// ```
 ///
-/// Outside of `/v2/` it answers at `/healthz` (200 `ok`, or 503 if the store cannot be read or the
-/// server is shutting down; no authentication) and, [if wanted](RegistryServerBuilder::metrics), at
-/// `/metrics`.
+/// Outside of `/v2/` it answers at `/healthz` (200 `ok`, or 503 if the store cannot be read; no
+/// authentication) and, [if wanted](RegistryServerBuilder::metrics), at `/metrics`. While it shuts down it
+/// takes no connections, and whoever got in before is told 503.
 pub struct RegistryServer {
     server: Server,
     store: Store,
@@ -148,6 +149,7 @@ impl fmt::Debug for RegistryServer {
 pub struct RegistryServerBuilder {
     store: Option<Store>,
     options: RouterOptions,
+    auth: Option<Auth>,
     limits: Limits,
     #[cfg(feature = "tls")]
     tls: Option<peak_serve::Tls>,
@@ -168,6 +170,13 @@ impl RegistryServerBuilder {
     #[must_use]
     pub fn options(mut self, options: RouterOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Who may do what, whatever the [options](Self::options) say of it. Default: what they say.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
         self
     }
 
@@ -201,7 +210,7 @@ impl RegistryServerBuilder {
     }
 
     /// Allows to listen on other addresses than those of loopback, and answers whatever name the
-    /// registry is called by. Give it [TLS](Self::tls) and [users](Self::options) then: otherwise
+    /// registry is called by. Give it [TLS](Self::tls) and [users](Self::auth) then: otherwise
     /// everybody who reaches the address may read, write and delete. Default: off, and requests whose
     /// `Host` or `Origin` is not this machine are refused, so that no web page reaches the registry.
     #[must_use]
@@ -227,7 +236,10 @@ impl RegistryServerBuilder {
         let observer = Observer::new()
             .access_log(self.access_log)
             .metrics(self.metrics);
-        let options = self.options;
+        let options = match self.auth {
+            Some(auth) => self.options.auth(auth),
+            None => self.options,
+        };
         #[cfg(feature = "tls")]
         let options = if self.tls.is_some() {
             options.over_tls()

@@ -22,15 +22,16 @@ const TIME: Duration = Duration::from_secs(5);
 
 /// Runs the request, then reads what it left of its body.
 pub(crate) async fn read_the_rest(request: Request, next: Next) -> Response {
-    // A client that asked whether it may send has not begun to, so the answer does arrive.
-    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
+    if request.body().is_end_stream() {
         return next.run(request).await;
     }
+    let waits = request.headers().contains_key(EXPECT);
     let (give_back, mut returned) = oneshot::channel();
     let request = request.map(|body| {
         Body::from_stream(Lent {
             stream: Some(body.into_data_stream()),
             give_back: Some(give_back),
+            waits,
         })
     });
     let response = next.run(request).await;
@@ -55,12 +56,16 @@ async fn discard(mut rest: BodyDataStream) {
 struct Lent {
     stream: Option<BodyDataStream>,
     give_back: Option<oneshot::Sender<BodyDataStream>>,
+    /// Whether the client asked if it may send, and was not told that it may, as reading tells it: so it
+    /// has not begun to, and the answer does arrive.
+    waits: bool,
 }
 
 impl Stream for Lent {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.waits = false;
         let Some(stream) = self.stream.as_mut() else {
             return Poll::Ready(None);
         };
@@ -74,7 +79,9 @@ impl Stream for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let (Some(stream), Some(give_back)) = (self.stream.take(), self.give_back.take()) {
+        if let (false, Some(stream), Some(give_back)) =
+            (self.waits, self.stream.take(), self.give_back.take())
+        {
             // Nobody waits for it any more where the request was dropped as a whole.
             let _ = give_back.send(stream);
         }

@@ -14,6 +14,7 @@ use crate::application::Application;
 use crate::arguments::StateOptions;
 use crate::commands::serving::{ServingOptions, raise_descriptor_limit};
 use crate::error::{CliError, ErrorKind};
+use crate::logging::Serving;
 use crate::output::write_out;
 use crate::signals::{Asked, Signals};
 
@@ -53,9 +54,10 @@ pub(crate) struct ServeArguments {
     )]
     token: Option<Secret>,
     #[command(flatten)]
-    registry: RegistryOptions,
-    #[command(flatten)]
     serving: ServingOptions,
+    // Last, as what follows would stand under their heading.
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 /// Who may do what with the registry.
@@ -122,11 +124,14 @@ impl std::str::FromStr for Secret {
 }
 
 impl LocalCommand {
-    /// Whether requests are logged on standard error.
-    pub(crate) fn logs_access(&self) -> bool {
+    /// What is shown while this serves, if it does.
+    pub(crate) fn serving(&self, quiet: bool) -> Option<Serving> {
         match self {
-            Self::Serve(arguments) => arguments.serving.access_log,
-            Self::Gc(_) | Self::Check(_) | Self::Reset(_) => false,
+            Self::Serve(arguments) => Some(Serving {
+                access_log: arguments.serving.access_log,
+                quiet,
+            }),
+            Self::Gc(_) | Self::Check(_) | Self::Reset(_) => None,
         }
     }
 }

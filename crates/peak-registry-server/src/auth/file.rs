@@ -76,12 +76,10 @@ pub(crate) struct Watched<T> {
 struct Followed<T> {
     path: PathBuf,
     parse: fn(&str) -> Result<T, AuthSyntaxError>,
-    seen: Mutex<Seen>,
-}
-
-struct Seen {
-    version: Option<Version>,
-    look_again: Instant,
+    look_again: Mutex<Instant>,
+    /// What was read last. Locked while the file is read, so that of two who read it, as happens where a
+    /// disk is slow, the one with the older text is not the last to say what counts.
+    version: Mutex<Option<Version>>,
 }
 
 /// What differs between two versions of a file.
@@ -112,10 +110,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
             file: Some(Followed {
                 path: path.to_path_buf(),
                 parse,
-                seen: Mutex::new(Seen {
-                    version,
-                    look_again: Instant::now() + LOOK_EVERY,
-                }),
+                look_again: Mutex::new(Instant::now() + LOOK_EVERY),
+                version: Mutex::new(version),
             }),
         })
     }
@@ -137,15 +133,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the file if it is another one than the last time. Blocks.
     fn look(&self) {
         let Some(file) = &self.file else { return };
+        let mut seen = lock(&file.version);
         let version = version_of(&file.path).ok();
-        {
-            let mut seen = lock(&file.seen);
-            if seen.version == version {
-                return;
-            }
-            // Also where it cannot be used: the log says that once for each version.
-            seen.version = version;
+        if *seen == version {
+            return;
         }
+        // Also where it cannot be used: the log says that once for each version.
+        *seen = version;
         match load(&file.path, file.parse) {
             Ok(value) => {
                 *lock(&self.current) = Arc::new(value);
@@ -156,7 +150,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 tracing::error!(
                     %error,
                     cause = cause.unwrap_or_default(),
-                    "what was there before goes on to count"
+                    "a file changed and cannot be used; what it said before goes on to count"
                 );
             }
         }
@@ -166,10 +160,10 @@ impl<T: Send + Sync + 'static> Watched<T> {
 impl<T> Followed<T> {
     fn is_due(&self) -> bool {
         let now = Instant::now();
-        let mut seen = lock(&self.seen);
-        let due = now >= seen.look_again;
+        let mut look_again = lock(&self.look_again);
+        let due = now >= *look_again;
         if due {
-            seen.look_again = now + LOOK_EVERY;
+            *look_again = now + LOOK_EVERY;
         }
         due
     }

@@ -59,6 +59,11 @@ impl KnownGood {
         lock(&self.until).get(tag).is_some_and(|until| now < *until)
     }
 
+    /// Whether this was right before, however long ago.
+    fn had(&self, tag: &Tag) -> bool {
+        lock(&self.until).contains_key(tag)
+    }
+
     fn add(&self, tag: Tag) {
         let now = Instant::now();
         let mut known = lock(&self.until);
@@ -100,6 +105,12 @@ impl Verifier {
         if let Some(known) = known(&table, name, &tag) {
             return known;
         }
+        // Who was right before guesses nothing: nobody is kept out by what others try in their name.
+        let is_braked = || !table.known_good.had(&tag) && self.failures.are_too_many(name);
+        // Asked before and after the wait: what is refused anyway takes nobody's place.
+        if is_braked() {
+            return Verdict::Later;
+        }
         let Ok(_place) = self.waiting.try_acquire() else {
             return Verdict::Later;
         };
@@ -111,7 +122,7 @@ impl Verifier {
         if let Some(known) = known(&table, name, &tag) {
             return known;
         }
-        if self.failures.are_too_many(name) {
+        if is_braked() {
             return Verdict::Later;
         }
         let (checked, user, secret) = (Arc::clone(&table), name.to_owned(), password.to_vec());
@@ -260,6 +271,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(ask("bob", b"wrong").await, Verdict::Wrong);
         assert_eq!(ask("bob", b"wrong").await, Verdict::Later);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_who_was_right_before_is_kept_out_by_those_who_guess() {
+        let verifier = Verifier::default();
+        let table = table();
+        let ask =
+            async |password: &[u8]| verifier.verify(Arc::clone(&table), "bob", password).await;
+        assert_eq!(ask(b"secret").await, right("bob"));
+        tokio::time::advance(KNOWN_FOR).await;
+        while ask(b"wrong").await != Verdict::Later {}
+        assert_eq!(ask(b"secret").await, right("bob"));
     }
 
     #[tokio::test(start_paused = true)]

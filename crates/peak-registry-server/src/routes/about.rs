@@ -1,7 +1,10 @@
 //! What those who log and count requests have to know about them.
 
+use axum::response::Response;
+
 #[cfg(feature = "server")]
 use super::path::{PathError, Route};
+use crate::auth::Permissions;
 
 /// Who asked: an extension of the answer, put there where credentials were checked.
 #[derive(Debug, Clone)]
@@ -12,6 +15,24 @@ pub(crate) struct KnownUser(
     )]
     pub(crate) String,
 );
+
+impl KnownUser {
+    /// Whose permissions these are, if they are those of a user.
+    pub(crate) fn of(permissions: &Permissions) -> Option<Self> {
+        permissions
+            .caller()
+            .name()
+            .map(|name| Self(name.to_owned()))
+    }
+}
+
+/// The answer, which says to whom it is.
+pub(crate) fn by(user: Option<KnownUser>, mut response: Response) -> Response {
+    if let Some(user) = user {
+        response.extensions_mut().insert(user);
+    }
+    response
+}
 
 /// What kind of thing a path is about. No part of it comes from the client.
 #[cfg(feature = "server")]

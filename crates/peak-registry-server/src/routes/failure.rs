@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::routes::path::PathError;
-use crate::store::StoreError;
+use crate::store::{StoreError, with_causes};
 
 /// The error codes of the distribution specification, and the few of Docker's registry for what
 /// that one does not name.
@@ -99,7 +99,7 @@ impl Failure {
 
     /// Something is wrong here and not with the request; the log has more.
     pub(crate) fn internal(error: &dyn Error) -> Self {
-        tracing::error!(error = %chain(error), "the registry could not answer a request");
+        tracing::error!(error = %with_causes(error), "the registry could not answer a request");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Code::Unknown,
@@ -172,14 +172,14 @@ impl From<StoreError> for Failure {
                 Self::bad_request(Code::ManifestInvalid, message).with_digest(digest)
             }
             StoreError::ManifestInvalid { .. } => {
-                Self::bad_request(Code::ManifestInvalid, chain(&error))
+                Self::bad_request(Code::ManifestInvalid, with_causes(&error))
             }
             StoreError::DigestMismatch { expected, .. } => {
                 Self::bad_request(Code::DigestInvalid, message).with_digest(expected)
             }
             StoreError::UploadBroken => Self::upload_unknown(),
             StoreError::Io { .. } if error.is_storage_full() => {
-                tracing::error!(error = %chain(&error), "the registry's disk is full");
+                tracing::error!(error = %with_causes(&error), "the registry's disk is full");
                 Self::new(
                     StatusCode::INSUFFICIENT_STORAGE,
                     Code::Unknown,
@@ -219,18 +219,6 @@ fn missing_entry(digest: &Digest) -> Entry {
 
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -218,16 +218,16 @@ async fn answer(State(registry): State<Arc<Registry>>, request: Request) -> Resp
 
 async fn admit(registry: &Registry, route: Route, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let permissions = permission::check(&registry.auth, &route, &head).await?;
-    let request = Request::from_parts(head, body);
-    let user = permissions.caller().name().map(str::to_owned);
-    let mut response = dispatch(registry, route, request, permissions)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
-    if let Some(user) = user {
-        response.extensions_mut().insert(KnownUser(user));
-    }
-    Ok(response)
+    let permissions = permission::identify(&registry.auth, &route, &head).await?;
+    let user = KnownUser::of(&permissions);
+    let result = match permission::check(&registry.auth, &route, &head, &permissions) {
+        Ok(()) => {
+            let request = Request::from_parts(head, body);
+            dispatch(registry, route, request, permissions).await
+        }
+        Err(failure) => Err(failure),
+    };
+    Ok(about::by(user, result.into_response()))
 }
 
 /// `permissions` are at least what the route needs; what goes beyond it is for handlers to ask.

@@ -93,22 +93,32 @@ fn mounted_from(request: &Parts) -> Option<RepositoryName> {
     path::name(parameters.first("from")?).ok()
 }
 
-/// What the sender of a request may do, which is at least what the request needs.
-pub(crate) async fn check(
+/// What the sender of a request may do, whatever the request needs.
+pub(crate) async fn identify(
     auth: &Auth,
     route: &Route,
     request: &Parts,
 ) -> Result<Permissions, Failure> {
-    let need = Need::of(route, &request.method);
-    let permissions = match auth.permissions(Presented::of(&request.headers)).await {
-        Ok(permissions) => permissions,
+    match auth.permissions(Presented::of(&request.headers)).await {
+        Ok(permissions) => Ok(permissions),
         Err(Refused::Credentials(problem)) => {
-            return Err(challenged(auth, request, need, problem));
+            let need = Need::of(route, &request.method);
+            Err(challenged(auth, request, need, problem))
         }
-        Err(Refused::Later) => return Err(later()),
-    };
-    if need.is_met_by(&permissions) {
-        return Ok(permissions);
+        Err(Refused::Later) => Err(later()),
+    }
+}
+
+/// Lets requests through whose sender may have what they need.
+pub(crate) fn check(
+    auth: &Auth,
+    route: &Route,
+    request: &Parts,
+    permissions: &Permissions,
+) -> Result<(), Failure> {
+    let need = Need::of(route, &request.method);
+    if need.is_met_by(permissions) {
+        return Ok(());
     }
     // Nothing here depends on whether the repository exists.
     Err(if permissions.by_token() {

@@ -18,7 +18,7 @@ use crate::auth::{Access, Permissions, Presented, Refused, SERVICE, basic_challe
 use crate::routes::failure::{Code, Failure};
 use crate::routes::parameters::Parameters;
 use crate::routes::path::PathError;
-use crate::routes::{Registry, header_value, permission, receive};
+use crate::routes::{KnownUser, Registry, about, header_value, permission, receive};
 
 /// The longest form that is read, in bytes.
 const MAX_FORM: u64 = 64 * 1024;
@@ -160,12 +160,13 @@ fn token(
         return Err(Failure::path(&PathError::Endpoint, &Method::GET).into());
     };
     let token = token.map_err(|error| Failure::internal(&error))?;
-    Ok(Json(Token {
+    let response = Json(Token {
         token: &token,
         access_token: &token,
         expires_in: lifetime.as_secs(),
     })
-    .into_response())
+    .into_response();
+    Ok(about::by(KnownUser::of(permissions), response))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -133,6 +133,18 @@ pub enum StoreError {
     UploadBroken,
 }
 
+/// An error with all its causes, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 impl StoreError {
     /// Builds the adapter for `map_err` that keeps what was done to which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -146,14 +158,7 @@ impl StoreError {
 
     /// What happened and why, in one line, for reports that outlive the error.
     pub(crate) fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        text
+        with_causes(self)
     }
 
     /// Whether the cause is that the disk, or the share of it that this user may fill, is full.

@@ -216,14 +216,15 @@ impl Repository {
         &self,
         selector: &Selector,
     ) -> Result<(StoredManifest, Bytes), StoreError> {
-        let record = self.record(selector)?;
-        let bytes = match self.content_bytes(record.content()) {
-            Ok(bytes) => bytes,
-            // Deleted and collected since the record was read: the record goes first.
-            Err(StoreError::Damaged { .. }) if !self.records_manifest(&record.digest)? => {
-                return Err(self.manifest_unknown(selector.to_string()));
+        let (record, bytes) = loop {
+            let record = self.record(selector)?;
+            match self.content_bytes(record.content()) {
+                Ok(bytes) => break (record, bytes),
+                // Deleted and collected since the record was read, which goes first: then there is another
+                // record, or none.
+                Err(StoreError::Damaged { .. }) if !self.records_manifest(&record.digest)? => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         let entry = StoredManifest {
             digest: record.digest,
@@ -419,12 +420,22 @@ impl Repository {
 
     pub(crate) fn record(&self, selector: &Selector) -> Result<Record, StoreError> {
         let unknown = || self.manifest_unknown(selector.to_string());
-        let digest = match selector {
+        let mut digest = match selector {
             Selector::Digest(digest) => digest.clone(),
             Selector::Tag(tag) => self.tag_target(tag)?.ok_or_else(unknown)?,
         };
-        let path = self.paths().manifest(&digest);
-        let record = self.store().read_record(&path)?.ok_or_else(unknown)?;
+        let (path, record) = loop {
+            let path = self.paths().manifest(&digest);
+            if let Some(record) = self.store().read_record(&path)? {
+                break (path, record);
+            }
+            // The tag may point elsewhere by now, and what it pointed to be deleted.
+            let moved = match selector {
+                Selector::Digest(_) => None,
+                Selector::Tag(tag) => self.tag_target(tag)?,
+            };
+            digest = moved.filter(|now| *now != digest).ok_or_else(unknown)?;
+        };
         if record.digest == digest && record.repository == *self.name() {
             Ok(record)
         } else {
@@ -556,4 +567,46 @@ fn parse_tag_file(path: &Path, bytes: &[u8]) -> Result<Digest, StoreError> {
             path: path.to_path_buf(),
             reason: "it holds no digest".to_owned(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn index(number: u32) -> Bytes {
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [],
+            "annotations": { "number": number.to_string() },
+        });
+        Bytes::from(index.to_string())
+    }
+
+    #[test]
+    fn a_tag_is_there_all_the_time_while_it_moves_and_what_it_left_is_deleted() {
+        let store = Store::in_memory();
+        let repository = store.repository(&"demo".parse().unwrap());
+        let tag = Selector::Tag("latest".parse().unwrap());
+        repository.put_manifest(&tag, None, index(0)).unwrap();
+        let moving = repository.clone();
+        let at = tag.clone();
+        let moves = thread::spawn(move || {
+            for number in 1..1000 {
+                moving.put_manifest(&at, None, index(number)).unwrap();
+                let left = Digest::sha256_of(&index(number - 1));
+                moving.delete_manifest(&Selector::Digest(left)).unwrap();
+            }
+        });
+        while !moves.is_finished() {
+            repository.manifest_bytes(&tag).unwrap();
+        }
+        moves.join().unwrap();
+        let (last, _) = repository.manifest_bytes(&tag).unwrap();
+        assert_eq!(last.digest, Digest::sha256_of(&index(999)));
+    }
 }

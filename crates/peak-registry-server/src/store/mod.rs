@@ -29,6 +29,7 @@ use layout::Layout;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
 pub use error::StoreError;
+pub(crate) use error::with_causes;
 pub use files::BlobReader;
 pub use garbage::{GarbageCount, GarbageOptions, GarbageProblem, GarbageReport};
 pub use manifests::StoredManifest;

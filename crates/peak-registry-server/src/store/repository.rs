@@ -186,7 +186,8 @@ impl Repository {
             .files()
             .for_each_name(&layout.repositories(), |entry| {
                 if let Some(name) = layout::repository_of(entry).filter(&may_read) {
-                    found = self.store.repository(&name).has_blob(digest);
+                    // A second lock for adding would never come while somebody waits to remove.
+                    found = self.store.repository(&name).use_blob(digest);
                 }
                 matches!(found, Ok(false))
             })?;
@@ -279,5 +280,45 @@ impl Repository {
             repository: self.name.clone(),
             digest: digest.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Far longer than anything here takes, for what would otherwise wait for ever.
+    const NEVER: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_blob_is_looked_for_everywhere_while_a_deletion_waits() {
+        let store = Store::in_memory();
+        let [source, target] = ["demo/source", "demo/target"]
+            .map(|name| store.repository(&name.parse().expect("a name")));
+        let digest = Digest::sha256_of(b"blob");
+        let mut upload = source.new_upload().expect("an upload");
+        upload.write(b"blob").expect("room");
+        upload.finish(&digest).expect("a blob");
+
+        let (done, outcome) = channel();
+        let wanted = digest.clone();
+        thread::spawn(move || {
+            let found = target.link_blob_from_any(&wanted, |_| {
+                let deleting = target.clone();
+                let other = Digest::sha256_of(b"another");
+                thread::spawn(move || deleting.delete_blob(&other));
+                // Nobody else adds, so it is the deletion that keeps readers out from now on.
+                while store.inner.changes.try_read().is_ok() {
+                    thread::yield_now();
+                }
+                true
+            });
+            done.send(found.expect("a search"))
+        });
+        assert_eq!(outcome.recv_timeout(NEVER), Ok(true));
     }
 }

@@ -466,6 +466,43 @@ async fn a_blob_is_mounted_from_where_its_pusher_may_pull_and_else_is_uploaded()
 }
 
 #[tokio::test]
+async fn a_blob_is_mounted_without_a_source_from_what_its_pusher_may_pull_alone() {
+    let config = Digest::sha256_of(b"{}");
+    let secret = Digest::sha256_of(b"secret");
+    let mount = |digest: &Digest| format!("/v2/bobs/x/blobs/uploads/?mount={digest}");
+
+    let registry = basic();
+    fill(&registry, async |_| ALICE.to_owned()).await;
+    let path = format!("/v2/team/app/blobs/uploads/?digest={secret}");
+    let pushed = send(&registry, "POST", &path, Some(ALICE), "secret").await;
+    pushed.expect(201);
+    for (digest, status) in [(&config, 201), (&secret, 202)] {
+        let answer = ask(&registry, "POST", &mount(digest), Some(BOB)).await;
+        assert_eq!(answer.status, status, "{digest}");
+    }
+    let path = format!("/v2/bobs/x/blobs/{secret}");
+    let absent = ask(&registry, "HEAD", &path, Some(BOB)).await;
+    assert_eq!(absent.status, 404);
+
+    let registry = bearer();
+    fill(&registry, async |name: &str| {
+        token(&registry, Some(ALICE), &[&scope(name, "push")]).await
+    })
+    .await;
+    let push = "repository:bobs/x:pull,push";
+    // A token is good for nothing else than it says, whatever its owner may do.
+    for (scopes, status) in [
+        (&[push][..], 202),
+        (&[push, "repository:team/app:pull"], 202),
+        (&[push, "repository:team/open/x:pull"], 201),
+    ] {
+        let token = token(&registry, Some(BOB), scopes).await;
+        let answer = ask(&registry, "POST", &mount(&config), Some(&token)).await;
+        assert_eq!(answer.status, status, "{scopes:?}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_for_what_was_asked_for_and_is_allowed() {
     let registry = bearer();
     let answer = token_answer(&registry, Some(BOB), &["repository:bobs/x:pull,push"]).await;

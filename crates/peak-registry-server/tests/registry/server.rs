@@ -11,7 +11,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use peak_oci::Digest;
-use peak_registry_server::{ConnectionLimits, Observer, RegistryServer, ServerError, Store};
+use peak_registry_server::auth::{Auth, Rules, Users};
+use peak_registry_server::{
+    ConnectionLimits, Observer, RegistryServer, RouterOptions, ServerError, Store,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 struct Http(Client<HttpConnector, Body>);
@@ -270,6 +273,44 @@ async fn each_request_is_logged_when_its_answer_has_ended() {
     );
     assert!(!lines.concat().contains("s3cret"));
     has(&lines[2], &["path=\"/v2/\"", "status=200", "bytes_out=2"]);
+}
+
+#[tokio::test]
+async fn who_asked_is_logged_where_that_is_known_be_it_that_they_may_not() {
+    const ALICE: &str = "Basic YWxpY2U6d29uZGVybGFuZA==";
+    let (log, _guard) = logging();
+    let users = "alice:$2y$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu";
+    let rules = "rules: [{repositories: team, users: alice, actions: pull}]";
+    let auth = Auth::bearer(Users::parse(users).unwrap(), Rules::parse(rules).unwrap());
+    let registry = RegistryServer::builder()
+        .auth(auth.accept_basic(true))
+        // What they do not say of authentication takes nothing from it.
+        .options(RouterOptions::new())
+        .access_log(true)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let http = Http::new();
+    let requests = [
+        ("/v2/team/tags/list", Some(ALICE), 404),
+        ("/v2/other/tags/list", Some(ALICE), 403),
+        ("/token?scope=repository:team:pull", Some(ALICE), 200),
+        ("/v2/team/tags/list", None, 401),
+    ];
+    for (path, who, status) in requests {
+        let mut request = Request::get(format!("{}{path}", registry.url()));
+        if let Some(who) = who {
+            request = request.header("Authorization", who);
+        }
+        let answer = http.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.0, status, "{path}");
+    }
+    let lines = log.lines(requests.len()).await;
+    for (line, (_, who, status)) in lines.iter().zip(requests) {
+        assert!(line.contains(&format!("status={status}")), "{line}");
+        assert_eq!(line.contains("user=\"alice\""), who.is_some(), "{line}");
+    }
+    assert!(!lines.concat().contains("YWxpY2U6"));
 }
 
 #[tokio::test]

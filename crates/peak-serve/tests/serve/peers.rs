@@ -158,6 +158,21 @@ async fn the_answer_to_a_body_that_nobody_wants_arrives() {
 }
 
 #[tokio::test]
+async fn so_does_that_to_one_that_was_let_in_and_then_refused() {
+    let (server, _) = serve(&patient()).await;
+    let mut client = connect(&server).await;
+    let body = vec![0; 8 * 1024 * 1024];
+    let head =
+        "POST /begun HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n";
+    let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+    client.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    within(client.write_all(&body)).await.unwrap();
+    let answer = rest(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
 async fn one_connection_too_many_waits_until_another_ends() {
     let (server, seen) = serve(&patient().max_connections(2)).await;
     let mut first = connect(&server).await;

@@ -59,6 +59,7 @@ pub(crate) fn router(seen: &Arc<Seen>) -> Router {
         .route("/held", get(held))
         .route("/body", post(body))
         .route("/unread", post(|| async { StatusCode::FORBIDDEN }))
+        .route("/begun", post(begun))
         .route("/endless", get(endless))
         .route("/cut", get(cut))
         .route("/about", get(about))
@@ -86,6 +87,13 @@ async fn body(State(seen): State<Arc<Seen>>, body: Body) -> Result<String, Statu
         length += bytes.len();
     }
     Ok(length.to_string())
+}
+
+/// Refuses the body after its first piece.
+async fn begun(body: Body) -> StatusCode {
+    let first = body.into_data_stream().next().await;
+    assert!(first.is_some_and(|piece| piece.is_ok()));
+    StatusCode::PAYLOAD_TOO_LARGE
 }
 
 async fn endless(State(seen): State<Arc<Seen>>) -> Body {
