@@ -1,9 +1,11 @@
 //! The way to one registry: what every request to it has in common.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::{Attempt, Body, ErrorKind, Idempotency, Operation, Origin, Response, WholeBody};
+use peak_oci::RepositoryName;
 use url::Url;
 
 use crate::RegistryError;
@@ -13,6 +15,7 @@ use crate::host::Host;
 use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
 use crate::pauses::Pauses;
+use crate::schemes::Schemes;
 
 /// What all connections of a client know in common.
 #[derive(Default)]
@@ -20,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) notices: Notices,
     own_writes: OwnWrites,
     pauses: Pauses,
+    schemes: Schemes,
 }
 
 impl Shared {
@@ -114,6 +118,26 @@ impl Connection {
         &self.shared.own_writes
     }
 
+    /// The URL of the API's root. Where it may be one of plain HTTP, the registry is asked whether it speaks TLS, unless
+    /// that is known.
+    pub(crate) async fn root(&self) -> Result<Url, RegistryError> {
+        let scheme = self.shared.schemes.of(&self.client, &self.host).await?;
+        self.host.root(scheme)
+    }
+
+    /// The URL of something in a repository. Names, tags and digests are parsed values: nothing in them needs
+    /// escaping or can leave the path.
+    pub(crate) async fn url(
+        &self,
+        repository: &RepositoryName,
+        kind: &str,
+        what: &(dyn fmt::Display + Sync),
+    ) -> Result<Url, RegistryError> {
+        let mut url = self.root().await?;
+        url.set_path(&format!("/v2/{repository}/{kind}/{what}"));
+        Ok(url)
+    }
+
     /// Sends a request. `place` is what errors call the other side.
     pub(crate) async fn send(&self, call: Call, place: &str) -> Result<Response, RegistryError> {
         let mut request = http::Request::builder()
@@ -137,15 +161,17 @@ impl Connection {
             request.extensions_mut().insert(peak_http::Anonymous);
         }
         *request.headers_mut() = call.headers;
+        let is_plain = call.url.scheme() == "http";
         self.shared
             .pauses
             .wait(Origin::of(&call.url).as_ref())
             .await;
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|source| transport(place, source))?;
+        let response = self.client.send(request).await.map_err(|source| {
+            if is_plain && source.may_have_been_sent() {
+                self.shared.schemes.doubt(&self.host);
+            }
+            transport(place, source)
+        })?;
         self.shared
             .notices
             .read(self.host.name(), response.headers());

@@ -58,7 +58,7 @@ impl Repository {
         let call = Call::new(
             "upload_manifest",
             Method::PUT,
-            self.url("manifests", selector)?,
+            self.url("manifests", selector).await?,
         );
         let call = call
             .headers(HeaderMap::from_iter([(CONTENT_TYPE, media_type)]))
@@ -97,7 +97,7 @@ impl Repository {
         let start = Call::new(
             "start_upload",
             Method::POST,
-            self.url("blobs", &"uploads/")?,
+            self.url("blobs", &"uploads/").await?,
         );
         let start = start.idempotency(Idempotency::Idempotent);
         let response = self.call(start).await?;

@@ -84,7 +84,7 @@ async fn request(
     descriptor: &Descriptor,
     offset: u64,
 ) -> Result<Part, RegistryError> {
-    let url = repository.url("blobs", &descriptor.digest)?;
+    let url = repository.url("blobs", &descriptor.digest).await?;
     let mut headers = HeaderMap::new();
     if offset > 0 {
         let range = HeaderValue::from_str(&format!("bytes={offset}-"))

@@ -17,7 +17,7 @@ impl Repository {
     /// # Errors
     /// Whatever a request can meet; [`RegistryError::InvalidResponse`] where the registry does not say the size.
     pub async fn get_blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
-        let url = self.url("blobs", digest)?;
+        let url = self.url("blobs", digest).await?;
         let head = self
             .send("get_blob_size", Method::HEAD, &url, HeaderMap::new())
             .await?;
