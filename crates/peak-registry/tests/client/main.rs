@@ -22,6 +22,7 @@ mod manifests;
 mod names;
 mod peers;
 mod referrers;
+mod schemes;
 mod script;
 mod secrets;
 mod security;
