@@ -86,8 +86,8 @@ impl Client {
     /// trust is no question yet: a request to a server that speaks TLS can still fail with [`ErrorKind::Tls`].
     ///
     /// Errors: [`ErrorKind::Timeout`] after `limit`, which is for the connection and the answer together;
-    /// [`ErrorKind::Connect`]; [`ErrorKind::Proxy`]; [`ErrorKind::Tls`] where no certificate can be for the host;
-    /// [`ErrorKind::InvalidRequest`] for other URLs; [`ErrorKind::Configuration`] if this client opens no connections.
+    /// [`ErrorKind::Connect`]; [`ErrorKind::Proxy`]; [`ErrorKind::InvalidRequest`] for other URLs;
+    /// [`ErrorKind::Configuration`] if this client opens no connections.
     pub async fn speaks_tls(&self, url: &Url, limit: Duration) -> Result<bool, Error> {
         let greeted = async {
             request::check_url(url)

@@ -281,17 +281,17 @@ fn failed() -> Error {
 }
 
 #[cfg(feature = "aws-lc-rs")]
-pub(crate) fn crypto_provider() -> CryptoProvider {
+fn crypto_provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
-pub(crate) fn crypto_provider() -> CryptoProvider {
+fn crypto_provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-pub(crate) fn crypto_provider() -> CryptoProvider {
+fn crypto_provider() -> CryptoProvider {
     compile_error!(
         "peak-http needs a crypto provider for TLS: switch on its feature `aws-lc-rs` (the default) or `ring`"
     )
