@@ -62,12 +62,9 @@ fn the_registry_of_a_server_that_speaks_tls_is_read_and_written_with_its_authori
     digest.assert_code(0);
     assert!(digest.stdout.starts_with("sha256:"), "{}", digest.stdout);
     registry(&sandbox, &["pull", &image, "oci:pulled"]).assert_code(0);
-    let manifest = registry(&sandbox, &["manifest", "get", &image]);
+    let manifest = registry(&sandbox, &["manifest", "get", &image, "--raw"]);
     manifest.assert_code(0);
-    sandbox.files(
-        "",
-        [("manifest.json", manifest.stdout.trim_end().as_bytes())],
-    );
+    sandbox.files("", [("manifest.json", manifest.stdout.as_bytes())]);
     registry(&sandbox, &["manifest", "put", &copy, "manifest.json"]).assert_code(0);
     let copied = registry(&sandbox, &["digest", &copy]);
     assert_eq!(copied.stdout, digest.stdout);
