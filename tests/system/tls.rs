@@ -68,22 +68,6 @@ fn the_registry_of_a_server_that_speaks_tls_is_read_and_written_with_its_authori
     registry(&sandbox, &["manifest", "put", &copy, "manifest.json"]).assert_code(0);
     let copied = registry(&sandbox, &["digest", &copy]);
     assert_eq!(copied.stdout, digest.stdout);
-
-    let destination = format!("docker://{}/shipped:v1", server.host());
-    let shipped = [
-        "ship",
-        "project",
-        "--local",
-        "--to",
-        &destination,
-        "--state-dir",
-        "other",
-    ];
-    let mut command = sandbox.command(shipped);
-    command.env("SSL_CERT_FILE", authority(&sandbox));
-    finish(command.spawn().unwrap()).assert_code(0);
-    let shipped = format!("{}/shipped:v1", server.host());
-    registry(&sandbox, &["digest", &shipped]).assert_code(0);
 }
 
 #[test]
