@@ -42,6 +42,52 @@ fn who_trusts_the_printed_authority_once_trusts_the_server_from_then_on() {
     assert!(listed.stdout.contains("\"project\""), "{}", listed.stdout);
 }
 
+/// Runs `peak registry` with the authority as the one that is trusted.
+fn registry(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    let file = authority(sandbox).display().to_string();
+    let arguments = ["registry"].iter().chain(arguments);
+    sandbox.peak(arguments.chain(&["--ca-file", &file]))
+}
+
+#[test]
+fn the_registry_of_a_server_that_speaks_tls_is_read_and_written_with_its_authority() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    trusting(&sandbox, &server, &["ship", "project"]).assert_code(0);
+    let image = format!("{}/project:0.0.1", server.host());
+    let copy = format!("{}/project:copy", server.host());
+
+    let digest = registry(&sandbox, &["digest", &image]);
+    digest.assert_code(0);
+    assert!(digest.stdout.starts_with("sha256:"), "{}", digest.stdout);
+    registry(&sandbox, &["pull", &image, "oci:pulled"]).assert_code(0);
+    let manifest = registry(&sandbox, &["manifest", "get", &image, "--raw"]);
+    manifest.assert_code(0);
+    sandbox.files("", [("manifest.json", manifest.stdout.as_bytes())]);
+    registry(&sandbox, &["manifest", "put", &copy, "manifest.json"]).assert_code(0);
+    let copied = registry(&sandbox, &["digest", &copy]);
+    assert_eq!(copied.stdout, digest.stdout);
+}
+
+#[test]
+fn who_does_not_trust_the_registry_is_told_how_to() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    let image = format!("{}/project:0.0.1", server.host());
+    for arguments in [
+        &["registry", "digest", &image][..],
+        &["registry", "pull", &image, "oci:pulled"],
+        &["images", "list", "--endpoint-url", &server.url],
+    ] {
+        sandbox
+            .peak(arguments)
+            .assert_code(6)
+            .assert_stderr("certificate")
+            .assert_stderr("--ca-file");
+    }
+}
+
 #[test]
 fn skopeo_and_curl_trust_the_authority_too() {
     if !peer("skopeo") || !peer("curl") {

@@ -1,5 +1,8 @@
 //! The failures of the libraries, each with the exit code and the hint that a person needs.
 
+use std::error::Error as StdError;
+
+use peak_sdk::http;
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
 use peak_sdk::local::{LocalError, StoreError};
@@ -10,6 +13,24 @@ use peak_sdk::registry_server::auth::AuthFileError;
 use peak_sdk::transfer::{TargetError, TransferError};
 
 use crate::error::{CliError, ErrorKind};
+
+/// A failure of what goes over the network. Where the server was not trusted, says how it can be.
+fn over_network(kind: ErrorKind, error: &(dyn StdError + 'static)) -> CliError {
+    let failure = CliError::from_chain(kind, error);
+    let mut causes = std::iter::successors(Some(error), |error| StdError::source(*error));
+    let is_about_tls = causes.any(|cause| {
+        cause
+            .downcast_ref::<http::Error>()
+            .is_some_and(|cause| cause.kind() == http::ErrorKind::Tls)
+    });
+    if is_about_tls {
+        failure.with_hint(
+            "to trust a CA of your own, name its PEM file: with --ca-file for `peak registry`, else in SSL_CERT_FILE",
+        )
+    } else {
+        failure
+    }
+}
 
 impl From<platform::Error> for CliError {
     fn from(error: platform::Error) -> Self {
@@ -29,11 +50,9 @@ impl From<platform::Error> for CliError {
             ) => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        let failure = Self::from_chain(kind, &error)
-            .with_status(status)
-            .with_url(url);
+        let failure = over_network(kind, &error).with_status(status).with_url(url);
         match (&failure.kind, status) {
-            (ErrorKind::Unavailable, None) => failure.with_hint(
+            (ErrorKind::Unavailable, None) if failure.hint.is_none() => failure.with_hint(
                 "see that the platform runs there; --endpoint-url and --stage say where",
             ),
             _ => failure,
@@ -100,7 +119,7 @@ impl From<RegistryError> for CliError {
             | RegistryError::Interrupted { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        over_network(kind, &error)
     }
 }
 
@@ -123,7 +142,7 @@ impl From<&TransferError> for CliError {
             }
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, error)
+        over_network(kind, error)
     }
 }
 

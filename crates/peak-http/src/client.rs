@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use tower::Service;
+use url::Url;
 
 use crate::attempt::{Attempt, Observer};
 use crate::auth::Authenticator;
 use crate::body::Body;
+use crate::connect::Connector;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::layer::auth::Auth;
 use crate::layer::deadline::TotalDeadline;
@@ -38,6 +40,8 @@ type Stack = dyn Fn(Request<Body>) -> HttpFuture + Send + Sync;
 #[derive(Clone)]
 pub struct Client {
     stack: Arc<Stack>,
+    /// What opens connections; `None` over a service in their place.
+    connector: Option<Arc<Connector>>,
 }
 
 impl Client {
@@ -61,7 +65,7 @@ impl Client {
     {
         let settings = ClientBuilder::default();
         let user_agent = HeaderValue::from_static(USER_AGENT);
-        settings.assemble(user_agent, Plugged(service))
+        settings.assemble(user_agent, Plugged(service), None)
     }
 
     /// Sends a request and waits for the response headers; with [`WholeBody`](crate::WholeBody) for the body too.
@@ -73,6 +77,34 @@ impl Client {
             Ok(response) => Ok(Response::new(response, &url)),
             Err(error) => Err(error.or_url(&url)),
         }
+    }
+
+    /// Whether the server of an https URL answers the greeting of TLS in TLS, be it with a refusal. `false` where it
+    /// answers with something else, or hangs up.
+    ///
+    /// The greeting is all that is sent, once, the way a request would go, on a connection that is closed then. Whom to
+    /// trust is no question yet: a request to a server that speaks TLS can still fail with [`ErrorKind::Tls`].
+    ///
+    /// Errors: [`ErrorKind::Timeout`] after `limit`, which is for the connection and the answer together;
+    /// [`ErrorKind::Connect`]; [`ErrorKind::Proxy`]; [`ErrorKind::InvalidRequest`] for other URLs;
+    /// [`ErrorKind::Configuration`] if this client opens no connections.
+    pub async fn speaks_tls(&self, url: &Url, limit: Duration) -> Result<bool, Error> {
+        let greeted = async {
+            request::check_url(url)
+                .and_then(|()| match url.scheme() {
+                    "https" => Ok(()),
+                    _ => Err("TLS is not for http URLs"),
+                })
+                .map_err(|message| Error::new(ErrorKind::InvalidRequest, message))?;
+            let connector = self.connector.as_ref().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Configuration,
+                    "a client over a service opens no connections",
+                )
+            })?;
+            connector.speaks_tls(&request::to_uri(url)?, limit).await
+        };
+        greeted.await.map_err(|error: Error| error.or_url(url))
     }
 }
 
@@ -239,8 +271,10 @@ impl ClientBuilder {
         let user_agent = self.user_agent_header()?;
         let tls = LazyTls::new(self.tls.clone(), self.versions);
         let proxies = self.proxies.clone().unwrap_or_default();
-        let connections = Connections::new(tls, proxies, self.connect_timeout);
-        Ok(self.assemble(user_agent, connections))
+        let proxies = Arc::new(proxies);
+        let connector = Connector::new(tls, Arc::clone(&proxies), self.connect_timeout);
+        let connections = Connections::new(connector.clone(), proxies);
+        Ok(self.assemble(user_agent, connections, Some(connector)))
     }
 
     /// A client over `service` in the place of the connections; see [`Client::from_service`].
@@ -255,7 +289,7 @@ impl ClientBuilder {
         B::Error: Into<BoxError>,
     {
         let user_agent = self.user_agent_header()?;
-        Ok(self.assemble(user_agent, Plugged(service)))
+        Ok(self.assemble(user_agent, Plugged(service), None))
     }
 
     fn user_agent_header(&self) -> Result<HeaderValue, Error> {
@@ -269,7 +303,12 @@ impl ClientBuilder {
     }
 
     /// The stack, innermost first.
-    fn assemble(self, user_agent: HeaderValue, transport: impl HttpService) -> Client {
+    fn assemble(
+        self,
+        user_agent: HeaderValue,
+        transport: impl HttpService,
+        connector: Option<Connector>,
+    ) -> Client {
         let headers = Headers::new(Log::new(transport), user_agent);
         let redirect = Redirect::new(headers, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
@@ -279,6 +318,7 @@ impl ClientBuilder {
         let outermost = OperationSpan::new(deadline);
         Client {
             stack: Arc::new(move |request| outermost.clone().call(request)),
+            connector: connector.map(Arc::new),
         }
     }
 }

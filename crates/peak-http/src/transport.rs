@@ -18,7 +18,6 @@ use crate::error::{BoxError, Error, ErrorKind};
 use crate::layer::{HttpFuture, HttpResult};
 use crate::proxy::Proxies;
 use crate::response::ResponseBody;
-use crate::tls::LazyTls;
 use crate::version;
 
 /// How long an unused connection is kept: shorter than the time after which common servers and balancers close it.
@@ -36,9 +35,7 @@ struct Shared {
 }
 
 impl Connections {
-    pub(crate) fn new(tls: LazyTls, proxies: Proxies, connect_timeout: Duration) -> Self {
-        let proxies = Arc::new(proxies);
-        let connector = Connector::new(tls, Arc::clone(&proxies), connect_timeout);
+    pub(crate) fn new(connector: Connector, proxies: Arc<Proxies>) -> Self {
         // The pool moves a request to a new connection when the kept one turns out closed before a byte was written;
         // that is part of keeping connections and is left on. Every other repetition is the retry layer's.
         let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());

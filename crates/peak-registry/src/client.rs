@@ -14,7 +14,7 @@ use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthentic
 use crate::blobs::ranges::ParallelRanges;
 use crate::blobs::upload::Abandoned;
 use crate::connection::{self, Call, Connection, Shared};
-use crate::host::{self, Host};
+use crate::host::{self, Host, Scheme};
 use crate::notices::RateLimit;
 use crate::pace::Limits;
 use crate::{RegistryError, Repository};
@@ -80,7 +80,7 @@ impl Registry {
     /// [`InvalidResponse`](RegistryError::InvalidResponse) where it is no registry, and whatever a request can meet.
     pub async fn ping(&self, registry: &str) -> Result<(), RegistryError> {
         let connection = self.connection(registry);
-        let root = connection.host.root()?;
+        let root = connection.root().await?;
         let place = connection.host.name();
         let call = Call::new("ping", Method::GET, root);
         let response = connection.send(call, place).await?;
@@ -150,11 +150,14 @@ impl Registry {
     }
 }
 
-/// Where registries that are marked insecure answer.
+/// Where registries that are marked insecure answer in the clear.
 fn origins(insecure: &BTreeSet<String>) -> BTreeSet<Origin> {
     insecure
         .iter()
-        .filter_map(|registry| Origin::of(&Host::new(registry, insecure).root().ok()?))
+        .filter_map(|registry| {
+            let host = Host::new(registry, insecure);
+            Origin::of(&host.root(Scheme::Http).ok()?)
+        })
         .collect()
 }
 
@@ -187,7 +190,7 @@ impl RegistryBuilder {
     /// Who we are towards `registry` (`docker.io`, `registry.example:5000`).
     ///
     /// Sent to that registry, and to the token server that it names over HTTPS; to nobody else. Never sent in the
-    /// clear, except on loopback and to a registry marked [`insecure`](Self::insecure).
+    /// clear, except on loopback and to a registry marked [`insecure`](Self::insecure), where those speak no TLS.
     pub fn credentials(mut self, registry: &str, credentials: Credentials) -> Self {
         self.credentials
             .insert(host::canonical_name(registry), credentials);
@@ -201,7 +204,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Speaks plain HTTP to `registry` (`registry.example:5000`). Loopback needs no such mark.
+    /// Speaks plain HTTP to `registry` (`registry.example:5000`), at that host and port alone, where it does not speak
+    /// TLS. One that does has to show a certificate that is trusted. Loopback needs no such mark.
     pub fn insecure(mut self, registry: &str) -> Self {
         self.insecure.insert(host::canonical_name(registry));
         self
@@ -283,8 +287,12 @@ impl RegistryBuilder {
             .on_attempt(move |attempt| observer.notice(attempt));
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {
-            let root = Host::new(&registry, &self.insecure).root()?;
-            credentials.extend(Origin::of(&root).map(|origin| (origin, Identity::new(one))));
+            let host = Host::new(&registry, &self.insecure);
+            let identity = Identity::new(one);
+            for scheme in host.schemes() {
+                let origin = Origin::of(&host.root(*scheme)?);
+                credentials.extend(origin.map(|origin| (origin, identity.clone())));
+            }
         }
         let identities = Identities::new(credentials, self.keychain, origins(&self.insecure));
         let (client, authenticator) = RegistryAuthenticator::client(&http, identities)?;

@@ -1,5 +1,6 @@
 //! The way to one registry: what every request to it has in common.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use peak_http::{
     Attempt, AttemptTimeout, Body, Deadline, ErrorKind, Idempotency, Operation, Origin, Response,
     WholeBody,
 };
+use peak_oci::RepositoryName;
 use url::Url;
 
 use crate::RegistryError;
@@ -22,6 +24,7 @@ use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
 use crate::pace::{Limits, Paces};
 use crate::pauses::Pauses;
+use crate::schemes::Schemes;
 
 /// What all connections of a client know in common.
 #[derive(Default)]
@@ -34,6 +37,7 @@ pub(crate) struct Shared {
     pauses: Pauses,
     paces: Paces,
     lanes: Lanes,
+    schemes: Schemes,
 }
 
 impl Shared {
@@ -170,6 +174,26 @@ impl Connection {
         &self.shared.lanes
     }
 
+    /// The URL of the API's root. Where it may be one of plain HTTP, the registry is asked whether it speaks TLS, unless
+    /// that is known.
+    pub(crate) async fn root(&self) -> Result<Url, RegistryError> {
+        let scheme = self.shared.schemes.of(&self.client, &self.host).await?;
+        self.host.root(scheme)
+    }
+
+    /// The URL of something in a repository. Names, tags and digests are parsed values: nothing in them needs
+    /// escaping or can leave the path.
+    pub(crate) async fn url(
+        &self,
+        repository: &RepositoryName,
+        kind: &str,
+        what: &(dyn fmt::Display + Sync),
+    ) -> Result<Url, RegistryError> {
+        let mut url = self.root().await?;
+        url.set_path(&format!("/v2/{repository}/{kind}/{what}"));
+        Ok(url)
+    }
+
     /// Sends a request. `place` is what errors call the other side.
     pub(crate) async fn send(&self, call: Call, place: &str) -> Result<Response, RegistryError> {
         let mut request = http::Request::builder()
@@ -207,11 +231,13 @@ impl Connection {
         );
         let turn = self.shared.paces.turn(server.as_ref(), counts).await;
         self.shared.pauses.wait(server.as_ref()).await;
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|source| transport(place, source))?;
+        let is_plain = call.url.scheme() == "http";
+        let response = self.client.send(request).await.map_err(|source| {
+            if is_plain && source.may_have_been_sent() {
+                self.shared.schemes.doubt(&self.host);
+            }
+            transport(place, source)
+        })?;
         drop(turn);
         self.shared
             .notices

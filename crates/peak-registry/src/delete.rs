@@ -86,7 +86,8 @@ impl Repository {
     /// [`RegistryError::BlobNotFound`], [`DeleteUnsupported`](RegistryError::DeleteUnsupported), and whatever a
     /// request can meet.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), RegistryError> {
-        let response = self.call(deletion(self.url("blobs", digest)?)).await?;
+        let url = self.url("blobs", digest).await?;
+        let response = self.call(deletion(url)).await?;
         self.deleted(
             response,
             &format!("the blob {digest}"),
@@ -107,7 +108,7 @@ impl Repository {
         what: &str,
         alternative: &'static str,
     ) -> Result<(), RegistryError> {
-        let url = self.url("manifests", selector)?;
+        let url = self.url("manifests", selector).await?;
         let response = self.call_about(selector, || deletion(url.clone())).await?;
         self.deleted(response, what, alternative, |repository, reasons| {
             RegistryError::ManifestNotFound {

@@ -1,10 +1,8 @@
 //! Which server a registry's name means, and what may be said to it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use peak_http::address;
-use peak_oci::RepositoryName;
 use url::Url;
 
 use crate::RegistryError;
@@ -26,23 +24,57 @@ pub(crate) fn canonical_name(registry: &str) -> String {
     }
 }
 
+/// How a registry is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Https,
+    Http,
+}
+
+/// Why a registry that speaks no TLS may be spoken to in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clear {
+    /// It may not.
+    Never,
+    /// It is on this machine.
+    Loopback,
+    /// It is marked insecure.
+    Marked,
+}
+
 /// A registry as a server: its name, and where and how it is connected to.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     name: String,
-    scheme: &'static str,
+    clear: Clear,
 }
 
 impl Host {
-    /// HTTPS, except for this machine's own loopback and for registries marked insecure (by canonical name).
+    /// `insecure` has the canonical names of the registries that are marked so.
     pub(crate) fn new(registry: &str, insecure: &BTreeSet<String>) -> Self {
         let name = canonical_name(registry);
         let loopback =
             Url::parse(&format!("http://{name}/")).is_ok_and(|url| address::is_loopback(&url));
-        let plain = loopback || insecure.contains(&name);
-        Self {
-            scheme: if plain { "http" } else { "https" },
-            name,
+        let clear = if loopback {
+            Clear::Loopback
+        } else if insecure.contains(&name) {
+            Clear::Marked
+        } else {
+            Clear::Never
+        };
+        Self { name, clear }
+    }
+
+    /// Whether and why it may be spoken to in the clear.
+    pub(crate) fn clear(&self) -> Clear {
+        self.clear
+    }
+
+    /// How it may be spoken to.
+    pub(crate) fn schemes(&self) -> &'static [Scheme] {
+        match self.clear {
+            Clear::Never => &[Scheme::Https],
+            Clear::Loopback | Clear::Marked => &[Scheme::Https, Scheme::Http],
         }
     }
 
@@ -52,7 +84,7 @@ impl Host {
     }
 
     /// The URL of the API's root.
-    pub(crate) fn root(&self) -> Result<Url, RegistryError> {
+    pub(crate) fn root(&self, scheme: Scheme) -> Result<Url, RegistryError> {
         let endpoint = if self.name == DOCKER_HUB {
             DOCKER_HUB_ENDPOINT
         } else {
@@ -61,8 +93,11 @@ impl Host {
         let invalid = || RegistryError::InvalidRegistry {
             registry: self.name.clone(),
         };
-        let url =
-            Url::parse(&format!("{}://{endpoint}/v2/", self.scheme)).map_err(|_| invalid())?;
+        let scheme = match scheme {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        };
+        let url = Url::parse(&format!("{scheme}://{endpoint}/v2/")).map_err(|_| invalid())?;
         // The name must have been a host and a port, and nothing else.
         let clean = url.username().is_empty()
             && url.password().is_none()
@@ -71,47 +106,45 @@ impl Host {
             && url.path() == "/v2/";
         if clean { Ok(url) } else { Err(invalid()) }
     }
-
-    /// The URL of something in a repository. Names, tags and digests are parsed values: nothing in them needs
-    /// escaping or can leave the path.
-    pub(crate) fn url(
-        &self,
-        repository: &RepositoryName,
-        kind: &str,
-        what: &dyn fmt::Display,
-    ) -> Result<Url, RegistryError> {
-        let mut url = self.root()?;
-        url.set_path(&format!("/v2/{repository}/{kind}/{what}"));
-        Ok(url)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn root(registry: &str) -> String {
+    fn roots(registry: &str) -> Vec<String> {
         let insecure = BTreeSet::from(["plain.example:5000".to_owned()]);
-        Host::new(registry, &insecure).root().unwrap().to_string()
+        let host = Host::new(registry, &insecure);
+        let roots = host.schemes().iter().map(|scheme| host.root(*scheme));
+        roots.map(|root| root.unwrap().to_string()).collect()
     }
 
     #[test]
     fn docker_hub_has_one_endpoint_under_all_its_names() {
         for name in DOCKER_HUB_NAMES {
-            assert_eq!(root(name), "https://registry-1.docker.io/v2/");
+            assert_eq!(roots(name), ["https://registry-1.docker.io/v2/"]);
         }
     }
 
     #[test]
-    fn only_loopback_and_marked_registries_are_spoken_to_in_the_clear() {
-        assert_eq!(root("registry.example"), "https://registry.example/v2/");
-        assert_eq!(root("127.0.0.1:5000"), "http://127.0.0.1:5000/v2/");
-        assert_eq!(root("127.9.9.9"), "http://127.9.9.9/v2/");
-        assert_eq!(root("localhost:80"), "http://localhost/v2/");
-        assert_eq!(root("[::1]:5000"), "http://[::1]:5000/v2/");
-        assert_eq!(root("plain.example:5000"), "http://plain.example:5000/v2/");
-        assert_eq!(root("plain.example"), "https://plain.example/v2/");
-        assert_eq!(root("localhost.example"), "https://localhost.example/v2/");
+    fn only_loopback_and_marked_registries_may_be_spoken_to_in_the_clear() {
+        for (name, https, http) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000", "127.0.0.1:5000"),
+            ("127.9.9.9", "127.9.9.9", "127.9.9.9"),
+            ("localhost:80", "localhost:80", "localhost"),
+            ("[::1]:5000", "[::1]:5000", "[::1]:5000"),
+            (
+                "plain.example:5000",
+                "plain.example:5000",
+                "plain.example:5000",
+            ),
+        ] {
+            let expected = [format!("https://{https}/v2/"), format!("http://{http}/v2/")];
+            assert_eq!(roots(name), expected);
+        }
+        for name in ["registry.example", "plain.example", "localhost.example"] {
+            assert_eq!(roots(name), [format!("https://{name}/v2/")]);
+        }
     }
 
     #[test]
@@ -124,7 +157,9 @@ mod tests {
             "host#x",
             "host:99999",
         ] {
-            let error = Host::new(name, &BTreeSet::new()).root().unwrap_err();
+            let error = Host::new(name, &BTreeSet::new())
+                .root(Scheme::Https)
+                .unwrap_err();
             assert!(
                 matches!(error, RegistryError::InvalidRegistry { .. }),
                 "{name}"

@@ -73,6 +73,7 @@ mod pages;
 mod pauses;
 mod referrers;
 mod repository;
+mod schemes;
 mod tags;
 mod upload;
 

@@ -127,7 +127,7 @@ impl Repository {
             Err(error @ RegistryError::Denied { .. }) => error,
             Err(error) => return Err(error),
         };
-        let mut url = self.url("tags", &"list")?;
+        let mut url = self.url("tags", &"list").await?;
         url.set_query(Some("n=1"));
         let list = self.send("has_manifest", Method::GET, &url, HeaderMap::new());
         match (list.await?.status(), selector) {
@@ -144,7 +144,7 @@ impl Repository {
         selector: &Selector,
         types: &[MediaType],
     ) -> Result<Response, RegistryError> {
-        let url = self.url("manifests", selector)?;
+        let url = self.url("manifests", selector).await?;
         // All in one header, the preferred first: one round trip, and old registries do not convert to schema 1.
         let accept = types.iter().map(MediaType::as_str).collect::<Vec<_>>();
         let accept = HeaderValue::from_str(&accept.join(","))

@@ -122,7 +122,7 @@ impl Repository {
 
     /// Whether the registry keeps lists of referrers.
     async fn keeps_referrers(&self, subject: &Digest) -> Result<bool, RegistryError> {
-        let url = self.url("referrers", subject)?;
+        let url = self.url("referrers", subject).await?;
         let response = self
             .send("get_referrers", Method::GET, &url, accepting_index())
             .await?;
@@ -165,7 +165,7 @@ struct Walk {
 impl Walk {
     async fn page(&mut self) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let (url, is_first) = match std::mem::replace(&mut self.next, Next::End) {
-            Next::First => (self.first()?, true),
+            Next::First => (self.first().await?, true),
             Next::Page(url) => (url, false),
             Next::End => return Ok(None),
         };
@@ -228,8 +228,8 @@ impl Walk {
         Ok(Some(if applied { found } else { self.filter(found) }))
     }
 
-    fn first(&self) -> Result<Url, RegistryError> {
-        let mut url = self.repository.url("referrers", &self.subject)?;
+    async fn first(&self) -> Result<Url, RegistryError> {
+        let mut url = self.repository.url("referrers", &self.subject).await?;
         if let Some(artifact_type) = &self.artifact_type {
             url.query_pairs_mut()
                 .append_pair("artifactType", artifact_type.as_str());

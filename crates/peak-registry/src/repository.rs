@@ -88,8 +88,13 @@ impl Repository {
     }
 
     /// The URL of something in the repository.
-    pub(crate) fn url(&self, kind: &str, what: &dyn fmt::Display) -> Result<Url, RegistryError> {
-        self.connection().host.url(&self.inner.name, kind, what)
+    pub(crate) async fn url(
+        &self,
+        kind: &str,
+        what: &(dyn fmt::Display + Sync),
+    ) -> Result<Url, RegistryError> {
+        let connection = self.connection();
+        connection.url(&self.inner.name, kind, what).await
     }
 
     /// Sends a request that reads.

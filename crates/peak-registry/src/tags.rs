@@ -1,7 +1,7 @@
 //! Lists of tags and of repositories.
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt as _, stream};
+use futures_util::{Stream, TryFutureExt as _, TryStreamExt as _, stream};
 use peak_oci::{RepositoryName, Tag};
 use serde::Deserialize;
 
@@ -40,14 +40,16 @@ impl Repository {
             place: self.to_string(),
             read: read_tags,
         };
-        let first = self.url("tags", &"list").map(|mut url| {
+        let (repository, last) = (self.clone(), last.cloned());
+        let first = async move {
+            let mut url = repository.url("tags", &"list").await?;
             url.query_pairs_mut()
                 .append_pair("n", &PAGE_SIZE.to_string());
             if let Some(last) = last {
                 url.query_pairs_mut().append_pair("last", last.as_str());
             }
-            url
-        });
+            Ok(url)
+        };
         started(first, list)
     }
 }
@@ -62,12 +64,14 @@ impl Registry {
         registry: &str,
     ) -> impl Stream<Item = Result<RepositoryName, RegistryError>> + Send + use<> {
         let connection = self.connection(registry);
-        let first = connection.host.root().map(|mut url| {
+        let asked = connection.clone();
+        let first = async move {
+            let mut url = asked.root().await?;
             url.set_path("/v2/_catalog");
             url.query_pairs_mut()
                 .append_pair("n", &PAGE_SIZE.to_string());
-            url
-        });
+            Ok(url)
+        };
         let list = List {
             place: connection.host.name().to_owned(),
             connection,
@@ -80,10 +84,10 @@ impl Registry {
 
 /// The walk, or the one error that the first URL is.
 fn started<T: Send + 'static>(
-    first: Result<url::Url, RegistryError>,
+    first: impl Future<Output = Result<url::Url, RegistryError>> + Send,
     list: List<T>,
-) -> impl Stream<Item = Result<T, RegistryError>> + Send + use<T> {
-    stream::once(std::future::ready(first.map(|url| list.walk(url)))).try_flatten()
+) -> impl Stream<Item = Result<T, RegistryError>> + Send {
+    stream::once(first.map_ok(|url| list.walk(url))).try_flatten()
 }
 
 /// `{"name": …, "tags": […]}`; `null` is an empty list.

@@ -55,7 +55,7 @@ impl Repository {
         let call = Call::new(
             "upload_manifest",
             Method::PUT,
-            self.url("manifests", selector)?,
+            self.url("manifests", selector).await?,
         );
         let call = call
             .headers(HeaderMap::from_iter([(CONTENT_TYPE, media_type)]))

@@ -170,11 +170,12 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
             file.display()
         )
     });
-    // On loopback our registry client speaks plain HTTP, so with TLS there is no example to give.
-    let example = if platform.url().scheme() == "https" {
-        String::new()
-    } else {
-        format!("   e.g. peak registry digest {address}/NAME:TAG")
+    let example = format!("   e.g. peak registry digest {address}/NAME:TAG");
+    let example = match platform.ca_certificate() {
+        None if platform.url().scheme() == "http" => example,
+        // Whom to trust for certificates from files, and under which name, is not for us to say.
+        None => String::new(),
+        Some(file) => format!("{example} --ca-file {}", file.display()),
     };
     let lines = format!(
         "export PEAK_ENDPOINT_URL={}

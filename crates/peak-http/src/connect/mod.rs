@@ -1,6 +1,7 @@
 //! Opens connections: to the server or its proxy, through the proxy's tunnel, and with TLS; all of it within one time
 //! limit.
 
+mod greeting;
 mod stream;
 mod tunnel;
 
@@ -53,29 +54,35 @@ impl Connector {
     }
 
     async fn connect(self, uri: Uri) -> Result<Connection, BoxError> {
-        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let proxy = if self.proxies.is_none() {
-            None
-        } else {
-            let url = Url::parse(&uri.to_string())?;
-            self.proxies.for_url(&url)?.cloned()
-        };
-        let link = match &proxy {
-            None => Link::Tcp(self.tcp(uri.clone()).await?),
-            Some(proxy) => {
-                let link = self.link_to(proxy).await?;
-                if !is_https {
-                    return Ok(Connection::ToProxy(link));
-                }
-                tunnel::open(link, proxy, &uri).await?
-            }
-        };
-        if !is_https {
-            return Ok(Connection::Plain(link));
+        if uri.scheme() == Some(&Scheme::HTTPS) {
+            let link = self.link(&uri).await?;
+            let configs = self.tls.configs().await?;
+            let stream = handshake(&configs.server, &uri, link).await?;
+            return Ok(Connection::Tls(Box::new(stream)));
         }
-        let configs = self.tls.configs().await?;
-        let stream = handshake(&configs.server, &uri, link).await?;
-        Ok(Connection::Tls(Box::new(stream)))
+        Ok(match self.proxy(&uri)? {
+            None => Connection::Plain(Link::Tcp(self.tcp(uri).await?)),
+            Some(proxy) => Connection::ToProxy(self.link_to(&proxy).await?),
+        })
+    }
+
+    fn proxy(&self, uri: &Uri) -> Result<Option<Proxy>, BoxError> {
+        if self.proxies.is_none() {
+            return Ok(None);
+        }
+        let url = Url::parse(&uri.to_string())?;
+        Ok(self.proxies.for_url(&url)?.cloned())
+    }
+
+    /// The way to the server of an https URL, on which nothing has been said yet.
+    async fn link(&self, uri: &Uri) -> Result<Link, BoxError> {
+        match self.proxy(uri)? {
+            None => Ok(Link::Tcp(self.tcp(uri.clone()).await?)),
+            Some(proxy) => {
+                let link = self.link_to(&proxy).await?;
+                Ok(tunnel::open(link, &proxy, uri).await?)
+            }
+        }
     }
 
     async fn tcp(&self, uri: Uri) -> Result<TcpStream, BoxError> {
@@ -120,17 +127,22 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let name = server_name(uri)?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    Ok(connector.connect(name, stream).await?)
+}
+
+/// Whom the certificate of the server has to be for.
+fn server_name(uri: &Uri) -> Result<ServerName<'static>, Error> {
     let host = uri.host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(host.to_owned()).map_err(|source| {
+    ServerName::try_from(host.to_owned()).map_err(|source| {
         Error::new(
             ErrorKind::Tls,
             "the host is neither a name nor an address that a certificate can be for",
         )
         .with_source(source)
-    })?;
-    let connector = TlsConnector::from(Arc::clone(config));
-    Ok(connector.connect(name, stream).await?)
+    })
 }
 
 impl Service<Uri> for Connector {

@@ -4,10 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use http::Request;
 use peak_http::{
-    Client, Error, ErrorKind, HttpVersions, RequestBuilderExt as _, Response, TlsOptions,
+    Client, Error, ErrorKind, HttpVersions, Proxies, Proxy, RequestBuilderExt as _, Response,
+    TlsOptions,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -168,4 +170,85 @@ async fn only_the_roots_that_were_added_are_trusted_where_that_was_asked_for() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.to_string().contains("nobody is trusted"), "{error}");
+}
+
+/// What is found out of a server that answers the first bytes it gets with these, then hangs up.
+async fn found_of(answer: &'static [u8]) -> Result<bool, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut greeting = [0; 3];
+        stream.read_exact(&mut greeting).unwrap();
+        // A record of a handshake, in the version that all begin with.
+        assert_eq!(greeting, [22, 3, 1]);
+        stream.write_all(answer).unwrap();
+        assert!(listener.set_nonblocking(true).is_ok());
+        listener.accept().is_err()
+    });
+    let client = quick().build().unwrap();
+    let found = client.speaks_tls(&url.parse().unwrap(), LIMIT).await;
+    assert!(server.join().unwrap(), "one greeting is all");
+    found
+}
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn whether_a_server_speaks_tls_is_told_by_how_it_answers_the_greeting() {
+    for (answer, expected) in [
+        (&b"\x16\x03\x03"[..], true),
+        // An alert: it refuses to shake hands, in TLS.
+        (b"\x15\x03\x03\x00\x02\x02\x28", true),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", false),
+        (b"\x00", false),
+        (b"", false),
+    ] {
+        let found = found_of(answer).await;
+        assert_eq!(found.unwrap(), expected, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn that_a_server_speaks_tls_is_seen_without_trust_and_through_proxies() {
+    let server = Secure::start(Speaks::both()).await;
+    let url = server.url().parse().unwrap();
+    let client = quick().build().unwrap();
+    assert!(client.speaks_tls(&url, LIMIT).await.unwrap());
+    // That a proxy opens no tunnel says nothing of the server.
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let refusing = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        let mut head = [0; 1000];
+        let length = stream.read(&mut head).unwrap();
+        assert!(head[..length].starts_with(b"CONNECT "));
+        stream
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+    });
+    let proxies = Proxies::all(Proxy::new(&address).unwrap());
+    let client = quick().proxies(proxies).build().unwrap();
+    let behind = "https://origin.test/".parse().unwrap();
+    let error = client.speaks_tls(&behind, LIMIT).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+    refusing.join().unwrap();
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn whether_a_server_speaks_tls_is_not_known_where_nobody_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let url = url.parse().unwrap();
+    let client = quick().build().unwrap();
+    let limit = Duration::from_millis(20);
+    let silent = client.speaks_tls(&url, limit).await.unwrap_err();
+    assert_eq!(silent.kind(), ErrorKind::Timeout, "{silent}");
+    drop(listener);
+    let closed = client.speaks_tls(&url, LIMIT).await.unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Connect, "{closed}");
+    let plain = "http://127.0.0.1:1/".parse().unwrap();
+    let wrong = client.speaks_tls(&plain, LIMIT).await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidRequest, "{wrong}");
 }

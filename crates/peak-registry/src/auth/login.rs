@@ -13,8 +13,9 @@ use super::{
     CredentialSource, Credentials, Explanation, ExplanationStep, Identities, Identity, KeptIn,
     Keychain, KeychainError, RegistryAuthenticator, SourceOutcome,
 };
+use crate::connection::Connection;
 use crate::error::{MAX_ERROR_BODY, Reasons};
-use crate::host::Host;
+use crate::host::Scheme;
 use crate::{Registry, RegistryError};
 
 /// What [`Registry::login`] did.
@@ -57,7 +58,8 @@ impl Registry {
         credentials: Credentials,
     ) -> Result<Login, RegistryError> {
         let keychain = self.keychain()?;
-        let host = self.host(registry_of(registry));
+        let connection = self.connection(registry_of(registry));
+        let host = &connection.host;
         let refused = |reasons| RegistryError::LoginRefused {
             registry: host.name().to_owned(),
             reasons,
@@ -69,7 +71,7 @@ impl Registry {
         if credentials.encoded().is_none() {
             return Err(RegistryError::Keychain(KeychainError::UserName));
         }
-        let checked = self.check(&host, credentials.clone()).await?;
+        let checked = self.check(&connection, credentials.clone()).await?;
         let kept_in = keychain.store(host.name(), &credentials).await?;
         Ok(Login {
             registry: host.name().to_owned(),
@@ -87,7 +89,7 @@ impl Registry {
     pub async fn logout(&self, registry: &str) -> Result<Logout, RegistryError> {
         let keychain = self.keychain()?;
         let host = self.host(registry_of(registry));
-        host.root()?;
+        host.root(Scheme::Https)?;
         let removed = keychain.erase(host.name()).await?;
         let explanation = keychain.explain(host.name(), None).await;
         Ok(Logout {
@@ -108,7 +110,8 @@ impl Registry {
     ) -> Result<Explanation, RegistryError> {
         let host = self.host(reference.registry());
         let repository = reference.repository().as_str();
-        let root = host.root()?;
+        // Whom the caller named stands under each scheme that may be spoken.
+        let root = host.root(Scheme::Https)?;
         let caller = Origin::of(&root).and_then(|origin| self.caller(&origin));
         let mut explanation = match self.keychain() {
             Ok(keychain) => keychain.explain(host.name(), Some(repository)).await,
@@ -142,9 +145,13 @@ impl Registry {
     }
 
     /// Asks the API's root with these credentials and no others. Whether the registry wanted to see them.
-    async fn check(&self, host: &Host, credentials: Credentials) -> Result<bool, RegistryError> {
-        let root = host.root()?;
-        let registry = || host.name().to_owned();
+    async fn check(
+        &self,
+        connection: &Connection,
+        credentials: Credentials,
+    ) -> Result<bool, RegistryError> {
+        let root = connection.root().await?;
+        let registry = || connection.host.name().to_owned();
         let Some(origin) = Origin::of(&root) else {
             return Err(RegistryError::InvalidRegistry {
                 registry: registry(),

@@ -185,7 +185,7 @@ async fn request(
     descriptor: &Descriptor,
     range: Range<u64>,
 ) -> Result<Answer, RegistryError> {
-    let url = repository.url("blobs", &descriptor.digest)?;
+    let url = repository.url("blobs", &descriptor.digest).await?;
     let mut headers = HeaderMap::new();
     let to_the_end = range.end >= descriptor.size;
     let ranged = range.start > 0 || !to_the_end;

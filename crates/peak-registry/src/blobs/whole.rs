@@ -29,7 +29,7 @@ impl Repository {
         &self,
         digest: &Digest,
     ) -> Result<Option<Option<u64>>, RegistryError> {
-        let url = self.url("blobs", digest)?;
+        let url = self.url("blobs", digest).await?;
         let head = self
             .send("get_blob_size", Method::HEAD, &url, HeaderMap::new())
             .await?;

@@ -25,6 +25,7 @@ mod pace;
 mod parallel_ranges;
 mod peers;
 mod referrers;
+mod schemes;
 mod script;
 mod secrets;
 mod security;

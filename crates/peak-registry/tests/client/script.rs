@@ -1,6 +1,7 @@
 //! A server that answers what a test tells it to, byte by byte.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,8 +58,27 @@ impl Request {
 /// A running server. It stops when this is dropped.
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request>>>,
+    seen: Arc<Seen>,
     _running: JoinSet<()>,
+}
+
+/// What a server is to its clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speaks {
+    /// Plain HTTP. To the greeting of TLS it answers as such servers do, and does not count it as a request.
+    Plain,
+    /// TLS, with the certificate of `127.0.0.1`.
+    Tls,
+    /// A proxy behind which every https server is this one.
+    Proxy,
+}
+
+/// What came so far.
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<Request>>,
+    greetings: AtomicUsize,
+    unprotected: AtomicUsize,
 }
 
 impl Script {
@@ -66,53 +86,67 @@ impl Script {
     pub(crate) async fn start(
         answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::listen(false, answer).await
+        Self::listen(Speaks::Plain, answer).await
     }
 
     /// The same, as a proxy behind which every https server is this one; it can prove to be `origin.test`.
     pub(crate) async fn start_secure(
         answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::listen(true, answer).await
+        Self::listen(Speaks::Proxy, answer).await
     }
 
-    async fn listen(
-        secure: bool,
+    pub(crate) async fn listen(
+        speaks: Speaks,
         answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_on(listener, speaks, answer)
+    }
+
+    /// The same at an address that is taken already.
+    pub(crate) fn serve_on(
+        listener: TcpListener,
+        speaks: Speaks,
+        answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
-        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let seen = Arc::clone(&requests);
+        let seen: Arc<Seen> = Arc::default();
+        let ours = Arc::clone(&seen);
         let answer = Arc::new(answer);
         let mut running = JoinSet::new();
         running.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (connection, _) = listener.accept().await.unwrap();
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                let (seen, answer) = (Arc::clone(&ours), Arc::clone(&answer));
                 connections.spawn(async move {
-                    let connection = if secure {
-                        tunnel(connection).await
-                    } else {
-                        Some(Box::new(connection) as Box<dyn Connection>)
-                    };
-                    if let Some(connection) = connection {
-                        serve(connection, &seen, &*answer).await;
+                    if let Some(connection) = received(connection, speaks, &seen).await {
+                        serve(connection, &seen.requests, &*answer).await;
                     }
                 });
             }
         });
         Self {
             address,
-            requests,
+            seen,
             _running: running,
         }
     }
 
     /// What was asked so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// How often it was greeted in TLS.
+    pub(crate) fn greetings(&self) -> usize {
+        self.seen.greetings.load(Ordering::Relaxed)
+    }
+
+    /// How often somebody spoke to this server of TLS without it.
+    pub(crate) fn unprotected(&self) -> usize {
+        self.seen.unprotected.load(Ordering::Relaxed)
     }
 
     pub(crate) fn repository(&self) -> Repository {
@@ -144,11 +178,10 @@ impl Script {
 
     /// A client that trusts the certificate and reaches every https server here; with credentials for one.
     pub(crate) fn secure_registry(&self, registry: &str, credentials: Credentials) -> Registry {
-        let tls = TlsOptions::new().with_root_certificates_pem(AUTHORITY);
         let proxy = Proxy::new(&format!("http://{}", self.address)).unwrap();
         let registry = Registry::builder()
             .credentials(registry, credentials)
-            .tls(tls.unwrap().without_platform_roots())
+            .tls(trusting())
             .proxies(Proxies::all(proxy))
             .build();
         registry.unwrap()
@@ -159,13 +192,47 @@ impl Script {
     }
 }
 
+/// Trusts the certificate of these servers.
+pub(crate) fn trusting() -> TlsOptions {
+    let tls = TlsOptions::new().with_root_certificates_pem(AUTHORITY);
+    tls.unwrap().without_platform_roots()
+}
+
 /// Whatever a server talks over.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// Takes a connection as an https proxy does, and is then itself the server that it was asked for, with the certificate
-/// of `origin.test`.
+/// What requests come over on a new connection, if any do.
+async fn received(
+    mut connection: TcpStream,
+    speaks: Speaks,
+    seen: &Seen,
+) -> Option<Box<dyn Connection>> {
+    let mut first = [0];
+    connection.peek(&mut first).await.ok()?;
+    // What a record of TLS begins with.
+    let is_greeting = first == [22];
+    if is_greeting {
+        seen.greetings.fetch_add(1, Ordering::Relaxed);
+    }
+    match speaks {
+        Speaks::Proxy => tunnel(connection).await,
+        Speaks::Plain if is_greeting => {
+            let refusal = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+            connection.write_all(refusal).await.ok()?;
+            None
+        }
+        Speaks::Plain => Some(Box::new(connection)),
+        Speaks::Tls if is_greeting => secured(connection).await,
+        Speaks::Tls => {
+            seen.unprotected.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// Takes a connection as an https proxy does, and is then itself the server that it was asked for.
 async fn tunnel(mut connection: TcpStream) -> Option<Box<dyn Connection>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -179,6 +246,11 @@ async fn tunnel(mut connection: TcpStream) -> Option<Box<dyn Connection>> {
         .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
         .await
         .ok()?;
+    secured(connection).await
+}
+
+/// Speaks TLS, with the certificate of `origin.test` and `127.0.0.1`.
+async fn secured(connection: TcpStream) -> Option<Box<dyn Connection>> {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

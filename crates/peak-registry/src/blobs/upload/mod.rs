@@ -149,7 +149,7 @@ impl Repository {
         state: Option<&UploadState>,
         options: &UploadOptions<'_>,
     ) -> Result<BlobOutcome, RegistryError> {
-        let root = self.connection().host.root()?;
+        let root = self.connection().root().await?;
         let mount_from = options
             .mount_from
             .clone()
@@ -349,25 +349,25 @@ impl Upload<'_, '_> {
             }
             Step::Status(location) | Step::Cancel(location) => (location.clone(), None),
             Step::Mount(from) => {
-                let mut url = repository.url("blobs", &"uploads/")?;
+                let mut url = repository.url("blobs", &"uploads/").await?;
                 url.query_pairs_mut()
                     .append_pair("mount", self.descriptor.digest.as_ref())
                     .append_pair("from", from.as_str());
                 (url, None)
             }
-            _ => (repository.url("blobs", &"uploads/")?, None),
+            _ => (repository.url("blobs", &"uploads/").await?, None),
         };
         let result = match (part, step) {
             (Some((offset, length)), _) => self.send(step, url, offset, length, machine).await?,
             (None, Step::Commit(_)) => {
                 // What a registry had from an earlier run has to be what we would have sent.
                 self.check_before(self.descriptor.size).await?;
-                let call = self.call("commit_upload", Method::PUT, url)?;
+                let call = session::call(repository, "commit_upload", Method::PUT, url).await?;
                 let call = call.headers(octets()).attempt_timeout(PATIENCE);
                 repository.call(call).await
             }
             (None, Step::Status(_)) => {
-                let call = self.call("get_upload", Method::GET, url)?;
+                let call = session::call(repository, "get_upload", Method::GET, url).await?;
                 repository.call(call).await
             }
             (None, Step::Mount(_)) => {
@@ -378,7 +378,7 @@ impl Upload<'_, '_> {
                     .await
             }
             _ => {
-                let call = self.call("start_upload", Method::POST, url)?;
+                let call = session::call(repository, "start_upload", Method::POST, url).await?;
                 repository
                     .call(call.idempotency(Idempotency::Idempotent))
                     .await
@@ -387,16 +387,6 @@ impl Upload<'_, '_> {
         // A token may be refused for another repository, which is no reason not to send the blob.
         let may_fail = matches!(step, Step::Mount(_));
         self.judge(result, may_fail).await
-    }
-
-    /// A request of this upload, whose URL may be anywhere.
-    fn call(
-        &self,
-        operation: &'static str,
-        method: Method,
-        url: Url,
-    ) -> Result<Call, RegistryError> {
-        session::call(self.repository, operation, method, url)
     }
 
     /// Sends a part of the blob, or all of it.
@@ -431,8 +421,8 @@ impl Upload<'_, '_> {
         } else {
             ("upload_chunk", Method::PATCH)
         };
-        let call = self
-            .call(operation, method, url)?
+        let call = session::call(self.repository, operation, method, url)
+            .await?
             .headers(headers)
             .body(body)
             .attempt_timeout(PATIENCE)

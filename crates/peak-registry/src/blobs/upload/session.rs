@@ -20,13 +20,13 @@ const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 const MOST: usize = 256;
 
 /// A request about a session, whose URL may be anywhere.
-pub(super) fn call(
+pub(super) async fn call(
     repository: &Repository,
     operation: &'static str,
     method: Method,
     url: Url,
 ) -> Result<Call, RegistryError> {
-    let root = repository.connection().host.root()?;
+    let root = repository.connection().root().await?;
     // A signed URL at another server holds what it needs; credentials are not for that server.
     let elsewhere = Origin::of(&url) != Origin::of(&root);
     Ok(Call::new(operation, method, url)
@@ -45,7 +45,9 @@ pub(super) async fn cancel(repository: &Repository, location: &Url) {
         "cancel_upload",
         Method::DELETE,
         location.clone(),
-    ) else {
+    )
+    .await
+    else {
         return;
     };
     // With what was needed to send it: distribution wants the right to delete, which others give no token for.
