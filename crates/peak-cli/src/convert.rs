@@ -3,7 +3,7 @@
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
 use peak_sdk::local::{LocalError, StoreError};
-use peak_sdk::oci::ContentErrorKind;
+use peak_sdk::oci::{ContentError, ContentErrorKind};
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
 use peak_sdk::registry_server::auth::AuthFileError;
@@ -97,7 +97,8 @@ impl From<RegistryError> for CliError {
             RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
             RegistryError::RateLimited { .. }
             | RegistryError::Transport { .. }
-            | RegistryError::Interrupted { .. } => ErrorKind::Unavailable,
+            | RegistryError::Interrupted { .. }
+            | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
         Self::from_chain(kind, &error)
@@ -114,16 +115,28 @@ impl From<&TransferError> for CliError {
     fn from(error: &TransferError) -> Self {
         let kind = match error.kind() {
             _ if error.is_integrity() => ErrorKind::Integrity,
-            // It was asked to hold what it cannot hold.
-            Some(ContentErrorKind::Unsupported) => ErrorKind::Usage,
-            Some(ContentErrorKind::NotFound) => ErrorKind::NotFound,
-            Some(ContentErrorKind::Denied) => ErrorKind::Authentication,
-            Some(ContentErrorKind::Network | ContentErrorKind::Interrupted) => {
-                ErrorKind::Unavailable
-            }
-            _ => ErrorKind::Other,
+            Some(kind) => kind_of_content(kind),
+            None => ErrorKind::Other,
         };
         Self::from_chain(kind, error)
+    }
+}
+
+impl From<ContentError> for CliError {
+    fn from(error: ContentError) -> Self {
+        Self::from_chain(kind_of_content(error.kind()), &error)
+    }
+}
+
+fn kind_of_content(kind: ContentErrorKind) -> ErrorKind {
+    match kind {
+        ContentErrorKind::Integrity => ErrorKind::Integrity,
+        // It was asked to hold what it cannot hold.
+        ContentErrorKind::Unsupported => ErrorKind::Usage,
+        ContentErrorKind::NotFound => ErrorKind::NotFound,
+        ContentErrorKind::Denied => ErrorKind::Authentication,
+        ContentErrorKind::Network | ContentErrorKind::Interrupted => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
     }
 }
 
