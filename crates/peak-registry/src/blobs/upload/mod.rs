@@ -30,6 +30,7 @@ pub(crate) use self::session::Abandoned;
 use self::session::{End, OpenSession};
 pub use self::state::UploadState;
 pub(crate) use self::states::States;
+use crate::auth::Scope;
 use crate::connection::Call;
 use crate::{RegistryError, Repository};
 
@@ -331,7 +332,12 @@ impl Upload<'_, '_> {
     }
 
     async fn probe(&mut self, machine: &mut Machine) -> Result<(), RegistryError> {
-        match self.repository.find_blob(&self.descriptor.digest).await {
+        // With what will be needed to send it, so that one token does for all.
+        let scope = Scope::push(self.repository.name());
+        let found = self
+            .repository
+            .find_blob(&self.descriptor.digest, Some(scope));
+        match found.await {
             Ok(found) => machine.probed(found.map(|size| size.unwrap_or(0))),
             Err(error) if error.is_transient() => {
                 self.failure = Some(error);
