@@ -387,6 +387,15 @@ fn what_an_index_lists_is_copied_beside_it() {
     );
     site.json(&["registry", "pull", &made, "oci:merged"]);
 
+    // What is on disk can be looked at the same way.
+    assert_eq!(platforms("oci:merged"), platforms(&made));
+    let digests = ["registry", "digest", &made, "oci:merged", "-o", "json"];
+    let digests = site.json(&digests);
+    assert_eq!(digests[0]["digest"], digests[1]["digest"]);
+    assert_eq!(digests[1]["reference"], "oci:merged");
+    let missing = ["registry", "digest", "oci:merged:no"];
+    site.sandbox.peak(missing).assert_code(4);
+
     let missing = ["registry", "index", "create", &made, "oci:nothing"];
     site.sandbox.peak(missing).assert_code(4);
     let missing = [

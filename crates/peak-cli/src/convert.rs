@@ -86,7 +86,13 @@ impl From<StoreError> for CliError {
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
-        let kind = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&RegistryError> for CliError {
+    fn from(error: &RegistryError) -> Self {
+        let kind = match error {
             _ if error.is_integrity() => ErrorKind::Integrity,
             _ if error.is_not_found() => ErrorKind::NotFound,
             _ if error.is_authentication() => ErrorKind::Authentication,
@@ -101,7 +107,7 @@ impl From<RegistryError> for CliError {
             | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        Self::from_chain(kind, error)
     }
 }
 
@@ -124,6 +130,11 @@ impl From<&TransferError> for CliError {
 
 impl From<ContentError> for CliError {
     fn from(error: ContentError) -> Self {
+        // What a registry said tells more than that it was a registry.
+        let cause = std::error::Error::source(&error);
+        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<RegistryError>()) {
+            return Self::from(cause);
+        }
         Self::from_chain(kind_of_content(error.kind()), &error)
     }
 }

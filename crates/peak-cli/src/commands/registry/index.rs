@@ -7,11 +7,10 @@ use peak_sdk::oci::{
     Placement, Raw, Reference, Selector, Source, read_verified,
 };
 use peak_sdk::registry::{Registry, Repository};
-use peak_sdk::transfer::{CopyOptions, Target, Transfer};
+use peak_sdk::transfer::{CopyOptions, Transfer};
 
-use super::copy::parse_source;
 use super::manifest::put;
-use super::{parse_platform, parse_reference};
+use super::{Opened, parse_platform, parse_reference};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 
@@ -87,15 +86,16 @@ pub(crate) async fn run(
             let mut origins = Vec::with_capacity(references.len());
             let mut entries = Vec::new();
             for text in &references {
-                let origin = Origin::open(registry, text, &destination)?;
-                let listed = listed(&origin.image().await?, origin.source.as_ref()).await?;
+                let origin = Opened::open(registry, text)?;
+                let image = origin.manifest().await?;
+                let listed = listed(&image, origin.source.as_ref()).await?;
                 entries.extend(listed.iter().cloned());
                 origins.push((origin, listed));
             }
             // Whether they can stand in one index is known before anything is moved.
             let index = Index::create(entries, mixing(mix))?;
             for (origin, listed) in &origins {
-                origin.bring(application, listed, &repository).await?;
+                bring(application, origin, listed, &repository).await?;
             }
             send(application, registry, &destination, &index).await
         }
@@ -106,9 +106,9 @@ pub(crate) async fn run(
             mix,
         } => {
             let destination = tagged(&destination)?;
-            let origin = Origin::open(registry, &source, &destination)?;
+            let origin = Opened::open(registry, &source)?;
             let repository = registry.repository(&destination);
-            let image = origin.image().await?;
+            let image = origin.manifest().await?;
             let over = match image.value() {
                 Manifest::Index(index) => index.clone(),
                 // One image is as good as an index of it.
@@ -133,7 +133,7 @@ pub(crate) async fn run(
                 .filter(|one| !is_there(one))
                 .cloned()
                 .collect();
-            origin.bring(application, &new, &repository).await?;
+            bring(application, &origin, &new, &repository).await?;
             send(application, registry, &destination, &merged).await
         }
         IndexCommand::Remove {
@@ -176,66 +176,31 @@ fn tagged(text: &str) -> Result<Reference, CliError> {
     .with_hint("write it as NAME:TAG"))
 }
 
-/// An image that an index shall list, where it is now.
-struct Origin {
-    source: Box<dyn Source>,
-    selector: Option<Selector>,
-    /// What it is called.
-    name: String,
-    /// It is in the repository of the index.
-    is_beside: bool,
-}
-
-impl Origin {
-    fn open(registry: &Registry, text: &str, index: &Reference) -> Result<Self, CliError> {
-        let target = parse_source(text)?;
-        let (source, selector) = target.open_source(registry)?;
-        let is_beside = match &target {
-            Target::Registry(reference) => {
-                reference.registry() == index.registry()
-                    && reference.repository() == index.repository()
-            }
-            _ => false,
-        };
-        Ok(Self {
-            source,
-            selector,
-            name: target.to_string(),
-            is_beside,
-        })
+/// Copies what an index will list to where the index will be, unless that is where it is.
+async fn bring(
+    application: &Application,
+    origin: &Opened,
+    listed: &[Descriptor],
+    repository: &Repository,
+) -> Result<(), CliError> {
+    if origin.source.repository() == Some((repository.registry(), repository.name())) {
+        return Ok(());
     }
-
-    async fn image(&self) -> Result<Raw<Manifest>, CliError> {
-        let image = self.source.manifest(self.selector.as_ref()).await;
-        image.map_err(|error| CliError::from(error).with_context(&self.name))
-    }
-
-    /// Copies what the index will list to where the index will be, unless that is where it is.
-    async fn bring(
-        &self,
-        application: &Application,
-        listed: &[Descriptor],
-        repository: &Repository,
-    ) -> Result<(), CliError> {
-        if self.is_beside {
-            return Ok(());
+    let meter = application
+        .progress
+        .transfer("copy", format!("{} to {repository}", origin.name));
+    let options = CopyOptions::new().progress(meter.listener());
+    let run = Transfer::new(origin.source.as_ref(), repository, options);
+    let copying = async {
+        for one in listed {
+            // By its digest, so that a tag that has moved since changes nothing.
+            let selector = Selector::Digest(one.digest.clone());
+            let placement = Placement::Root { tag: None };
+            run.image(Some(&selector), placement).await?;
         }
-        let meter = application
-            .progress
-            .transfer("copy", format!("{} to {repository}", self.name));
-        let options = CopyOptions::new().progress(meter.listener());
-        let run = Transfer::new(self.source.as_ref(), repository, options);
-        let copying = async {
-            for one in listed {
-                // By its digest, so that a tag that has moved since changes nothing.
-                let selector = Selector::Digest(one.digest.clone());
-                run.image(Some(&selector), Placement::Root { tag: None })
-                    .await?;
-            }
-            Ok::<_, CliError>(())
-        };
-        meter.watch(Box::pin(copying)).await
-    }
+        Ok::<_, CliError>(())
+    };
+    meter.watch(Box::pin(copying)).await
 }
 
 async fn index_at(repository: &Repository, reference: &Reference) -> Result<Index, CliError> {

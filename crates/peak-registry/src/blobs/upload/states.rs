@@ -123,15 +123,14 @@ impl Place {
     }
 
     fn write(&mut self, state: &UploadState) -> io::Result<()> {
-        let mut file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                if let Some(directory) = self.path.parent() {
-                    make(directory)?;
-                    tidy(directory);
-                }
-                self.open(true)?
+        let mut file = if let Some(file) = self.file.take() {
+            file
+        } else {
+            if let Some(directory) = self.path.parent() {
+                make(directory)?;
+                tidy(directory);
             }
+            self.open(true)?
         };
         let document = Document {
             registry: self.registry.clone(),
