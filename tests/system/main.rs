@@ -28,6 +28,7 @@ mod mirror;
 mod peers;
 mod readme;
 mod registry;
+mod resume;
 mod ship;
 mod support;
 #[cfg(unix)]

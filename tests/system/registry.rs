@@ -349,9 +349,63 @@ fn indexes_are_made_inspected_merged_and_cut_down() {
         "{}",
         missing.stderr
     );
-    // An index lists what is beside it.
-    let elsewhere = ["registry", "index", "create", &site.name("other:1"), &mips];
-    site.sandbox.peak(elsewhere).assert_code(2);
+}
+
+#[test]
+fn what_an_index_lists_is_copied_beside_it() {
+    let site = Site::new();
+    for architecture in ["mips64le", "riscv64", "s390x"] {
+        put_variant(&site, architecture);
+    }
+    let image = |name: &str| site.name(&format!("project:{name}"));
+    let [mips, risc, big] = ["mips64le", "riscv64", "s390x"].map(image);
+    site.json(&["registry", "pull", &risc, "oci:on-disk"]);
+
+    // From another repository and from the disk.
+    let made = site.name("other/made:1");
+    site.json(&["registry", "index", "create", &made, &mips, "oci:on-disk"]);
+    let platforms = |name: &str| {
+        let shown = site.json(&["registry", "inspect", name]);
+        let manifests = shown["manifest"]["manifests"].as_array().unwrap().clone();
+        let platforms = manifests.iter().map(|one| one["platform"].clone());
+        platforms.collect::<Vec<_>>()
+    };
+    let two = ["linux/mips64le", "linux/riscv64"].map(Value::from);
+    assert_eq!(platforms(&made), two);
+    // All of it is there: a pull checks each blob.
+    site.json(&["registry", "pull", &made, "oci:made"]);
+    let tags = site.json(&["registry", "tags", &site.name("other/made")]);
+    assert_eq!(tags, json!(["1"]));
+
+    // Of an index elsewhere only what is wanted comes.
+    let all = image("all");
+    site.json(&["registry", "index", "create", &all, &mips, &big]);
+    site.json(&["registry", "index", "merge", &all, &made, "--arch", "s390x"]);
+    assert_eq!(
+        platforms(&made),
+        ["linux/mips64le", "linux/riscv64", "linux/s390x"].map(Value::from)
+    );
+    site.json(&["registry", "pull", &made, "oci:merged"]);
+
+    // What is on disk can be looked at the same way.
+    assert_eq!(platforms("oci:merged"), platforms(&made));
+    let digests = ["registry", "digest", &made, "oci:merged", "-o", "json"];
+    let digests = site.json(&digests);
+    assert_eq!(digests[0]["digest"], digests[1]["digest"]);
+    assert_eq!(digests[1]["reference"], "oci:merged");
+    let missing = ["registry", "digest", "oci:merged:no"];
+    site.sandbox.peak(missing).assert_code(4);
+
+    let missing = ["registry", "index", "create", &made, "oci:nothing"];
+    site.sandbox.peak(missing).assert_code(4);
+    let missing = [
+        "registry",
+        "index",
+        "create",
+        &made,
+        &site.name("project:no"),
+    ];
+    site.sandbox.peak(missing).assert_code(4);
 }
 
 /// Runs `peak` with this on its standard input.

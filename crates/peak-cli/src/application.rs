@@ -132,10 +132,26 @@ pub(crate) fn session_at(url: Url) -> Result<Session, CliError> {
 }
 
 /// The environment's proxies, and the credentials that Docker, podman and `peak registry login` keep.
+///
+/// The states of uploads have a place beside the embedded platform's: `reset` removes that one.
 fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
-    builder
+    let builder = builder
         .proxies(Proxies::from_environment())
-        .keychain(Keychain::from_environment())
+        .keychain(Keychain::from_environment());
+    match state_home() {
+        Some(base) => builder.upload_states(base.join("peak-uploads")),
+        None => builder,
+    }
+}
+
+/// Where programs keep what they want to find again: `$XDG_STATE_HOME`, else `~/.local/state`.
+pub(crate) fn state_home() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
 
 /// A client for registries. The platform's own registry, which is the one at the very same address, takes the

@@ -6,7 +6,7 @@ use peak_sdk::http;
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
 use peak_sdk::local::{LocalError, StoreError};
-use peak_sdk::oci::ContentErrorKind;
+use peak_sdk::oci::{ContentError, ContentErrorKind};
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
 use peak_sdk::registry_server::auth::AuthFileError;
@@ -105,7 +105,13 @@ impl From<StoreError> for CliError {
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
-        let kind = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&RegistryError> for CliError {
+    fn from(error: &RegistryError) -> Self {
+        let kind = match error {
             _ if error.is_integrity() => ErrorKind::Integrity,
             _ if error.is_not_found() => ErrorKind::NotFound,
             _ if error.is_authentication() => ErrorKind::Authentication,
@@ -116,10 +122,11 @@ impl From<RegistryError> for CliError {
             RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
             RegistryError::RateLimited { .. }
             | RegistryError::Transport { .. }
-            | RegistryError::Interrupted { .. } => ErrorKind::Unavailable,
+            | RegistryError::Interrupted { .. }
+            | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        over_network(kind, &error)
+        over_network(kind, error)
     }
 }
 
@@ -133,16 +140,33 @@ impl From<&TransferError> for CliError {
     fn from(error: &TransferError) -> Self {
         let kind = match error.kind() {
             _ if error.is_integrity() => ErrorKind::Integrity,
-            // It was asked to hold what it cannot hold.
-            Some(ContentErrorKind::Unsupported) => ErrorKind::Usage,
-            Some(ContentErrorKind::NotFound) => ErrorKind::NotFound,
-            Some(ContentErrorKind::Denied) => ErrorKind::Authentication,
-            Some(ContentErrorKind::Network | ContentErrorKind::Interrupted) => {
-                ErrorKind::Unavailable
-            }
-            _ => ErrorKind::Other,
+            Some(kind) => kind_of_content(kind),
+            None => ErrorKind::Other,
         };
         over_network(kind, error)
+    }
+}
+
+impl From<ContentError> for CliError {
+    fn from(error: ContentError) -> Self {
+        // What a registry said tells more than that it was a registry.
+        let cause = std::error::Error::source(&error);
+        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<RegistryError>()) {
+            return Self::from(cause);
+        }
+        Self::from_chain(kind_of_content(error.kind()), &error)
+    }
+}
+
+fn kind_of_content(kind: ContentErrorKind) -> ErrorKind {
+    match kind {
+        ContentErrorKind::Integrity => ErrorKind::Integrity,
+        // It was asked to hold what it cannot hold.
+        ContentErrorKind::Unsupported => ErrorKind::Usage,
+        ContentErrorKind::NotFound => ErrorKind::NotFound,
+        ContentErrorKind::Denied => ErrorKind::Authentication,
+        ContentErrorKind::Network | ContentErrorKind::Interrupted => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
     }
 }
 

@@ -25,7 +25,7 @@ use clap::Parser;
 
 use crate::application::Application;
 use crate::arguments::{Command, CommandLine};
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 use crate::output::Output;
 use crate::signals::Signals;
 
@@ -110,7 +110,11 @@ async fn interruptible(
         _ = signals.next() => Err(CliError::interrupted()),
         result = Box::pin(command) => result,
     };
-    if result.is_err() {
+    // Where the registry is out of reach the uploads wait for the next run instead.
+    if result
+        .as_ref()
+        .is_err_and(|error| error.kind != ErrorKind::Unavailable)
+    {
         application.cancel_uploads(CANCEL_LIMIT).await;
     }
     result

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
 use crate::blobs::ranges::ParallelRanges;
-use crate::blobs::upload::Abandoned;
+use crate::blobs::upload::{Abandoned, States};
 use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host, Scheme};
 use crate::notices::RateLimit;
@@ -59,6 +60,7 @@ impl Registry {
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
             limits: Limits::default(),
+            upload_states: None,
         }
     }
 
@@ -184,6 +186,7 @@ pub struct RegistryBuilder {
     tls: TlsOptions,
     proxies: Proxies,
     limits: Limits,
+    upload_states: Option<PathBuf>,
 }
 
 impl RegistryBuilder {
@@ -237,6 +240,18 @@ impl RegistryBuilder {
         self
     }
 
+    /// The directory where the state of each upload of a large blob is kept while it is under way, so that the next
+    /// process goes on where one was killed or lost the network. Nothing is kept by default.
+    ///
+    /// It is made when it is needed, for this user alone: the files in it hold where an upload goes on, which may be a
+    /// signed URL. There are at most some hundred of them, for a week at most. Uploads that end by themselves leave
+    /// none, except where what went wrong may pass; nor do those that are
+    /// [cancelled](Registry::cancel_abandoned_uploads).
+    pub fn upload_states(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.upload_states = Some(directory.into());
+        self
+    }
+
     /// Whom to trust on https connections, and who we are there; for registries and their token servers alike.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = options;
@@ -271,7 +286,8 @@ impl RegistryBuilder {
     /// [`RegistryError::Setup`] where the HTTP client cannot be made, [`RegistryError::InvalidRegistry`] for
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
-        let shared = Arc::new(Shared::new(self.limits, self.ranges));
+        let states = self.upload_states.map(States::new);
+        let shared = Arc::new(Shared::new(self.limits, self.ranges, states));
         for (registry, bytes) in &self.single_put_limits {
             shared
                 .capabilities

@@ -15,7 +15,7 @@ use url::Url;
 use crate::RegistryError;
 use crate::auth::Scope;
 use crate::blobs::ranges::{Lanes, ParallelRanges};
-use crate::blobs::upload::Abandoned;
+use crate::blobs::upload::{Abandoned, States};
 use crate::capabilities::Capabilities;
 use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) notices: Notices,
     pub(crate) capabilities: Capabilities,
     pub(crate) abandoned: Abandoned,
+    upload_states: Option<States>,
     known_blobs: KnownBlobs,
     own_writes: OwnWrites,
     pauses: Pauses,
@@ -42,10 +43,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Nothing is known yet.
-    pub(crate) fn new(limits: Limits, ranges: ParallelRanges) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        ranges: ParallelRanges,
+        upload_states: Option<States>,
+    ) -> Self {
         Self {
             paces: Paces::new(limits),
             lanes: Lanes::new(ranges),
+            upload_states,
             ..Self::default()
         }
     }
@@ -168,6 +174,11 @@ impl Connection {
 
     pub(crate) fn abandoned(&self) -> &Abandoned {
         &self.shared.abandoned
+    }
+
+    /// Where the states of uploads are kept, where they are.
+    pub(crate) fn upload_states(&self) -> Option<&States> {
+        self.shared.upload_states.as_ref()
     }
 
     pub(crate) fn lanes(&self) -> &Lanes {

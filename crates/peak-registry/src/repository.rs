@@ -221,7 +221,7 @@ impl Sink for Repository {
         &'a self,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<bool, ContentError>> {
-        Box::pin(async move { Ok(self.find_blob(&descriptor.digest).await?.is_some()) })
+        Box::pin(async move { Ok(self.find_blob(&descriptor.digest, None).await?.is_some()) })
     }
 
     fn take_blob<'a>(

@@ -10,7 +10,7 @@ use peak_sdk::local::Platform;
 use peak_sdk::registry_server::auth::{Auth, Rules, Users};
 use secrecy::SecretString;
 
-use crate::application::Application;
+use crate::application::{Application, state_home};
 use crate::arguments::StateOptions;
 use crate::commands::serving::{ServingOptions, raise_descriptor_limit};
 use crate::error::{CliError, ErrorKind};
@@ -234,13 +234,7 @@ impl StateOptions {
         if let Some(directory) = &self.state_dir {
             return Ok(directory.clone());
         }
-        let absolute = |name: &str| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        absolute("XDG_STATE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        state_home()
             .map(|base| base.join("peak"))
             .ok_or_else(|| {
                 CliError::new(ErrorKind::Usage, "there is no place for the platform's state: neither XDG_STATE_HOME nor HOME is set")

@@ -2,11 +2,15 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use peak_layout::Directory;
-use peak_oci::{Algorithm, BlobWriter, ContentErrorKind, Descriptor, MediaType, Sink};
+use peak_oci::{
+    Algorithm, BlobEvent, BlobOutcome, BlobWriter, ContentErrorKind, Descriptor, MediaType, Sink,
+    TakeError,
+};
 
 use crate::support::{Memory, Wrap, read_blob, transfer};
 
@@ -115,6 +119,58 @@ async fn all_of_a_beginning_that_is_complete_is_there_already() {
     assert_eq!(writer.offset(), layer().size);
     writer.commit().await.unwrap();
     assert!(layout.has_blob(&layer()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_whose_beginning_is_wrong_is_taken_once_more_from_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    interrupt(root, 4).await;
+    let mut bytes = fs::read(partial(root, &layer())).unwrap();
+    bytes[MIB] ^= 1;
+    fs::write(partial(root, &layer()), bytes).unwrap();
+
+    let layout = Directory::create(root).unwrap();
+    let mut memory = Memory::default();
+    memory.image(&[(content(), Wrap::Plain)], Algorithm::Sha256, false);
+    let events = Mutex::new(Vec::new());
+    let note = |event| events.lock().unwrap().push(event);
+    let outcome = layout.take_blob(&layer(), &memory, &note).await.unwrap();
+    assert_eq!(outcome, BlobOutcome::Copied);
+    assert_eq!(read_blob(&layout, &layer(), 0).await, content());
+    assert_eq!(partials(root), 0);
+
+    // Each byte counts once, and it is said that something went wrong.
+    let events = events.into_inner().unwrap();
+    let offset = 4 * MIB as u64;
+    assert_eq!(events.first(), Some(&BlobEvent::Started { offset }));
+    assert!(events.contains(&BlobEvent::Retried { offset: 0 }));
+    let counted: u64 = events
+        .iter()
+        .map(|event| match event {
+            BlobEvent::Bytes { count } => *count,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(offset + counted, layer().size);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_wrong_is_not_asked_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    interrupt(root, 4).await;
+    let layout = Directory::create(root).unwrap();
+    let mut wrong = content();
+    wrong[5 * MIB] ^= 1;
+    let mut memory = Memory::default();
+    memory.blobs.insert(layer().digest, wrong.into());
+    let error = layout
+        .take_blob(&layer(), &memory, &|_| {})
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TakeError::Sink(error) if error.kind() == ContentErrorKind::Integrity));
+    assert!(!layout.has_blob(&layer()).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,8 @@ impl<T: Unpin> Stream for Once<T> {
     }
 }
 
-/// What sinks do that have a writer for blobs: skips what is there, and writes what is not.
+/// What sinks do that have a writer for blobs: skips what is there, and writes what is not. Where the whole turns out
+/// wrong behind bytes that were there before, it is written once more from the beginning.
 pub(super) async fn write_through<S: Sink + ?Sized>(
     sink: &S,
     descriptor: &Descriptor,
@@ -96,6 +97,37 @@ pub(super) async fn write_through<S: Sink + ?Sized>(
     if sink.has_blob(descriptor).await.map_err(TakeError::Sink)? {
         return Ok(BlobOutcome::Present);
     }
+    let mut told = None;
+    match write_blob(sink, descriptor, source, listener, &mut told).await {
+        // What an earlier run has left may be wrong though the source is right. The sink has thrown it away by now.
+        Err(TakeError::Sink(error))
+            if error.kind() == ContentErrorKind::Integrity
+                && told.is_some_and(|told| told.began > 0) =>
+        {
+            listener(BlobEvent::Retried { offset: 0 });
+            write_blob(sink, descriptor, source, listener, &mut told).await
+        }
+        other => other,
+    }
+}
+
+/// What a listener was told of a blob, so that no byte counts twice.
+#[derive(Clone, Copy)]
+struct Told {
+    /// How many bytes were there from earlier.
+    began: u64,
+    /// How far the bytes were handed over, at the furthest.
+    end: u64,
+}
+
+/// Writes a blob behind what the sink has of it.
+async fn write_blob<S: Sink + ?Sized>(
+    sink: &S,
+    descriptor: &Descriptor,
+    source: &dyn Source,
+    listener: &BlobListener<'_>,
+    told: &mut Option<Told>,
+) -> Result<BlobOutcome, TakeError> {
     let mut writer = sink
         .blob_writer(descriptor)
         .await
@@ -108,7 +140,14 @@ pub(super) async fn write_through<S: Sink + ?Sized>(
     let Some(mut known) = offset.checked_sub(read.offset) else {
         return Err(TakeError::Source(behind(descriptor, offset, read.offset)));
     };
-    listener(BlobEvent::Started { offset });
+    let told = told.get_or_insert_with(|| {
+        listener(BlobEvent::Started { offset });
+        Told {
+            began: offset,
+            end: offset,
+        }
+    });
+    let mut position = offset;
     let mut pieces = read.stream;
     while let Some(piece) = next(&mut pieces).await {
         let mut piece = piece.map_err(TakeError::Source)?;
@@ -124,7 +163,12 @@ pub(super) async fn write_through<S: Sink + ?Sized>(
             continue;
         }
         writer.write(piece).await.map_err(TakeError::Sink)?;
-        listener(BlobEvent::Bytes { count });
+        position = position.saturating_add(count);
+        let further = position.saturating_sub(told.end);
+        if further > 0 {
+            told.end = position;
+            listener(BlobEvent::Bytes { count: further });
+        }
     }
     writer.commit().await.map_err(TakeError::Sink)?;
     Ok(BlobOutcome::Copied)

@@ -7,7 +7,8 @@ use http::{HeaderMap, Method, StatusCode};
 use peak_oci::{Descriptor, Digest, MediaType, Verifier};
 
 use super::part::content_length;
-use crate::connection::reasons;
+use crate::auth::Scope;
+use crate::connection::{Call, reasons};
 use crate::manifests::said_digest;
 use crate::{Reasons, RegistryError, Repository};
 
@@ -17,22 +18,29 @@ impl Repository {
     /// # Errors
     /// Whatever a request can meet; [`RegistryError::InvalidResponse`] where the registry does not say the size.
     pub async fn get_blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
-        match self.find_blob(digest).await? {
+        match self.find_blob(digest, None).await? {
             Some(None) => Err(self.unusable("it does not say how large a blob is")),
             Some(size) => Ok(size),
             None => Ok(None),
         }
     }
 
-    /// Whether the blob is there, and then its size in bytes where the registry says it.
+    /// Whether the blob is there, and then its size in bytes where the registry says it. `scope` is what to ask to be
+    /// allowed, where that is more than to read.
     pub(crate) async fn find_blob(
         &self,
         digest: &Digest,
+        scope: Option<Scope>,
     ) -> Result<Option<Option<u64>>, RegistryError> {
         let url = self.url("blobs", digest).await?;
-        let head = self
-            .send("get_blob_size", Method::HEAD, &url, HeaderMap::new())
-            .await?;
+        let call = |method| {
+            let call = Call::new("get_blob_size", method, url.clone());
+            match scope.clone() {
+                Some(scope) => call.scope(scope),
+                None => call,
+            }
+        };
+        let head = self.call(call(Method::HEAD)).await?;
         // What GET says is the answer where HEAD is refused or does not tell.
         let is_final = match head.status() {
             StatusCode::OK => content_length(head.headers()).is_some(),
@@ -46,8 +54,7 @@ impl Repository {
             head
         } else {
             // The body is not read: dropping it ends the request.
-            self.send("get_blob_size", Method::GET, &url, HeaderMap::new())
-                .await?
+            self.call(call(Method::GET)).await?
         };
         match response.status() {
             StatusCode::OK => {

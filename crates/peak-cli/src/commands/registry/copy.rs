@@ -321,7 +321,7 @@ fn is_local(text: &str) -> bool {
 }
 
 /// Reads the name of an image: in a registry, unless it says another place.
-fn parse_source(text: &str) -> Result<Target, CliError> {
+pub(super) fn parse_source(text: &str) -> Result<Target, CliError> {
     if is_local(text) {
         return Ok(text.parse()?);
     }

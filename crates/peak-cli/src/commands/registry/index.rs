@@ -1,14 +1,16 @@
-//! `peak registry index`: indexes made, merged and cut down. The manifests they list stay where they are.
+//! `peak registry index`: indexes made, merged and cut down. What they list has to be in their repository: images from
+//! elsewhere are copied there first.
 
 use clap::Subcommand;
 use peak_sdk::oci::{
-    Descriptor, ImageConfig, Index, IndexError, MAX_CONFIG_SIZE, Manifest, Merge, Mixing, Raw,
-    Reference,
+    Descriptor, ImageConfig, Index, IndexError, MAX_CONFIG_SIZE, Manifest, Merge, Mixing,
+    Placement, Raw, Reference, Selector, Source, read_verified,
 };
 use peak_sdk::registry::{Registry, Repository};
+use peak_sdk::transfer::{CopyOptions, Transfer};
 
 use super::manifest::put;
-use super::{parse_platform, parse_reference};
+use super::{Opened, parse_platform, parse_reference};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 
@@ -18,15 +20,17 @@ Examples:
   peak registry index create 127.0.0.1:7325/app:1.0 127.0.0.1:7325/app:1.0-amd64 127.0.0.1:7325/app:1.0-arm64
   peak registry index remove 127.0.0.1:7325/app:1.0 --platform linux/s390x")]
 pub(crate) enum IndexCommand {
-    /// Make an index of images in the same repository, their platforms read from their configs
+    /// Make an index of images, their platforms read from their configs; images from elsewhere are copied beside it
     #[command(after_help = "\
-Example:
-  peak registry index create 127.0.0.1:7325/app:1.0 127.0.0.1:7325/app:1.0-amd64 127.0.0.1:7325/app:1.0-arm64")]
+Examples:
+  peak registry index create 127.0.0.1:7325/app:1.0 127.0.0.1:7325/app:1.0-amd64 127.0.0.1:7325/app:1.0-arm64
+  peak registry index create registry.example/app:1.0 oci:target/amd64 oci:target/arm64")]
     Create {
         /// Where to, with a tag
         #[arg(value_name = "DST")]
         destination: String,
-        /// The images; of an index, all that it lists
+        /// The images, in any registry, or places on disk (`oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`); of an index, all that it lists
         #[arg(value_name = "REF", required = true)]
         references: Vec<String>,
         /// Let types of Docker and of OCI stand in one index
@@ -38,7 +42,8 @@ Example:
 Example:
   peak registry index merge 127.0.0.1:7325/app:1.0-arm 127.0.0.1:7325/app:1.0 --arch arm64,arm")]
     Merge {
-        /// The index whose manifests win
+        /// The index whose manifests win, in any registry, or a place on disk (`oci:DIR[:TAG]`,
+        /// `oci-archive:FILE[:TAG]`); what is not beside DST is copied there
         #[arg(value_name = "SRC")]
         source: String,
         /// The index that is changed; the other manifests of it stay
@@ -78,12 +83,20 @@ pub(crate) async fn run(
         } => {
             let destination = tagged(&destination)?;
             let repository = registry.repository(&destination);
+            let mut origins = Vec::with_capacity(references.len());
             let mut entries = Vec::new();
             for text in &references {
-                let reference = beside(text, &destination)?;
-                entries.extend(listed(&repository, &reference).await?);
+                let origin = Opened::open(registry, text)?;
+                let image = origin.manifest().await?;
+                let listed = listed(&image, origin.source.as_ref()).await?;
+                entries.extend(listed.iter().cloned());
+                origins.push((origin, listed));
             }
+            // Whether they can stand in one index is known before anything is moved.
             let index = Index::create(entries, mixing(mix))?;
+            for (origin, listed) in &origins {
+                bring(application, origin, listed, &repository).await?;
+            }
             send(application, registry, &destination, &index).await
         }
         IndexCommand::Merge {
@@ -93,16 +106,13 @@ pub(crate) async fn run(
             mix,
         } => {
             let destination = tagged(&destination)?;
-            let source = beside(&source, &destination)?;
+            let origin = Opened::open(registry, &source)?;
             let repository = registry.repository(&destination);
-            let over = match repository
-                .get_manifest(&source.selector_or_latest())
-                .await?
-                .into_value()
-            {
-                Manifest::Index(index) => index,
+            let image = origin.manifest().await?;
+            let over = match image.value() {
+                Manifest::Index(index) => index.clone(),
                 // One image is as good as an index of it.
-                _ => Index::create(listed(&repository, &source).await?, Mixing::Allow)?,
+                _ => Index::create(listed(&image, origin.source.as_ref()).await?, Mixing::Allow)?,
             };
             let under = index_at(&repository, &destination).await?;
             let mut merge = Merge::new().mixing(mixing(mix));
@@ -110,6 +120,20 @@ pub(crate) async fn run(
                 merge = merge.architectures(&arch);
             }
             let merged = under.merge(&over, &merge)?;
+            // Not all that the other one lists need be in it.
+            let is_there = |one: &Descriptor| {
+                under
+                    .manifests
+                    .iter()
+                    .any(|there| there.digest == one.digest)
+            };
+            let new: Vec<_> = merged
+                .manifests
+                .iter()
+                .filter(|one| !is_there(one))
+                .cloned()
+                .collect();
+            bring(application, &origin, &new, &repository).await?;
             send(application, registry, &destination, &merged).await
         }
         IndexCommand::Remove {
@@ -152,16 +176,31 @@ fn tagged(text: &str) -> Result<Reference, CliError> {
     .with_hint("write it as NAME:TAG"))
 }
 
-/// A reference into the repository of the index, where what it lists has to be.
-fn beside(text: &str, index: &Reference) -> Result<Reference, CliError> {
-    let reference = parse_reference(text)?;
-    if reference.registry() == index.registry() && reference.repository() == index.repository() {
-        return Ok(reference);
+/// Copies what an index will list to where the index will be, unless that is where it is.
+async fn bring(
+    application: &Application,
+    origin: &Opened,
+    listed: &[Descriptor],
+    repository: &Repository,
+) -> Result<(), CliError> {
+    if origin.source.repository() == Some((repository.registry(), repository.name())) {
+        return Ok(());
     }
-    Err(CliError::usage(format!(
-        "`{text}` is in another repository than `{index}`, and an index can only list what is beside it"
-    ))
-    .with_hint("copy the image there first"))
+    let meter = application
+        .progress
+        .transfer("copy", format!("{} to {repository}", origin.name));
+    let options = CopyOptions::new().progress(meter.listener());
+    let run = Transfer::new(origin.source.as_ref(), repository, options);
+    let copying = async {
+        for one in listed {
+            // By its digest, so that a tag that has moved since changes nothing.
+            let selector = Selector::Digest(one.digest.clone());
+            let placement = Placement::Root { tag: None };
+            run.image(Some(&selector), placement).await?;
+        }
+        Ok::<_, CliError>(())
+    };
+    meter.watch(Box::pin(copying)).await
 }
 
 async fn index_at(repository: &Repository, reference: &Reference) -> Result<Index, CliError> {
@@ -176,24 +215,18 @@ async fn index_at(repository: &Repository, reference: &Reference) -> Result<Inde
     }
 }
 
-/// What an index lists for a reference: the image with its platform, or all that another index lists.
-async fn listed(
-    repository: &Repository,
-    reference: &Reference,
-) -> Result<Vec<Descriptor>, CliError> {
-    let manifest: Raw<Manifest> = repository
-        .get_manifest(&reference.selector_or_latest())
-        .await?;
-    let config = match manifest.value() {
+/// What an index lists for an image: the image with its platform, or all that another index lists.
+async fn listed(image: &Raw<Manifest>, source: &dyn Source) -> Result<Vec<Descriptor>, CliError> {
+    let config = match image.value() {
         Manifest::Index(index) => return Ok(index.manifests.clone()),
         Manifest::Image(image) if image.artifact_type.is_none() => {
-            let bytes = repository.read_blob(&image.config, MAX_CONFIG_SIZE).await?;
+            let bytes = read_verified(source, &image.config, MAX_CONFIG_SIZE).await?;
             ImageConfig::parse(bytes).ok()
         }
         _ => None,
     };
     let config = config.as_ref().map(Raw::value);
-    Ok(vec![manifest.descriptor_for_index(config)])
+    Ok(vec![image.descriptor_for_index(config)])
 }
 
 async fn send(

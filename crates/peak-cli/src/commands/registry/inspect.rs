@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use peak_sdk::oci::annotations::{DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE};
 use peak_sdk::oci::{
-    BoxFuture, Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, MAX_INDEX_DEPTH, Manifest,
-    MediaType, Raw, Selector,
+    BoxFuture, ContentErrorKind, Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, MAX_INDEX_DEPTH,
+    Manifest, MediaType, Raw, Selector, Source, read_verified,
 };
-use peak_sdk::registry::{Registry, Repository};
+use peak_sdk::registry::Registry;
 use serde_json::{Value, json};
 
-use super::parse_reference;
+use super::Opened;
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::{human_size, printable};
@@ -30,16 +30,14 @@ pub(crate) async fn inspect(
     registry: &Registry,
     reference: &str,
 ) -> Result<(), CliError> {
-    let reference = parse_reference(reference)?;
-    let repository = registry.repository(&reference);
-    let manifest = repository
-        .get_manifest(&reference.selector_or_latest())
-        .await?;
-    let root = Node::of(&repository, manifest, None, 0).await?;
+    let opened = Opened::open(registry, reference)?;
+    let manifest = opened.manifest().await?;
+    let root = Node::of(opened.source.as_ref(), manifest, None, 0).await?;
+    let reference = &opened.name;
     let mut layers = Layers::default();
     layers.count(&root);
     let document = json!({
-        "reference": reference.to_string(),
+        "reference": reference,
         "manifest": root.to_json(&layers),
         "blobs": layers.uses.len(),
         "totalSize": layers.total(),
@@ -105,7 +103,7 @@ struct Layer {
 impl Node {
     /// Reads what the manifest leads to: manifests and configs, no layers.
     fn of(
-        repository: &Repository,
+        source: &dyn Source,
         manifest: Raw<Manifest>,
         listed: Option<Descriptor>,
         depth: usize,
@@ -131,14 +129,14 @@ impl Node {
                         )));
                     }
                     let children = stream::iter(index.manifests)
-                        .map(|listed| Child::of(repository, listed, depth + 1))
+                        .map(|listed| Child::of(source, listed, depth + 1))
                         .buffered(CONCURRENCY)
                         .try_collect()
                         .await?;
                     Content::Index(children)
                 }
                 Manifest::Image(image) => {
-                    let details = details(repository, &image.config).await?;
+                    let details = details(source, &image.config).await?;
                     let commands = commands(details.as_deref(), image.layers.len());
                     let layers = image
                         .layers
@@ -383,22 +381,18 @@ impl Node {
 }
 
 impl Child {
-    async fn of(
-        repository: &Repository,
-        listed: Descriptor,
-        depth: usize,
-    ) -> Result<Self, CliError> {
+    async fn of(source: &dyn Source, listed: Descriptor, depth: usize) -> Result<Self, CliError> {
         if !listed.media_type.is_manifest() {
             return Ok(Self::Absent(Box::new(listed)));
         }
-        match repository
-            .get_manifest(&Selector::Digest(listed.digest.clone()))
-            .await
-        {
-            Ok(manifest) => Node::of(repository, manifest, Some(listed), depth)
+        let selector = Selector::Digest(listed.digest.clone());
+        match source.manifest(Some(&selector)).await {
+            Ok(manifest) => Node::of(source, manifest, Some(listed), depth)
                 .await
                 .map(|node| Self::Here(Box::new(node))),
-            Err(error) if error.is_not_found() => Ok(Self::Absent(Box::new(listed))),
+            Err(error) if error.kind() == ContentErrorKind::NotFound => {
+                Ok(Self::Absent(Box::new(listed)))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -406,13 +400,13 @@ impl Child {
 
 /// The config of a runnable image; other artifacts have something of their own there.
 async fn details(
-    repository: &Repository,
+    source: &dyn Source,
     config: &Descriptor,
 ) -> Result<Option<Box<ImageConfig>>, CliError> {
     if ![MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG].contains(&config.media_type) {
         return Ok(None);
     }
-    let bytes = repository.read_blob(config, MAX_CONFIG_SIZE).await?;
+    let bytes = read_verified(source, config, MAX_CONFIG_SIZE).await?;
     // A config that cannot be read leaves the rest of the image to be seen.
     Ok(ImageConfig::parse(bytes)
         .ok()

@@ -10,7 +10,7 @@ use peak_sdk::oci::{
 use peak_sdk::registry::{Registry, Repository};
 use serde_json::{Value, json};
 
-use super::{parse_media_type, parse_platform, parse_reference};
+use super::{Opened, parse_media_type, parse_platform, parse_reference};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, write_json, write_out};
@@ -197,21 +197,17 @@ pub(crate) async fn digests(
     registry: &Registry,
     references: &[String],
 ) -> Result<(), CliError> {
-    let references = references
+    let images = references
         .iter()
-        .map(|text| parse_reference(text))
+        .map(|text| Opened::open(registry, text))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut found: Vec<(&Reference, Digest)> = Vec::new();
-    for reference in &references {
-        let repository = registry.repository(reference);
-        let selector = reference.selector_or_latest();
-        found.push((reference, repository.get_manifest_digest(&selector).await?));
+    let mut found: Vec<(&str, Digest)> = Vec::with_capacity(images.len());
+    for image in &images {
+        found.push((&image.name, image.digest().await?));
     }
     let objects: Vec<_> = found
         .iter()
-        .map(|(reference, digest)| {
-            json!({"reference": reference.to_string(), "digest": digest.to_string()})
-        })
+        .map(|(reference, digest)| json!({"reference": reference, "digest": digest.to_string()}))
         .collect();
     let output = application.asked_output.unwrap_or(Output::Table);
     output.value(&objects, || {

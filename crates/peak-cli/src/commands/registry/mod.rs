@@ -14,8 +14,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use peak_sdk::http::TlsOptions;
-use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
+use peak_sdk::oci::{
+    Digest, Manifest, MediaType, MediaTypeError, Platform, PlatformError, Raw, Reference, Selector,
+    Source,
+};
 use peak_sdk::registry::{Registry, RegistryError};
+use peak_sdk::transfer::Target;
 use serde_json::json;
 
 use self::copy::Ends;
@@ -106,9 +110,11 @@ Example:
     #[command(after_help = "\
 Examples:
   peak registry inspect 127.0.0.1:7325/hello-web:0.0.1
-  peak registry inspect ubuntu:24.04 --output json")]
+  peak registry inspect ubuntu:24.04 --output json
+  peak registry inspect oci:target/hello-web")]
     Inspect {
-        /// Reference of the image
+        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "REF")]
         reference: String,
     },
@@ -123,7 +129,8 @@ Examples:
 Example:
   peak registry digest 127.0.0.1:7325/hello-web:0.0.1")]
     Digest {
-        /// References of images
+        /// References of images, or places on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "REF", required = true)]
         references: Vec<String>,
     },
@@ -352,6 +359,44 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
         CliError::from_chain(ErrorKind::Usage, &error)
             .with_hint("write it as [registry/]repository[:tag][@digest]")
     })
+}
+
+/// An image in a registry or on disk, to be read.
+struct Opened {
+    source: Box<dyn Source>,
+    selector: Option<Selector>,
+    /// What it is called.
+    name: String,
+}
+
+impl Opened {
+    fn open(registry: &Registry, text: &str) -> Result<Self, CliError> {
+        let target = copy::parse_source(text)?;
+        let (source, selector) = target.open_source(registry)?;
+        let name = match &target {
+            Target::Registry(reference) => reference.to_string(),
+            other => other.to_string(),
+        };
+        Ok(Self {
+            source,
+            selector,
+            name,
+        })
+    }
+
+    async fn manifest(&self) -> Result<Raw<Manifest>, CliError> {
+        Ok(self.source.manifest(self.selector.as_ref()).await?)
+    }
+
+    async fn digest(&self) -> Result<Digest, CliError> {
+        if let Some(selector) = &self.selector
+            && let Some(digest) = self.source.manifest_digest(selector).await?
+        {
+            return Ok(digest);
+        }
+        // Where there is none, the source says more of what is missing when it is asked for all of it.
+        Ok(self.manifest().await?.digest().clone())
+    }
 }
 
 fn parse_media_type(text: &str) -> Result<MediaType, CliError> {

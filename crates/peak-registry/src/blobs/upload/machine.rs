@@ -141,7 +141,19 @@ pub(super) struct Machine {
     min_chunk: u64,
     patience: Patience,
     setbacks: u32,
+    resumed: Resumed,
     capability: Capability,
+}
+
+/// What has become of the session of an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resumed {
+    /// There was none, or it is given up.
+    No,
+    /// The registry has not said yet whether it knows it.
+    Asked,
+    /// The registry had so much of the blob.
+    At(u64),
 }
 
 impl Machine {
@@ -170,6 +182,7 @@ impl Machine {
             min_chunk: 0,
             patience: Patience::new(),
             setbacks: 0,
+            resumed: Resumed::No,
             capability,
         }
     }
@@ -186,6 +199,7 @@ impl Machine {
         });
         self.sessions = 1;
         self.may_be_stored = true;
+        self.resumed = Resumed::Asked;
         self.phase = Phase::Status;
         self
     }
@@ -228,6 +242,14 @@ impl Machine {
         Some((&session.location, session.acknowledged))
     }
 
+    /// Whether it goes on with the session of an earlier process and has got nowhere: the next one is better off without.
+    pub(super) fn is_stuck(&self) -> bool {
+        match (self.resumed, &self.session) {
+            (Resumed::At(there), Some(session)) => session.acknowledged <= there,
+            _ => false,
+        }
+    }
+
     /// How often something went wrong.
     pub(super) fn setbacks(&self) -> u32 {
         self.setbacks
@@ -265,6 +287,9 @@ impl Machine {
                 self.mount_from = None;
                 self.phase = Phase::Start;
             }
+            // Where nobody answers for a session of an earlier process it is as good as gone: the registry itself may
+            // well be there.
+            Step::Status(_) if self.resumed == Resumed::Asked => self.begin_anew(false),
             Step::Put(_) if was_sent => {
                 self.lost_wholes += 1;
                 self.may_be_stored = true;
@@ -475,6 +500,9 @@ impl Machine {
         let Some(session) = &mut self.session else {
             return;
         };
+        if self.resumed == Resumed::Asked {
+            self.resumed = Resumed::At(there);
+        }
         session.acknowledged = there;
         session.recovered = true;
         session.way = Way::Chunks;
@@ -581,6 +609,7 @@ impl Machine {
     /// Gives the session up. `may_live`: the registry may still know it.
     fn begin_anew(&mut self, may_live: bool) {
         let session = self.session.take();
+        self.resumed = Resumed::No;
         self.abandoned = session.filter(|_| may_live).map(|session| session.location);
         self.phase = if self.may_be_stored {
             Phase::Probe

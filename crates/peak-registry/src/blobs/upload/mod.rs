@@ -7,6 +7,7 @@ mod model;
 mod reply;
 mod session;
 mod state;
+mod states;
 
 use std::fmt;
 use std::time::Duration;
@@ -26,8 +27,10 @@ use self::body::{Check, Open, Reader};
 use self::machine::{Failure, Machine, Step};
 use self::reply::{Reply, may_follow, with_digest};
 pub(crate) use self::session::Abandoned;
-use self::session::OpenSession;
+use self::session::{End, OpenSession};
 pub use self::state::UploadState;
+pub(crate) use self::states::States;
+use crate::auth::Scope;
 use crate::connection::Call;
 use crate::{RegistryError, Repository};
 
@@ -90,6 +93,8 @@ impl Repository {
     ///
     /// When it fails the session is cancelled, where the registry does that. Dropping the future sends nothing more; the
     /// session is then remembered for [`Registry::cancel_abandoned_uploads`](crate::Registry::cancel_abandoned_uploads).
+    /// Where [states are kept](crate::RegistryBuilder::upload_states), an upload goes on in the session that an earlier
+    /// process has left, and a failure that may pass leaves the session for the next one.
     ///
     /// # Errors
     /// [`RegistryError::SourceIntegrity`] where the source has other bytes than the descriptor says,
@@ -160,6 +165,15 @@ impl Repository {
             })
             .filter(|other| other != self.name());
         let capability = self.connection().capabilities().of(self.registry());
+        // Whoever keeps states in another way does not want two of them.
+        let (place, found) = match (self.connection().upload_states(), state) {
+            (Some(states), None) if options.keep.is_none() => {
+                states.place(self, descriptor).unzip()
+            }
+            _ => (None, None),
+        };
+        let found = found.flatten();
+        let state = state.or(found.as_ref());
         let mut machine = Machine::new(
             descriptor.digest.clone(),
             descriptor.size,
@@ -177,7 +191,7 @@ impl Repository {
             descriptor,
             reader: Reader::new(open, descriptor.size, check.clone(), options.listener),
             check,
-            open: OpenSession::new(self, options.keep.is_some()),
+            open: OpenSession::new(self, options.keep.is_some(), place),
             options,
             has_started: false,
             kept: None,
@@ -217,13 +231,22 @@ impl Upload<'_, '_> {
         let result = self.drive(&mut machine).await;
         match &result {
             Ok(_) => {
-                self.open.set(None);
+                self.open.end(End::Stored).await;
                 self.repository
                     .connection()
                     .known_blobs()
                     .add(self.repository, &self.descriptor.digest);
             }
-            Err(error) => self.open.end(self.repository, error.is_integrity()).await,
+            Err(error) => {
+                let end = if error.is_integrity() {
+                    End::Useless
+                } else if may_pass(error) && !machine.is_stuck() {
+                    End::MayPass
+                } else {
+                    End::Refused
+                };
+                self.open.end(end).await;
+            }
         }
         result
     }
@@ -239,7 +262,7 @@ impl Upload<'_, '_> {
                 Step::Done(outcome) => return Ok(*outcome),
                 Step::Failed(failure) => return Err(self.error(failure.clone(), machine)),
                 Step::Cancel(location) => {
-                    session::cancel(self.repository, location).await;
+                    let _ = session::cancel(self.repository, location).await;
                     continue;
                 }
                 Step::Probe => self.probe(machine).await?,
@@ -291,8 +314,7 @@ impl Upload<'_, '_> {
         }
         self.open
             .set(machine.session().map(|(location, _)| location));
-        let (Some(keep), Some((location, acknowledged))) = (self.options.keep, machine.session())
-        else {
+        let Some((location, acknowledged)) = machine.session() else {
             return;
         };
         let state = UploadState {
@@ -301,13 +323,21 @@ impl Upload<'_, '_> {
             location: location.clone(),
         };
         if self.kept.as_ref() != Some(&state) {
-            keep(&state);
+            if let Some(keep) = self.options.keep {
+                keep(&state);
+            }
+            self.open.keep(&state);
             self.kept = Some(state);
         }
     }
 
     async fn probe(&mut self, machine: &mut Machine) -> Result<(), RegistryError> {
-        match self.repository.find_blob(&self.descriptor.digest).await {
+        // With what will be needed to send it, so that one token does for all.
+        let scope = Scope::push(self.repository.name());
+        let found = self
+            .repository
+            .find_blob(&self.descriptor.digest, Some(scope));
+        match found.await {
             Ok(found) => machine.probed(found.map(|size| size.unwrap_or(0))),
             Err(error) if error.is_transient() => {
                 self.failure = Some(error);
@@ -509,6 +539,11 @@ impl Upload<'_, '_> {
             (Failure::Unusable(reason), _) => repository.unusable(reason),
         }
     }
+}
+
+/// Whether the next run may get further, so that the session is of use to it.
+fn may_pass(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Content { .. }) || error.is_transient()
 }
 
 /// Whether the registry can have seen anything of a request that failed so.

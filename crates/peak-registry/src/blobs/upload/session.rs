@@ -9,6 +9,8 @@ use peak_http::Origin;
 use peak_oci::RepositoryName;
 use url::Url;
 
+use super::UploadState;
+use super::states::Place;
 use crate::auth::Scope;
 use crate::connection::Call;
 use crate::{Registry, RegistryError, Repository};
@@ -34,11 +36,12 @@ pub(super) async fn call(
         .anonymous(elsewhere))
 }
 
-/// Asks a registry to forget an upload. It will do so by itself after some days, so whatever it answers is good.
-pub(super) async fn cancel(repository: &Repository, location: &Url) {
+/// Asks a registry to forget an upload; whether it has. It will do so by itself after some days, so whatever it answers
+/// is good.
+pub(super) async fn cancel(repository: &Repository, location: &Url) -> bool {
     let capabilities = repository.connection().capabilities();
     if !capabilities.of(repository.registry()).cancels {
-        return;
+        return false;
     }
     let Ok(call) = call(
         repository,
@@ -48,7 +51,7 @@ pub(super) async fn cancel(repository: &Repository, location: &Url) {
     )
     .await
     else {
-        return;
+        return false;
     };
     // With what was needed to send it: distribution wants the right to delete, which others give no token for.
     match repository.call(call.deadline(CANCEL_DEADLINE)).await {
@@ -59,12 +62,31 @@ pub(super) async fn cancel(repository: &Repository, location: &Url) {
             ) =>
         {
             capabilities.learn(repository.registry(), |known| known.cancels = false);
+            false
         }
         Ok(response) => {
-            tracing::debug!(%repository, status = %response.status(), "an upload was cancelled");
+            let status = response.status();
+            tracing::debug!(%repository, %status, "an upload was cancelled");
+            status.is_success() || status == StatusCode::NOT_FOUND
         }
-        Err(error) => tracing::debug!(%repository, %error, "an upload could not be cancelled"),
+        Err(error) => {
+            tracing::debug!(%repository, %error, "an upload could not be cancelled");
+            false
+        }
     }
+}
+
+/// How an upload ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The blob is there.
+    Stored,
+    /// What went wrong may pass, and the next run may go on.
+    MayPass,
+    /// It would go wrong again.
+    Refused,
+    /// The registry may have got wrong bytes.
+    Useless,
 }
 
 /// The session of one upload. Dropped while there is one, it is remembered to be cancelled.
@@ -73,14 +95,17 @@ pub(super) struct OpenSession {
     location: Option<Url>,
     /// Somebody wants to go on with it later.
     is_kept: bool,
+    /// Where its state is kept for the next process.
+    place: Option<Place>,
 }
 
 impl OpenSession {
-    pub(super) fn new(repository: &Repository, is_kept: bool) -> Self {
+    pub(super) fn new(repository: &Repository, is_kept: bool, place: Option<Place>) -> Self {
         Self {
             repository: repository.clone(),
             location: None,
             is_kept,
+            place,
         }
     }
 
@@ -91,14 +116,33 @@ impl OpenSession {
         }
     }
 
+    /// Keeps its state, in case that this process ends without a word.
+    pub(super) fn keep(&mut self, state: &UploadState) {
+        if let Some(place) = &mut self.place {
+            place.keep(state);
+        }
+    }
+
     /// Ends it at the registry, unless somebody wants to go on with it and that can make sense.
-    pub(super) async fn end(&mut self, repository: &Repository, is_useless: bool) {
-        if self.is_kept && !is_useless {
+    pub(super) async fn end(&mut self, end: End) {
+        let has_place = self.place.as_ref().is_some_and(Place::is_kept);
+        let stays = match end {
+            End::Stored | End::Useless => false,
+            End::MayPass => self.is_kept || has_place,
+            End::Refused => self.is_kept,
+        };
+        if stays || end == End::Stored {
             self.location = None;
-        } else if let Some(location) = &self.location {
+        }
+        if let Some(location) = &self.location {
             // Dropped here, it is still remembered.
-            cancel(repository, location).await;
+            let _ = cancel(&self.repository, location).await;
             self.location = None;
+        }
+        if let Some(mut place) = self.place.take()
+            && !stays
+        {
+            place.remove();
         }
     }
 }
@@ -111,6 +155,7 @@ impl Drop for OpenSession {
                 registry: self.repository.registry().to_owned(),
                 repository: self.repository.name().clone(),
                 location,
+                place: self.place.take(),
             });
         }
     }
@@ -124,6 +169,8 @@ struct One {
     registry: String,
     repository: RepositoryName,
     location: Url,
+    /// What is kept of it, until it is cancelled.
+    place: Option<Place>,
 }
 
 impl Abandoned {
@@ -150,7 +197,11 @@ impl Registry {
         join_all(all.into_iter().map(|one| async move {
             let connection = self.connection(&one.registry);
             let repository = Repository::new(connection, one.repository, None);
-            cancel(&repository, &one.location).await;
+            if cancel(&repository, &one.location).await
+                && let Some(mut place) = one.place
+            {
+                place.remove();
+            }
         }))
         .await;
     }
