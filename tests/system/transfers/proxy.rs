@@ -16,7 +16,11 @@ pub(super) struct Request {
 impl Request {
     /// Method and path.
     pub(super) fn line(&self) -> &str {
-        self.head.lines().next().unwrap().trim_end_matches(" HTTP/1.1")
+        self.head
+            .lines()
+            .next()
+            .unwrap()
+            .trim_end_matches(" HTTP/1.1")
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -25,12 +29,17 @@ impl Request {
 
     /// The digest of the blob that is read.
     pub(super) fn blob(&self) -> Option<&str> {
-        self.line().strip_prefix("GET ")?.split_once("/blobs/").map(|(_, digest)| digest)
+        self.line()
+            .strip_prefix("GET ")?
+            .split_once("/blobs/")
+            .map(|(_, digest)| digest)
     }
 
     /// The first byte that is asked for.
     pub(super) fn start(&self) -> u64 {
-        let range = self.header("range").and_then(|range| range.strip_prefix("bytes="));
+        let range = self
+            .header("range")
+            .and_then(|range| range.strip_prefix("bytes="));
         range.map_or(0, |range| range.split_once('-').unwrap().0.parse().unwrap())
     }
 }
@@ -161,9 +170,15 @@ fn read_head(from: &mut BufReader<&TcpStream>) -> io::Result<String> {
 /// The same head with another value of a header, or without it.
 fn with(head: &str, name: &str, value: Option<&str>) -> String {
     let is_other = |line: &&str| {
-        line.split_once(':').is_none_or(|(key, _)| !key.eq_ignore_ascii_case(name))
+        line.split_once(':')
+            .is_none_or(|(key, _)| !key.eq_ignore_ascii_case(name))
     };
-    let mut lines: Vec<String> = head.trim_end().lines().filter(is_other).map(str::to_owned).collect();
+    let mut lines: Vec<String> = head
+        .trim_end()
+        .lines()
+        .filter(is_other)
+        .map(str::to_owned)
+        .collect();
     lines.extend(value.map(|value| format!("{name}: {value}")));
     lines.join("\r\n") + "\r\n\r\n"
 }
@@ -202,23 +217,34 @@ impl Shared {
             head = with(&head, "Range", None);
         }
         (&server).write_all(head.as_bytes())?;
-        carry(&mut from, &mut &server, request.length, self.rate, |count| {
-            note(&|exchange| exchange.received += count);
-        })?;
+        carry(
+            &mut from,
+            &mut &server,
+            request.length,
+            self.rate,
+            |count| {
+                note(&|exchange| exchange.received += count);
+            },
+        )?;
 
         let mut answer = BufReader::new(&server);
         let mut head = read_head(&mut answer)?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         note(&|exchange| exchange.status = status);
         let has_no_body = request.line().starts_with("HEAD") || status == 204 || status == 304;
-        let promised: u64 = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let promised: u64 =
+            header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let mut length = if has_no_body { 0 } else { promised };
         head = with(&head, "Connection", Some("close"));
         if let Fate::Resized(other) = fate {
             head = with(&head, "Content-Length", Some(&other.to_string()));
         }
         if let (Fate::OtherRange, Some(range)) = (&fate, header(&head, "content-range")) {
-            let (start, rest) = range.strip_prefix("bytes ").unwrap().split_once('-').unwrap();
+            let (start, rest) = range
+                .strip_prefix("bytes ")
+                .unwrap()
+                .split_once('-')
+                .unwrap();
             let start = start.parse::<u64>().unwrap() + 1;
             let range = format!("bytes {start}-{rest}");
             head = with(&head, "Content-Range", Some(&range));
@@ -226,7 +252,9 @@ impl Shared {
         to.write_all(head.as_bytes())?;
         let mut sent = |count| note(&|exchange| exchange.sent += count);
         match fate {
-            Fate::Cut(after) | Fate::Stall(after) | Fate::Resized(after) => length = length.min(after),
+            Fate::Cut(after) | Fate::Stall(after) | Fate::Resized(after) => {
+                length = length.min(after)
+            }
             Fate::Changed(place) if place < length => {
                 carry(&mut answer, &mut to, place, self.rate, &mut sent)?;
                 let mut byte = [0];
