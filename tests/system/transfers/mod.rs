@@ -1,8 +1,12 @@
 //! Transfers as a whole: every end with every other one, and what becomes of them when something goes wrong.
 
+mod faults;
 mod image;
+mod interrupt;
 mod kill;
 mod matrix;
+#[cfg(target_os = "linux")]
+mod memory;
 mod proxy;
 
 use std::path::Path;
