@@ -6,12 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peak_sdk::registry::Registry;
+use peak_sdk::registry::{ParallelRanges, Registry};
 use peak_sdk::transfer::{CopyOptions, copy};
 
 use super::image::Image;
 use super::proxy::{Fate, Proxy, Request};
-use super::{layout_is_valid, target, wait_for};
+use super::{layout_is_valid, target, validated, wait_for};
+use crate::kill::{Random, seed};
 use crate::support::{Sandbox, Server, eventually, files_under, finish, skipped};
 
 const LAYER: usize = 300_000;
@@ -59,6 +60,7 @@ impl Site {
     fn pull(&self, proxy: &Proxy, layout: &str) -> Result<(), String> {
         let registry = Registry::builder()
             .idle_timeout(Duration::from_millis(300))
+            .parallel_ranges(ParallelRanges::new().from_size(MIB).length(MIB / 4))
             .build()
             .unwrap();
         let folder = self.sandbox.path("");
@@ -326,6 +328,88 @@ fn a_registry_that_is_restarted_in_the_middle_does_no_harm() {
         .sum();
     // What was on its way when it broke off may come twice.
     assert!((6 * MIB..7 * MIB).contains(&fetched), "{fetched}");
+}
+
+#[test]
+fn a_registry_that_is_restarted_in_the_middle_of_a_push_does_no_harm() {
+    let mut site = Site::new(1000);
+    let image = Image::large(&[(7, 6 << 20), (8, 1000)]);
+    image.write_layout(&site.sandbox.path("from"), "v1");
+    let proxy = Proxy::start(site.server.host(), Some(6 * MIB), |_| Fate::Pass);
+    let name = format!("{}/faults/pushed:v1", proxy.host());
+    let push = ["registry", "push", "oci:from:v1", &name];
+    let child = site.sandbox.command(push).spawn().unwrap();
+    eventually("the layer is on its way", || {
+        let exchanges = proxy.exchanges();
+        let mut exchanges = exchanges.iter();
+        exchanges.any(|one| one.received > 2 * MIB).then_some(())
+    });
+    site.server.child.kill().unwrap();
+    site.server.child.wait().unwrap();
+    site.server = site.sandbox.serve();
+    proxy.lead_to(site.server.host());
+    finish(child).assert_code(0);
+    let name = format!("{}/faults/pushed:v1", site.server.host());
+    let seen = validated(&name, &site.sandbox.path(""));
+    assert_eq!(seen.root.digest.to_string(), image.digest());
+}
+
+/// What may become of a request for a blob of so many bytes.
+fn any_fate(random: &mut Random, size: u64) -> Fate {
+    // Often early, often late.
+    let place = match random.below(3) {
+        0 => random.below(size),
+        1 => random.below(100_000),
+        _ => size - 1 - random.below(1000),
+    };
+    match random.below(16) {
+        0..3 => Fate::Cut(place),
+        3 => Fate::Stall(place),
+        4 => Fate::Resized(place),
+        5 => Fate::Whole,
+        6 => Fate::OtherRange,
+        7 | 8 => Fate::Answer(LATER),
+        9 => Fate::Changed(place),
+        _ => Fate::Pass,
+    }
+}
+
+/// Anything may happen to any request for the layer; then nothing happens any more.
+fn anything(size: usize, rounds: u64) {
+    let site = Site::new(size);
+    let seed = seed();
+    // Shown if the test fails.
+    println!("PEAK_KILL_SEED={seed}");
+    let (mut arrived, mut failed) = (0, 0);
+    for round in 0..rounds {
+        let layout = format!("anything-{round}");
+        let random = Mutex::new(Random(seed.wrapping_add(round)));
+        let proxy = site.proxy(move |_, _| any_fate(&mut random.lock().unwrap(), size as u64));
+        match site.pull(&proxy, &layout) {
+            Ok(()) => arrived += 1,
+            Err(error) => {
+                failed += 1;
+                assert!(error.contains(site.layer()), "{error}");
+                let honest = site.proxy(|_, _| Fate::Pass);
+                if let Err(after) = site.pull(&honest, &layout) {
+                    panic!("after {error}: {after}");
+                }
+            }
+        }
+        std::fs::remove_dir_all(site.sandbox.path(&layout)).unwrap();
+    }
+    println!("{arrived} of {rounds} arrived in spite of all, {failed} after that");
+}
+
+#[test]
+fn whatever_happens_to_a_layer_it_arrives_whole_or_not_at_all() {
+    anything(3 << 20, 40);
+}
+
+#[test]
+fn whatever_happens_to_a_layer_that_comes_in_many_ranges_it_arrives_whole_or_not_at_all() {
+    // More than comes in one piece before it is known that the registry knows ranges.
+    anything(36 << 20, 8);
 }
 
 /// Pulls from a shell that has made room for `limit` bytes only.

@@ -7,7 +7,7 @@ use super::image::Image;
 use super::proxy::{Fate, Proxy};
 use super::{layout_is_valid, validated};
 use crate::http::{Connection, path_of};
-use crate::support::{Finished, Sandbox, eventually, finish, signal};
+use crate::support::{Finished, Sandbox, eventually, files_under, finish, signal};
 
 const MIB: u64 = 1 << 20;
 
@@ -57,28 +57,24 @@ fn ctrl_c_during_a_push_cancels_the_uploads_and_the_next_push_works() {
         (large.count() == 2).then_some(())
     });
     interrupt(child);
-    let exchanges = proxy.exchanges();
-    // Every upload that was not finished is cancelled, and the registry knows it no more.
-    let of = |method: &str| -> Vec<_> {
-        let of_method = exchanges
-            .iter()
-            .filter(|one| one.request.line().starts_with(method));
-        of_method
-            .filter(|one| one.request.line().contains("/blobs/uploads/"))
-            .collect()
-    };
-    let cancelled = of("DELETE");
-    assert_eq!(cancelled.len(), 2, "{exchanges:?}");
+    // Every upload that was not finished is cancelled. The registry does so when it has got what was still on its way
+    // through the proxy.
+    let cancelled = eventually("both uploads are cancelled", || {
+        let exchanges = proxy.exchanges().into_iter();
+        let cancelled: Vec<_> = exchanges
+            .filter(|one| one.request.line().starts_with("DELETE") && one.status == 204)
+            .collect();
+        (cancelled.len() == 2).then_some(cancelled)
+    });
     let mut connection = Connection::open(server.host());
     for exchange in cancelled {
-        assert_eq!(exchange.status, 204);
         let (_, location) = exchange.request.line().split_once(' ').unwrap();
         let asked = connection.send("GET", path_of(location), "", b"");
         assert_eq!(asked.status, 404);
     }
     let manifest = "/v2/interrupt/image/manifests/v1";
     assert_eq!(connection.send("GET", manifest, "", b"").status, 404);
-    let left = crate::support::files_under(&sandbox.path("state/peak/registry/uploads"));
+    let left = files_under(&sandbox.path("state/peak/registry/uploads"));
     assert!(left.is_empty(), "{left:?}");
     sandbox.assert_no_leftovers();
 

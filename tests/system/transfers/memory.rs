@@ -18,7 +18,7 @@ const SMALL: u64 = 64;
 const LARGE: u64 = 256;
 
 /// The most that a transfer may have had, in MiB, in a build without optimisation too.
-const BOUND: u64 = 48;
+const BOUND: u64 = 64;
 
 /// A layout with an image of two layers. Its files are sparse: they take no room on the disk.
 fn layout(folder: &Path, mebibytes: u64) {
@@ -94,13 +94,13 @@ fn watched(mut command: Command) -> (Finished, u64) {
 }
 
 /// The memory that each step of a way through all ends takes.
-fn way(sandbox: &Sandbox, server: &Server, mebibytes: u64) -> Vec<(&'static str, u64)> {
+fn way(sandbox: &Sandbox, server: &Server, other: &Server, mebibytes: u64) {
     let host = server.host();
     let name = format!("size-{mebibytes}");
     layout(&sandbox.path(&format!("{name}/from")), mebibytes);
     let (pushed, copied) = (
         format!("{host}/{name}/pushed:v1"),
-        format!("{host}/other/{name}:v1"),
+        format!("{}/{name}/copied:v1", other.host()),
     );
     let steps = [
         ("push", format!("oci:{name}/from"), pushed.clone()),
@@ -119,15 +119,13 @@ fn way(sandbox: &Sandbox, server: &Server, mebibytes: u64) -> Vec<(&'static str,
             format!("oci:{name}/from-docker"),
         ),
     ];
-    let taken = steps.map(|(how, from, to)| {
+    for (how, from, to) in steps {
         let (finished, most) = watched(sandbox.command(["registry", how, &from, &to]));
         finished.assert_code(0);
         println!("{mebibytes} MiB: {how} {from} {to}: {most} MiB of memory");
         assert!(most > 0 && most < BOUND, "{how} {from} {to}: {most} MiB");
-        (how, most)
-    });
+    }
     std::fs::remove_dir_all(sandbox.path(&name)).unwrap();
-    taken.to_vec()
 }
 
 #[test]
@@ -135,6 +133,8 @@ fn no_transfer_takes_more_memory_for_a_larger_image() {
     let large = number("PEAK_TRANSFER_MIB").unwrap_or(LARGE);
     let sandbox = Sandbox::new();
     let server = sandbox.serve();
-    way(&sandbox, &server, SMALL);
-    way(&sandbox, &server, large);
+    let elsewhere = Sandbox::new();
+    let other = elsewhere.serve();
+    way(&sandbox, &server, &other, SMALL);
+    way(&sandbox, &server, &other, large);
 }
