@@ -1,5 +1,10 @@
 //! Transfers as a whole: every end with every other one, and what becomes of them when something goes wrong.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "shown where a test fails, and wherever one asks for it"
+)]
+
 mod faults;
 mod image;
 mod interrupt;
@@ -51,10 +56,14 @@ fn validated(text: &str, folder: &Path) -> ValidationReport {
 /// tagged is there whole. Gives the tags; none where there is no image yet.
 #[track_caller]
 fn layout_is_valid(folder: &Path) -> Vec<String> {
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-    for name in std::fs::read_dir(folder).into_iter().flatten().map(name) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let name = entry.unwrap().file_name();
         let known = ["blobs", "index.json", "oci-layout", ".peak-layout"];
-        assert!(known.iter().any(|known| name == *known), "{name:?}");
+        assert!(
+            known.iter().any(|known| name == *known),
+            "{}",
+            name.display()
+        );
     }
     for name in files_under(&folder.join("blobs")) {
         let content = std::fs::read(folder.join("blobs").join(&name)).unwrap();

@@ -253,7 +253,7 @@ impl Shared {
         let mut sent = |count| note(&|exchange| exchange.sent += count);
         match fate {
             Fate::Cut(after) | Fate::Stall(after) | Fate::Resized(after) => {
-                length = length.min(after)
+                length = length.min(after);
             }
             Fate::Changed(place) if place < length => {
                 carry(&mut answer, &mut to, place, self.rate, &mut sent)?;
