@@ -462,8 +462,10 @@ fn a_file_that_may_not_grow_is_named_and_the_next_run_goes_on() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_is_named_and_the_layout_stays_valid() {
+    let sandbox = Sandbox::new();
     let can = std::process::Command::new("unshare")
-        .args(["-rm", "true"])
+        .args(["-rm", "mount", "-t", "tmpfs", "none"])
+        .arg(sandbox.path("tmp"))
         .output();
     if !can.is_ok_and(|output| output.status.success()) {
         skipped("no mount can be made here; with one, a full disk would be tested");
