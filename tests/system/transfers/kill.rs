@@ -261,7 +261,10 @@ fn killed_copies_into(transport: &str) {
     for round in 0..=rounds() {
         let proxy = Proxy::start(server.host(), Some(RATE), |_| Fate::Pass);
         let name = format!("{}/kill/archived:v{}", proxy.host(), copied % 2);
-        let child = sandbox.command(["registry", "copy", &name, &to]).spawn().unwrap();
+        let child = sandbox
+            .command(["registry", "copy", &name, &to])
+            .spawn()
+            .unwrap();
         let is_over = if round < rounds() {
             killed_after(child, &mut random)
         } else {
