@@ -130,6 +130,12 @@ impl Connection {
     /// Pushes a blob in one piece.
     pub(crate) fn push_blob(&mut self, repository: &str, content: &[u8]) -> String {
         let digest = digest(content);
+        self.push_blob_as(repository, content, &digest);
+        digest
+    }
+
+    /// The same under a digest of another algorithm.
+    pub(crate) fn push_blob_as(&mut self, repository: &str, content: &[u8], digest: &str) {
         let begun = self.send(
             "POST",
             &format!("/v2/{repository}/blobs/uploads/"),
@@ -137,10 +143,9 @@ impl Connection {
             b"",
         );
         assert_eq!(begun.status, 202);
-        let location = with_digest(begun.header("location").unwrap(), &digest);
+        let location = with_digest(begun.header("location").unwrap(), digest);
         let done = self.send("PUT", &location, "application/octet-stream", content);
         assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
-        digest
     }
 }
 

@@ -42,10 +42,10 @@ const LONGEST_ROUND: u64 = 100_000;
 const REMEMBERED: usize = 8;
 
 /// A generator of numbers that are random enough: splitmix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -54,7 +54,7 @@ impl Random {
     }
 
     /// A number below `limit`.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
@@ -749,10 +749,18 @@ fn kill_at_work(clients: &mut [Client], server: Server, after: Duration) {
     });
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
         .ok()
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+/// What the random choices begin with.
+pub(crate) fn seed() -> u64 {
+    number("PEAK_KILL_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        u64::from(now.subsec_nanos())
+    })
 }
 
 /// Starts the registry again and compares what it has with what the clients know.
@@ -774,10 +782,7 @@ fn restart(sandbox: &Sandbox, clients: &mut [Client]) -> (Server, Vec<String>) {
 #[test]
 fn what_was_acknowledged_survives_kill_9_and_nothing_is_half_there() {
     let rounds = number("PEAK_KILL_ROUNDS").unwrap_or(DEFAULT_ROUNDS);
-    let seed = number("PEAK_KILL_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        u64::from(now.subsec_nanos())
-    });
+    let seed = seed();
     let sandbox = Sandbox::new();
     let mut random = Random(seed);
     let mut clients: Vec<Client> = (0..CLIENTS)

@@ -34,4 +34,5 @@ mod support;
 #[cfg(unix)]
 mod terminal;
 mod tls;
+mod transfers;
 mod verbose;

@@ -35,7 +35,7 @@ fn go_program(name: &str) -> Option<PathBuf> {
 
 /// Runs a peer to its end, which must be a good one, and gives what it printed.
 #[track_caller]
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
