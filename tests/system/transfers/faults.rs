@@ -60,7 +60,12 @@ impl Site {
     fn pull(&self, proxy: &Proxy, layout: &str) -> Result<(), String> {
         let registry = Registry::builder()
             .idle_timeout(Duration::from_millis(300))
-            .parallel_ranges(ParallelRanges::new().from_size(MIB).length(MIB / 4))
+            .parallel_ranges(
+                ParallelRanges::new()
+                    .from_size(MIB)
+                    .length(MIB / 4)
+                    .slower_than(u64::MAX),
+            )
             .build()
             .unwrap();
         let folder = self.sandbox.path("");

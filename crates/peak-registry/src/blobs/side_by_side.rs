@@ -10,14 +10,16 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use peak_oci::Descriptor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::part::{Frames, Part};
 use super::ranges::{self, ParallelRanges};
 use crate::{RegistryError, Repository};
 
-/// How much is asked for in one piece while no lane is free for more: enough that requests cost nothing, little enough
-/// that lanes that become free are soon of use.
-const STRETCH: u64 = 32 * 1024 * 1024;
+/// How much is asked for in one piece first while there is nothing beside it, and at most; each stretch is twice as long
+/// as the one before. Enough that requests cost nothing, little enough that what comes beside it is soon of use.
+const FIRST_STRETCH: u64 = 32 * 1024 * 1024;
+const LONGEST_STRETCH: u64 = 256 * 1024 * 1024;
 
 /// A blob whose parts come side by side.
 ///
@@ -32,6 +34,11 @@ pub(super) struct SideBySide {
     behind: VecDeque<Behind>,
     /// Where what nobody has asked for yet begins.
     next: u64,
+    /// How long the next stretch is.
+    stretch: u64,
+    begun: Instant,
+    /// Bytes given on so far.
+    given: u64,
     is_over: bool,
     lane: Option<OwnedSemaphorePermit>,
 }
@@ -45,11 +52,7 @@ struct Behind {
 
 /// How much is asked for first: not more than is of use before it is known whether the registry knows ranges.
 pub(super) fn first(descriptor: &Descriptor, offset: u64) -> Range<u64> {
-    stretch(offset, descriptor.size)
-}
-
-fn stretch(start: u64, size: u64) -> Range<u64> {
-    start..start.saturating_add(STRETCH).min(size)
+    offset..offset.saturating_add(FIRST_STRETCH).min(descriptor.size)
 }
 
 impl SideBySide {
@@ -68,6 +71,9 @@ impl SideBySide {
             ranges,
             lanes,
             next: front.end(),
+            stretch: FIRST_STRETCH * 2,
+            begun: Instant::now(),
+            given: 0,
             front: front.frames(),
             behind: VecDeque::new(),
             is_over: false,
@@ -79,9 +85,16 @@ impl SideBySide {
         Part::later(self.repository.clone(), self.descriptor.clone(), range)
     }
 
+    /// Whether more could be asked for beside the front, and would be of use.
+    fn has_room(&self) -> bool {
+        self.behind.len() + 1 < self.ranges.at_once
+            && self.next < self.descriptor.size
+            && self.ranges.are_for_speed(self.given, self.begun.elapsed())
+    }
+
     /// Asks for more, as far as lanes are free, and loads what has come.
     fn load(&mut self, context: &mut Context<'_>) {
-        while self.behind.len() + 1 < self.ranges.at_once && self.next < self.descriptor.size {
+        while self.has_room() {
             let Some(lane) = ranges::take(&self.lanes) else {
                 break;
             };
@@ -112,8 +125,10 @@ impl SideBySide {
             };
             true
         } else if self.next < self.descriptor.size {
-            let range = stretch(self.next, self.descriptor.size);
+            let end = self.next.saturating_add(self.stretch);
+            let range = self.next..end.min(self.descriptor.size);
             self.next = range.end;
+            self.stretch = (self.stretch * 2).min(LONGEST_STRETCH);
             self.front = self.later(range);
             true
         } else {
@@ -134,7 +149,10 @@ impl Stream for SideBySide {
             this.load(context);
             match this.front.as_mut().poll_next(context) {
                 Poll::Ready(None) if this.advance() => {}
-                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.given = this.given.saturating_add(frame.len() as u64);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
                 Poll::Ready(end) => {
                     this.is_over = true;
                     this.behind.clear();

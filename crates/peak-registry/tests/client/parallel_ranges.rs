@@ -33,9 +33,12 @@ fn repository(server: &Script, ranges: ParallelRanges) -> Repository {
     registry.repository(&server.reference())
 }
 
-/// Ranges of 100 KiB, for blobs of more than a MiB.
+/// Ranges of 100 KiB, for blobs of more than a MiB however fast they come.
 fn ranges() -> ParallelRanges {
-    ParallelRanges::new().from_size(1 << 20).length(100 * 1024)
+    ParallelRanges::new()
+        .from_size(1 << 20)
+        .length(100 * 1024)
+        .slower_than(u64::MAX)
 }
 
 /// First and last byte of what is asked for.
@@ -187,6 +190,17 @@ async fn as_many_blobs_as_ranges_come_in_one_piece_each() {
     // Now there is a lane.
     download(&repository, &content).await.unwrap();
     assert!(covered(&server).len() > 10);
+}
+
+#[tokio::test]
+async fn what_comes_fast_comes_in_long_stretches() {
+    let content = content();
+    let served = content.clone();
+    let server = Script::start(move |_, request| partial(&served, request, SIZE)).await;
+    let repository = repository(&server, ranges().slower_than(1));
+    let got = download(&repository, &content).await;
+    assert!(got.unwrap() == content);
+    assert_eq!(covered(&server), [(0, 32 * MIB - 1), (32 * MIB, SIZE - 1)]);
 }
 
 #[tokio::test]
