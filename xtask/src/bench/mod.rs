@@ -4,12 +4,17 @@
 //! beat. Whole processes are measured ([`measure`]), in turn and for several rounds ([`rounds`]), so that a
 //! machine that gets slower for a while does so for everyone. The result is a table ([`report`]).
 
+mod clients;
+mod images;
 mod jobs;
+mod link;
 mod measure;
+mod registries;
 mod report;
 mod rounds;
 mod tools;
 
+use std::any::Any;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +54,7 @@ struct Race {
     title: &'static str,
     runners: Vec<Runner>,
     /// What must be there while they run, such as servers.
-    _held: Vec<tools::Background>,
+    held: Vec<Box<dyn Any>>,
 }
 
 /// One program with its arguments.
@@ -72,6 +77,8 @@ enum Run {
         command: measure::Command,
         /// What it writes: gone before each run, and its size is told.
         output: Option<PathBuf>,
+        /// The directory that it fills: gone before each run and after it, so that memory is not filled up.
+        scratch: Option<PathBuf>,
     },
     /// Why it cannot run here.
     Missing(String),

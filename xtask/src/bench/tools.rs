@@ -77,6 +77,15 @@ pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("`{program}` is not installed"))
 }
 
+/// Finds a program on the path or among those that `cargo xtask peers up` has built, or says that it is missing.
+pub(crate) fn find_peer(root: &Path, program: &str) -> Result<PathBuf, String> {
+    let built = root.join("target/peers/go/bin").join(program);
+    if built.is_file() {
+        return Ok(built);
+    }
+    find(program)
+}
+
 /// A virtual environment with the public Python client; made when it is first asked for.
 pub(crate) fn python_client(workplace: &Workplace) -> Result<PathBuf, String> {
     let place = workplace.data.join("python");
