@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Write the results into docs/performance.md, in place of earlier ones of the same jobs
     #[arg(long)]
     write: bool,
+    /// Measure this `peak`, built some other time, in place of one that is built now
+    #[arg(long, value_name = "FILE")]
+    peak: Option<PathBuf>,
 }
 
 /// Something that can be done with different programs.
@@ -90,10 +93,12 @@ struct Workplace {
     root: PathBuf,
     /// Where data is kept from one time to the next: `target/bench`.
     data: PathBuf,
+    /// Our program, if it need not be built.
+    peak: Option<PathBuf>,
 }
 
 impl Workplace {
-    fn new(root: &Path) -> anyhow::Result<Self> {
+    fn new(root: &Path, peak: Option<PathBuf>) -> anyhow::Result<Self> {
         // Next to whatever cargo built this program into: `target/debug/xtask`.
         let program = std::env::current_exe().context("cannot find this program's own path")?;
         let target = program.parent().and_then(Path::parent);
@@ -105,6 +110,7 @@ impl Workplace {
         Ok(Self {
             root: root.to_owned(),
             data,
+            peak,
         })
     }
 }
@@ -112,7 +118,7 @@ impl Workplace {
 /// Runs the jobs and prints what came out.
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     let jobs = chosen(&options.jobs)?;
-    let workplace = Workplace::new(root)?;
+    let workplace = Workplace::new(root, options.peak.clone())?;
     let mut sections = Vec::new();
     for job in jobs {
         note(&format!("{}: preparing", job.name));

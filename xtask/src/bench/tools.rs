@@ -65,6 +65,11 @@ pub(crate) fn build(
 
 /// The `peak` binary.
 pub(crate) fn peak(workplace: &Workplace) -> anyhow::Result<PathBuf> {
+    if let Some(built) = &workplace.peak {
+        return built
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", built.display()));
+    }
     build(workplace, &["-p", "peak-cli", "--bin", "peak"], "peak")
 }
 
