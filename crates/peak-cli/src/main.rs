@@ -55,14 +55,14 @@ fn main() -> ExitCode {
     logging::start(global.verbose, global.color.unwrap_or_default(), serving);
     let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
-        .and_then(|application| start(&application, command));
+        .and_then(|application| start(application, command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(as_json),
     }
 }
 
-fn start(application: &Application, command: Command) -> Result<(), CliError> {
+fn start(application: Application, command: Command) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -71,7 +71,16 @@ fn start(application: &Application, command: Command) -> Result<(), CliError> {
                 "the threads of the program cannot be started: {error}"
             ))
         })?;
-    let result = runtime.block_on(run(application, command));
+    // The command is a task, and not driven by this thread: between a connection and what waits for it a wake-up is then
+    // a turn of the same thread, and seldom one of another.
+    let task = runtime.spawn(async move { run(&application, command).await });
+    let result = match runtime.block_on(task) {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(CliError::other(format!("the command was ended: {error}"))),
+        },
+    };
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     result
 }

@@ -7,14 +7,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use peak_oci::{
-    BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index, MAX_MANIFEST_SIZE,
-    Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag, TagStream,
+    Algorithm, BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Index,
+    MAX_MANIFEST_SIZE, Manifest, MediaType, Placement, Raw, Selector, Sink, Source, Tag, TagStream,
 };
 
+use crate::blob::Receiver;
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
-use crate::partial::Partial;
+use crate::partial::{self, Partial};
 use crate::staging::{self, Staging};
 use crate::tar::Extent;
 use crate::{LayoutError, blob, blocking, file, index, referrers};
@@ -40,6 +42,9 @@ struct Inner {
     /// Whether the directory was made for this handle.
     is_new: bool,
     staging: Mutex<Option<Arc<Staging>>>,
+    /// The folders for blobs that were made, or looked at, for this handle. As long as it holds the staging area nobody
+    /// takes them away.
+    folders: Mutex<Vec<Algorithm>>,
     /// What refers to which manifest, and is not in `index.json` yet.
     referrers: Mutex<Vec<(Tag, Descriptor)>>,
 }
@@ -131,6 +136,7 @@ impl Directory {
                 root,
                 is_new,
                 staging: Mutex::new(None),
+                folders: Mutex::default(),
                 referrers: Mutex::default(),
             }),
         })
@@ -161,10 +167,17 @@ impl Inner {
 
     /// Where a blob can be written: its folder exists afterwards, inside the layout.
     fn blob_target(&self, digest: &Digest) -> Result<PathBuf, LayoutError> {
+        let algorithm = digest.algorithm();
         let mut folder = self.root.join("blobs");
-        self.make_inside(&folder, digest)?;
-        folder.push(digest.algorithm().to_string());
-        self.make_inside(&folder, digest)?;
+        let mut known = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&algorithm) {
+            folder.push(algorithm.to_string());
+        } else {
+            self.make_inside(&folder, digest)?;
+            folder.push(algorithm.to_string());
+            self.make_inside(&folder, digest)?;
+            known.push(algorithm);
+        }
         Ok(folder.join(digest.hex()))
     }
 
@@ -185,6 +198,13 @@ impl Inner {
                 digest: digest.clone(),
             })
         }
+    }
+
+    /// The file that a blob goes into before it gets its name.
+    fn begin_blob(&self, descriptor: &Descriptor) -> Result<Partial, LayoutError> {
+        let staging = self.staging()?;
+        let target = self.blob_target(&descriptor.digest)?;
+        Partial::begin(staging, target, descriptor)
     }
 
     fn open_blob(&self, digest: &Digest) -> Result<(File, u64, PathBuf), LayoutError> {
@@ -408,13 +428,18 @@ impl Sink for Directory {
         let inner = Arc::clone(&self.inner);
         let descriptor = descriptor.clone();
         Box::pin(async move {
+            if descriptor.size < partial::WORTH_KEEPING {
+                // Nothing to go on with, so the file can wait for the first bytes.
+                let small = Small {
+                    directory: inner,
+                    descriptor: descriptor.clone(),
+                    begun: None,
+                };
+                let writer = blob::Writer::new(Box::new(small), &descriptor, 0);
+                return Ok(Box::new(writer) as Box<dyn BlobWriter>);
+            }
             let begun = descriptor.clone();
-            let mut partial = blocking(move || {
-                let staging = inner.staging()?;
-                let target = inner.blob_target(&begun.digest)?;
-                Partial::begin(staging, target, &begun).map(Box::new)
-            })
-            .await?;
+            let mut partial = blocking(move || inner.begin_blob(&begun).map(Box::new)).await?;
             // In steps, so that nothing goes on for long when the future is dropped.
             while !partial.is_read_again() {
                 partial = blocking(move || {
@@ -439,6 +464,39 @@ impl Sink for Directory {
         Box::pin(
             async move { Ok(blocking(move || inner.put_manifest(&manifest, &placement)).await?) },
         )
+    }
+}
+
+/// A blob of which no beginning is ever kept. Its file is begun with its first bytes: one turn in the blocking pool then
+/// does all of it, where its bytes come in one batch.
+#[derive(Debug)]
+struct Small {
+    directory: Arc<Inner>,
+    descriptor: Descriptor,
+    begun: Option<Box<Partial>>,
+}
+
+impl Small {
+    fn take(&mut self) -> Result<Box<Partial>, LayoutError> {
+        if let Some(partial) = self.begun.take() {
+            return Ok(partial);
+        }
+        let mut partial = self.directory.begin_blob(&self.descriptor)?;
+        partial.clear()?;
+        Ok(Box::new(partial))
+    }
+}
+
+impl Receiver for Small {
+    fn append(&mut self, frames: &[Bytes]) -> Result<(), LayoutError> {
+        let mut partial = self.take()?;
+        partial.append(frames)?;
+        self.begun = Some(partial);
+        Ok(())
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<(), LayoutError> {
+        self.take()?.publish()
     }
 }
 

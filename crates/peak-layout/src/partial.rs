@@ -21,7 +21,7 @@ use crate::staging::Staging;
 use crate::{LayoutError, document, file};
 
 /// Less than this is fetched again rather than kept, in bytes: it costs less than a look at it.
-const WORTH_KEEPING: u64 = 1024 * 1024;
+pub(crate) const WORTH_KEEPING: u64 = 1024 * 1024;
 
 /// How long a beginning waits for the next run.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -95,13 +95,20 @@ impl Partial {
             .map_err(LayoutError::reading(&partial.path))?
             .len();
         if partial.found > descriptor.size {
-            partial
-                .file
-                .set_len(0)
-                .map_err(LayoutError::writing(&partial.path))?;
-            partial.found = 0;
+            partial.clear()?;
         }
         Ok(partial)
+    }
+
+    /// Forgets what was there, before any of it is read or anything is added.
+    pub(crate) fn clear(&mut self) -> Result<(), LayoutError> {
+        if self.found > 0 {
+            self.file
+                .set_len(0)
+                .map_err(LayoutError::writing(&self.path))?;
+            self.found = 0;
+        }
+        Ok(())
     }
 
     /// Whether all that was there is hashed again.

@@ -4,12 +4,17 @@
 //! beat. Whole processes are measured ([`measure`]), in turn and for several rounds ([`rounds`]), so that a
 //! machine that gets slower for a while does so for everyone. The result is a table ([`report`]).
 
+mod clients;
+mod images;
 mod jobs;
+mod link;
 mod measure;
+mod registries;
 mod report;
 mod rounds;
 mod tools;
 
+use std::any::Any;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +36,9 @@ pub(crate) struct Options {
     /// Write the results into docs/performance.md, in place of earlier ones of the same jobs
     #[arg(long)]
     write: bool,
+    /// Measure this `peak`, built some other time, in place of one that is built now
+    #[arg(long, value_name = "FILE")]
+    peak: Option<PathBuf>,
 }
 
 /// Something that can be done with different programs.
@@ -49,7 +57,7 @@ struct Race {
     title: &'static str,
     runners: Vec<Runner>,
     /// What must be there while they run, such as servers.
-    _held: Vec<tools::Background>,
+    held: Vec<Box<dyn Any>>,
 }
 
 /// One program with its arguments.
@@ -72,6 +80,8 @@ enum Run {
         command: measure::Command,
         /// What it writes: gone before each run, and its size is told.
         output: Option<PathBuf>,
+        /// The directory that it fills: gone before each run and after it, so that memory is not filled up.
+        scratch: Option<PathBuf>,
     },
     /// Why it cannot run here.
     Missing(String),
@@ -83,10 +93,12 @@ struct Workplace {
     root: PathBuf,
     /// Where data is kept from one time to the next: `target/bench`.
     data: PathBuf,
+    /// Our program, if it need not be built.
+    peak: Option<PathBuf>,
 }
 
 impl Workplace {
-    fn new(root: &Path) -> anyhow::Result<Self> {
+    fn new(root: &Path, peak: Option<PathBuf>) -> anyhow::Result<Self> {
         // Next to whatever cargo built this program into: `target/debug/xtask`.
         let program = std::env::current_exe().context("cannot find this program's own path")?;
         let target = program.parent().and_then(Path::parent);
@@ -98,6 +110,7 @@ impl Workplace {
         Ok(Self {
             root: root.to_owned(),
             data,
+            peak,
         })
     }
 }
@@ -105,7 +118,7 @@ impl Workplace {
 /// Runs the jobs and prints what came out.
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     let jobs = chosen(&options.jobs)?;
-    let workplace = Workplace::new(root)?;
+    let workplace = Workplace::new(root, options.peak.clone())?;
     let mut sections = Vec::new();
     for job in jobs {
         note(&format!("{}: preparing", job.name));

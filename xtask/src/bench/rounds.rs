@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::bench::measure::{Command, Sample};
 use crate::bench::{Kind, Race, Run, Runner};
@@ -57,12 +57,18 @@ pub(crate) fn run(
             format!("round {round} of {rounds}")
         });
         for (runner, result) in race.runners.iter().zip(&mut results) {
-            let (Run::Command { command, output }, Ok(samples)) =
-                (&runner.run, &mut result.outcome)
+            let (
+                Run::Command {
+                    command,
+                    output,
+                    scratch,
+                },
+                Ok(samples),
+            ) = (&runner.run, &mut result.outcome)
             else {
                 continue;
             };
-            let sample = run_once(command, output.as_deref())?;
+            let sample = run_once(command, output.as_deref(), scratch.as_deref())?;
             if round > 0 {
                 samples.samples.push(sample);
             }
@@ -79,14 +85,32 @@ pub(crate) fn run(
     })
 }
 
-fn run_once(command: &Command, output: Option<&Path>) -> anyhow::Result<Sample> {
+fn run_once(
+    command: &Command,
+    output: Option<&Path>,
+    scratch: Option<&Path>,
+) -> anyhow::Result<Sample> {
     if let Some(path) = output {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-            }
-            _ => {}
-        }
+        gone(path, fs::remove_file(path))?;
     }
-    command.measure()
+    let Some(directory) = scratch else {
+        return command.measure();
+    };
+    gone(directory, fs::remove_dir_all(directory))?;
+    let sample = command.measure()?;
+    if !directory.is_dir() {
+        bail!("{command} wrote no {}", directory.display());
+    }
+    gone(directory, fs::remove_dir_all(directory))?;
+    Ok(sample)
+}
+
+/// What was to be removed may have been missing.
+fn gone(path: &Path, outcome: io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -65,6 +65,11 @@ pub(crate) fn build(
 
 /// The `peak` binary.
 pub(crate) fn peak(workplace: &Workplace) -> anyhow::Result<PathBuf> {
+    if let Some(built) = &workplace.peak {
+        return built
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", built.display()));
+    }
     build(workplace, &["-p", "peak-cli", "--bin", "peak"], "peak")
 }
 
@@ -75,6 +80,15 @@ pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| format!("`{program}` is not installed"))
+}
+
+/// Finds a program on the path or among those that `cargo xtask peers up` has built, or says that it is missing.
+pub(crate) fn find_peer(root: &Path, program: &str) -> Result<PathBuf, String> {
+    let built = root.join("target/peers/go/bin").join(program);
+    if built.is_file() {
+        return Ok(built);
+    }
+    find(program)
 }
 
 /// A virtual environment with the public Python client; made when it is first asked for.

@@ -169,27 +169,30 @@ async fn wrong_content_is_an_integrity_error_and_leaves_nothing() {
     assert!(layout.has_blob(&other).await.unwrap());
 
     // Given up.
-    let mut writer = layout.blob_writer(&descriptor).await.unwrap();
+    let given_up = describe(MediaType::OCI_LAYER, &vec![3; 1024 * 1024]);
+    let mut writer = layout.blob_writer(&given_up).await.unwrap();
     writer.write(Bytes::from_static(b"exp")).await.unwrap();
     assert_eq!(partial_files(folder.path()), 1);
     drop(writer);
 
     assert_eq!(partial_files(folder.path()), 0);
-    assert!(!layout.has_blob(&descriptor).await.unwrap());
+    assert!(!layout.has_blob(&given_up).await.unwrap());
 }
 
 #[tokio::test]
 async fn leftovers_of_a_crash_go_but_not_those_of_a_living_writer() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Directory::create(folder.path()).unwrap();
-    let descriptor = describe(MediaType::OCI_LAYER, b"slow");
+    // The file of a smaller one is not there before its bytes.
+    let slow = vec![4; 1024 * 1024];
+    let descriptor = describe(MediaType::OCI_LAYER, &slow);
     let mut writer = layout.blob_writer(&descriptor).await.unwrap();
     drop(layout);
     fs::write(folder.path().join(".peak-layout/partial/crashed"), "x").unwrap();
 
     let second = Directory::create(folder.path()).unwrap();
     assert_eq!(partial_files(folder.path()), 2);
-    writer.write(Bytes::from_static(b"slow")).await.unwrap();
+    writer.write(Bytes::from(slow)).await.unwrap();
     writer.commit().await.unwrap();
     assert!(second.has_blob(&descriptor).await.unwrap());
     drop(second);
@@ -276,8 +279,13 @@ async fn links_in_a_begun_layout_do_not_lead_the_writer_out() {
     fs::create_dir_all(root.join(".peak-layout")).unwrap();
     symlink(&outside, root.join("blobs")).unwrap();
     let layout = Directory::create(&root).unwrap();
-    let descriptor = describe(MediaType::OCI_LAYER, b"content");
-    let error = layout.blob_writer(&descriptor).await.err().unwrap();
+    let small = describe(MediaType::OCI_LAYER, b"content");
+    let mut writer = layout.blob_writer(&small).await.unwrap();
+    writer.write(Bytes::from_static(b"content")).await.unwrap();
+    let error = writer.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ContentErrorKind::Invalid);
+    let large = describe(MediaType::OCI_LAYER, &vec![5; 1024 * 1024]);
+    let error = layout.blob_writer(&large).await.err().unwrap();
     assert_eq!(error.kind(), ContentErrorKind::Invalid);
     drop(layout);
     assert_eq!(names(&outside), ["empty"]);

@@ -43,6 +43,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
             Ok(command) => Run::Command {
                 command,
                 output: Some(output),
+                scratch: None,
             },
             Err(reason) => Run::Missing(reason),
         },
@@ -73,7 +74,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
     Ok(vec![Race {
         title: "",
         runners: vec![ours, zip, python],
-        _held: Vec::new(),
+        held: Vec::new(),
     }])
 }
 

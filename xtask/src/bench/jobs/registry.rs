@@ -1,14 +1,15 @@
 //! The embedded registry beside Debian's `docker-registry`, with the same client.
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::Context as _;
 
 use crate::bench::measure::Command;
+use crate::bench::registries::DockerRegistry;
 use crate::bench::tools::{self, Background};
 use crate::bench::{Job, Kind, Race, Run, Runner, Workplace};
 
@@ -98,11 +99,10 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
     let store = place.join("embedded");
     let store = store.to_str().context("the path is not text")?;
     let (embedded, ours) = Background::start(&program, &[store])?;
-    let peer = tools::find("docker-registry");
-    let peer = peer.map(|program| docker_registry(&program, &place));
-    let (peer, theirs) = match peer {
-        Ok(started) => {
-            let (server, address) = started?;
+    let (peer, theirs) = match tools::find("docker-registry") {
+        Ok(_) => {
+            let server = DockerRegistry::start(&place.join("docker-registry"))?;
+            let address = server.address.clone();
             (Some(server), Ok(address))
         }
         Err(reason) => (None, Err(reason)),
@@ -113,6 +113,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
         Run::Command {
             command: command.args(&files),
             output: None,
+            scratch: None,
         }
     };
     let race = |title, script, floor, held| Race {
@@ -133,11 +134,11 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
             ),
             runner("dd", Kind::Floor, shell(floor, copies.as_ref())),
         ],
-        _held: held,
+        held,
     };
     let push = race("push", PUSH, COPY, Vec::new());
     // All races are prepared before the first runs: the last one keeps the servers.
-    let held = [Some(embedded), peer].into_iter().flatten().collect();
+    let held: Vec<Box<dyn Any>> = vec![Box::new(embedded), Box::new(peer)];
     Ok(vec![push, race("pull", PULL, READ, held)])
 }
 
@@ -147,22 +148,6 @@ fn runner(name: &str, kind: Kind, run: Run) -> Runner {
         kind,
         run,
     }
-}
-
-/// Starts `docker-registry` and gives its address.
-fn docker_registry(program: &Path, place: &Path) -> anyhow::Result<(Background, String)> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    let settings = place.join("docker-registry.yml");
-    let root = place.join("docker-registry");
-    let text = format!(
-        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
-         {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '{address}'}}\n",
-        root.display()
-    );
-    fs::write(&settings, text).with_context(|| format!("cannot write {}", settings.display()))?;
-    let arguments = [OsStr::new("serve"), settings.as_os_str()];
-    let server = Background::start_at(program, &arguments, &address)?;
-    Ok((server, address))
 }
 
 /// Makes files that are called what their SHA-256 digest is, unless they are there.

@@ -34,10 +34,11 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
                     run: Run::Command {
                         command: Command::new(&program).args([client, &url, REQUESTS, concurrent]),
                         output: None,
+                        scratch: None,
                     },
                 })
                 .into(),
-            _held: vec![server],
+            held: vec![Box::new(server)],
         });
     }
     Ok(races)

@@ -21,6 +21,7 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
             Ok(program) => Run::Command {
                 command: Command::new(program).args([argument]),
                 output: None,
+                scratch: None,
             },
             Err(reason) => Run::Missing(reason),
         },
@@ -30,7 +31,12 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
         title: "",
         runners: vec![
             runner("peak --version", Kind::Ours, Ok(peak), "--version"),
-            runner("crane version", Kind::Peer, tools::find("crane"), "version"),
+            runner(
+                "crane version",
+                Kind::Peer,
+                tools::find_peer(&workplace.root, "crane"),
+                "version",
+            ),
             runner(
                 "skopeo --version",
                 Kind::Peer,
@@ -44,6 +50,6 @@ fn prepare(workplace: &Workplace) -> anyhow::Result<Vec<Race>> {
                 "--version",
             ),
         ],
-        _held: Vec::new(),
+        held: Vec::new(),
     }])
 }
