@@ -539,7 +539,9 @@ async fn a_corrupted_blob_is_named_and_nothing_becomes_visible() {
 async fn a_dropped_transfer_leaves_the_layout_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let old = image("linux/amd64", &[b"old layer"]);
-    let new = image("linux/amd64", &[b"new layer 1", b"new layer 2"]);
+    // Small enough that no beginning is kept, and large enough that their halves are written.
+    let layers = [vec![1; 700_000], vec![2; 700_000]];
+    let new = image("linux/amd64", &[&layers[0], &layers[1]]);
     let to = folder.path().join("to");
     let sink = layout_of(&to, &old).await;
     let index = fs::read(to.join("index.json")).unwrap();
