@@ -15,7 +15,7 @@ use peak_oci::{
 use crate::archive_error::ArchiveError;
 use crate::blob::{self, Receiver};
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
-use crate::replacement::{Place, Replacement};
+use crate::replacement::{Making, Place, Replacement};
 use crate::tar::{self, Extent, TarIndex};
 use crate::{LayoutError, blocking, index, positioned, referrers};
 
@@ -165,11 +165,10 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<Replacement>,
+    file: Making,
     /// Where the next entry begins, in bytes.
     end: u64,
     slots: HashMap<Digest, Slot>,
-    is_finished: bool,
 }
 
 /// The place of a blob.
@@ -215,19 +214,10 @@ impl Inner {
 
     /// The unfinished file, begun when it is first needed.
     fn begin(&self, state: &mut State) -> Result<Arc<File>, LayoutError> {
-        if state.is_finished {
-            return Err(LayoutError::Finished {
-                path: self.place.path(),
-            });
+        let (file, is_new) = state.file.file(&self.place)?;
+        if is_new {
+            self.add(state, &file, MARKER, MARKER_CONTENT.as_bytes())?;
         }
-        if let Some(file) = &state.file {
-            return Ok(file.handle());
-        }
-        let begun = self.place.begin()?;
-        let file = begun.handle();
-        state.file = Some(begun);
-        state.end = 0;
-        self.add(state, &file, MARKER, MARKER_CONTENT.as_bytes())?;
         Ok(file)
     }
 
@@ -360,8 +350,7 @@ impl Inner {
         self.add(&mut state, &file, INDEX, &bytes)?;
         file.set_len(state.end.saturating_add(tar::END_SIZE))
             .map_err(LayoutError::writing(&path))?;
-        let complete = state.file.take();
-        state.is_finished = true;
+        let complete = state.file.finish();
         // The disk may take its time, and others look at the state.
         drop(state);
         complete.map_or(Ok(()), Replacement::publish)

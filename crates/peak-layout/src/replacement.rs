@@ -28,6 +28,39 @@ pub(crate) struct Replacement {
     place: Place,
 }
 
+/// How far the making of a replacement is.
+#[derive(Debug, Default)]
+pub(crate) enum Making {
+    #[default]
+    NotBegun,
+    Begun(Replacement),
+    Finished,
+}
+
+impl Making {
+    /// The unfinished file, begun when it is first needed, and whether that was now.
+    pub(crate) fn file(&mut self, place: &Place) -> Result<(Arc<File>, bool), LayoutError> {
+        match self {
+            Self::Finished => Err(LayoutError::Finished { path: place.path() }),
+            Self::Begun(replacement) => Ok((replacement.handle(), false)),
+            Self::NotBegun => {
+                let begun = place.begin()?;
+                let file = begun.handle();
+                *self = Self::Begun(begun);
+                Ok((file, true))
+            }
+        }
+    }
+
+    /// Ends the making: what is returned is to be published, and nothing more can be written.
+    pub(crate) fn finish(&mut self) -> Option<Replacement> {
+        match std::mem::replace(self, Self::Finished) {
+            Self::Begun(replacement) => Some(replacement),
+            Self::NotBegun | Self::Finished => None,
+        }
+    }
+}
+
 impl Place {
     /// Looks whether a file can be written there, and removes what runs that were killed have left of it.
     ///

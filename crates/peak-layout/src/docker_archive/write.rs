@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::decode::{DecodeError, Decoder};
 use super::{Listed, MANIFEST};
 use crate::blob::{self, Receiver};
-use crate::replacement::{Place, Replacement};
+use crate::replacement::{Making, Place, Replacement};
 use crate::tar::{self, BLOCK};
 use crate::{LayoutError, blocking, positioned};
 
@@ -98,7 +98,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<Replacement>,
+    file: Making,
     /// Where the next entry begins, in bytes.
     end: u64,
     /// What is known to be a config.
@@ -106,7 +106,6 @@ struct State {
     configs: HashMap<Digest, Bytes>,
     /// By the digest of each blob that has arrived, that of the uncompressed layer.
     layers: HashMap<Digest, Digest>,
-    is_finished: bool,
 }
 
 impl DockerArchiveWriter {
@@ -161,18 +160,7 @@ impl Inner {
 
     /// The unfinished file, begun when it is first needed.
     fn begin(&self, state: &mut State) -> Result<Arc<File>, LayoutError> {
-        if state.is_finished {
-            return Err(LayoutError::Finished {
-                path: self.place.path(),
-            });
-        }
-        if let Some(file) = &state.file {
-            return Ok(file.handle());
-        }
-        let begun = self.place.begin()?;
-        let file = begun.handle();
-        state.file = Some(begun);
-        Ok(file)
+        Ok(state.file.file(&self.place)?.0)
     }
 
     fn is_config(&self, descriptor: &Descriptor) -> bool {
@@ -285,8 +273,7 @@ impl Inner {
         }
         file.set_len(state.end.saturating_add(tar::END_SIZE))
             .map_err(LayoutError::writing(&path))?;
-        let complete = state.file.take();
-        state.is_finished = true;
+        let complete = state.file.finish();
         // The disk may take its time, and others look at the state.
         drop(state);
         complete.map_or(Ok(()), Replacement::publish)
