@@ -78,6 +78,8 @@ mod artifacts;
 mod builder;
 mod control;
 mod directory;
+mod engine;
+mod engine_log;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -90,11 +92,14 @@ mod state;
 mod timestamp;
 mod upkeep;
 
+pub use engine::{
+    BuildContext, EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse,
+};
 pub use error::LocalError;
 pub use peak_registry_server::{
     CheckReport, Finding, FindingKind, GarbageCount, GarbageProblem, GarbageReport, StoreError,
 };
-pub use platform::{DEFAULT_ARTIFACT_LIMIT, Platform, PlatformBuilder};
+pub use platform::{DEFAULT_ARTIFACT_LIMIT, DEFAULT_ENGINE_TIME_LIMIT, Platform, PlatformBuilder};
 pub use upkeep::{
     CheckRequest, FreeState, GarbageRequest, Outcome, RunningPlatform, Upkeep, reset,
 };

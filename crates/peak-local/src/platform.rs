@@ -18,7 +18,9 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::api::{self, AccessToken, Application};
+use crate::builder::EngineLink;
 use crate::control::Control;
+use crate::engine::{EngineBuilder, EngineUse};
 use crate::error::LocalError;
 use crate::remover::Remover;
 use crate::runner::Runner;
@@ -26,6 +28,9 @@ use crate::shared::{Shared, join_failed};
 
 /// The largest archive that is taken where nothing else is said: 10 MiB, as on the real platform.
 pub const DEFAULT_ARTIFACT_LIMIT: u64 = 10 * 1024 * 1024;
+
+/// How long a build on a Docker Engine may take where nothing else is said.
+pub const DEFAULT_ENGINE_TIME_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// A running embedded platform: images API, builder and registry on one address.
 ///
@@ -149,6 +154,8 @@ pub struct PlatformBuilder {
     drain: Duration,
     tls: TlsChoice,
     observer: Observer,
+    engine: Option<(Arc<dyn EngineBuilder>, EngineUse)>,
+    engine_time_limit: Duration,
     #[cfg(feature = "faults")]
     faults: crate::faults::Faults,
 }
@@ -188,6 +195,8 @@ impl PlatformBuilder {
             drain: Duration::from_secs(10),
             tls: TlsChoice::Off,
             observer: api::observer(),
+            engine: None,
+            engine_time_limit: DEFAULT_ENGINE_TIME_LIMIT,
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::new(),
         }
@@ -237,6 +246,21 @@ impl PlatformBuilder {
     #[must_use]
     pub fn builds_at_once(mut self, count: usize) -> Self {
         self.builds_at_once = count.max(1);
+        self
+    }
+
+    /// Lets a Docker Engine do builds: those that need one, or all. Default: there is none, and Dockerfiles that need one
+    /// fail.
+    #[must_use]
+    pub fn engine(mut self, engine: Arc<dyn EngineBuilder>, when: EngineUse) -> Self {
+        self.engine = Some((engine, when));
+        self
+    }
+
+    /// How long a build on the Engine may take. Default [`DEFAULT_ENGINE_TIME_LIMIT`].
+    #[must_use]
+    pub fn engine_time_limit(mut self, limit: Duration) -> Self {
+        self.engine_time_limit = limit;
         self
     }
 
@@ -344,12 +368,21 @@ impl PlatformBuilder {
         let stop = CancellationToken::new();
         let control = Control::start(&shared, &stop).await?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let engine = self.engine.map(|(builder, when)| EngineLink {
+            builder,
+            when,
+            runtime: tokio::runtime::Handle::current(),
+            stop: stop.clone(),
+            time_limit: self.engine_time_limit,
+            registry_password: self.token.clone(),
+        });
         let (queue, runner) = Runner::new(
             Arc::clone(&shared),
             self.builds_at_once,
             stop.clone(),
             Arc::clone(&stopping),
         );
+        let runner = runner.with_engine(engine);
         #[cfg(feature = "faults")]
         let runner = runner.with_faults(self.faults.clone());
         let remover = Remover::new(

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::{self, BuildError, BuildRequest, BuiltImage, DockerfileSource, Limits};
+use crate::builder::{
+    self, BuildError, BuildRequest, BuiltImage, DockerfileSource, EngineLink, Limits,
+};
 use crate::error::chain;
 use crate::model::{BuildDetails, BuildSource};
 use crate::shared::Shared;
@@ -41,6 +43,7 @@ pub(crate) struct BuildJob {
     dockerfile: DockerfileSource,
     context: Option<String>,
     build_arguments: Vec<(String, String)>,
+    use_cache: bool,
     /// What the log begins with.
     notes: Vec<String>,
 }
@@ -78,6 +81,7 @@ impl BuildJob {
                 .iter()
                 .map(|argument| (argument.name.clone(), argument.value.clone()))
                 .collect(),
+            use_cache: details.use_cache.unwrap_or(true),
             notes,
         }
     }
@@ -124,6 +128,7 @@ pub(crate) struct Runner {
     stop: CancellationToken,
     /// Seen by the builder, which runs on a thread that cannot be cancelled otherwise.
     stopping: Arc<AtomicBool>,
+    engine: Option<EngineLink>,
     #[cfg(feature = "faults")]
     faults: crate::faults::Faults,
 }
@@ -157,10 +162,17 @@ impl Runner {
                 at_once,
                 stop,
                 stopping,
+                engine: None,
                 #[cfg(feature = "faults")]
                 faults: crate::faults::Faults::new(),
             },
         )
+    }
+
+    /// Lets builds that need it use a Docker Engine.
+    pub(crate) fn with_engine(mut self, engine: Option<EngineLink>) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// Lets builds wait while the script holds them.
@@ -180,8 +192,12 @@ impl Runner {
                 Some(_) = running.join_next(), if !running.is_empty() => {}
                 job = self.waiting.recv(), if running.len() < self.at_once => match job {
                     Some(job) => {
-                        let build = Arc::clone(&self.build);
-                        let run = run_build(build, Arc::clone(&self.shared), job, Arc::clone(&self.stopping));
+                        let means = Means {
+                            build: Arc::clone(&self.build),
+                            engine: self.engine.clone(),
+                            stopping: Arc::clone(&self.stopping),
+                        };
+                        let run = run_build(means, Arc::clone(&self.shared), job);
                         #[cfg(feature = "faults")]
                         let run = held(self.faults.clone(), self.stop.clone(), run);
                         running.spawn(run);
@@ -208,8 +224,15 @@ async fn held(
     }
 }
 
+/// What every build is done with.
+struct Means {
+    build: Build,
+    engine: Option<EngineLink>,
+    stopping: Arc<AtomicBool>,
+}
+
 /// Runs one build from its start to its end in the state.
-async fn run_build(builder: Build, shared: Arc<Shared>, job: BuildJob, stopping: Arc<AtomicBool>) {
+async fn run_build(means: Means, shared: Arc<Shared>, job: BuildJob) {
     let (image, build) = (job.image, job.build);
     let started = shared
         .blocking(move |shared| shared.state.start_build(image, build))
@@ -218,8 +241,8 @@ async fn run_build(builder: Build, shared: Arc<Shared>, job: BuildJob, stopping:
         return;
     }
     let (sender, receiver) = mpsc::channel(UNWRITTEN_LINES);
-    let stop = Arc::clone(&stopping);
-    let work = shared.blocking(move |shared| work(&builder, shared, job, &sender, &stop));
+    let stopping = Arc::clone(&means.stopping);
+    let work = shared.blocking(move |shared| work(means, shared, job, &sender));
     let (worked, written) = tokio::join!(work, write_log(&shared, build, receiver));
     let (outcome, line) = conclude(worked, written, stopping.load(Ordering::Relaxed));
     let finished = shared
@@ -262,11 +285,10 @@ enum WorkError {
 
 /// Builds, on a blocking thread.
 fn work(
-    build: &Build,
+    means: Means,
     shared: &Shared,
     job: BuildJob,
     lines: &mpsc::Sender<LogLine>,
-    stopping: &AtomicBool,
 ) -> Result<BuiltImage, WorkError> {
     // Nobody listens any more only if the lines cannot be written, which ends the build as failed.
     let mut log = |text: &str| {
@@ -290,9 +312,16 @@ fn work(
         tag: job.tag,
         scratch: scratch.path().to_owned(),
         registry_hosts: shared.registry_hosts(),
+        engine: means.engine,
+        use_cache: job.use_cache,
         limits: Limits::default(),
     };
-    Ok(build(&request, &shared.registry, &mut log, stopping)?)
+    Ok((means.build)(
+        &request,
+        &shared.registry,
+        &mut log,
+        &means.stopping,
+    )?)
 }
 
 /// Writes lines as they come. What comes while a batch is written makes the next batch, so a line is

@@ -94,6 +94,26 @@ impl Registry<'_> {
         })
     }
 
+    /// The image that a word of the Dockerfile names, by its digest, if it is in the registry. `None` means that it is
+    /// for others to find.
+    pub(crate) fn locate(&self, word: &Word) -> Result<Option<(RepositoryName, Digest)>, Fault> {
+        let Ok((repository, selector)) = self.parse(word) else {
+            return Ok(None);
+        };
+        match self.store.repository(&repository).manifest_entry(&selector) {
+            Ok(entry) => Ok(Some((repository, entry.digest))),
+            Err(StoreError::ManifestUnknown { .. } | StoreError::RepositoryUnknown { .. }) => {
+                let problem = Self::not_in_registry(word, &repository);
+                // With the registry's own address before it, it is nowhere else.
+                match problem {
+                    Problem::NotInRegistry { ours: true, .. } => Err(problem.into()),
+                    _ => Ok(None),
+                }
+            }
+            Err(error) => Err(BuildError::store("read an image from")(error).into()),
+        }
+    }
+
     /// The repository and what of it is meant: `name[:tag][@digest]`, perhaps with a host before.
     fn parse(&self, word: &Word) -> Result<(RepositoryName, Selector), Problem> {
         let text = word.text.as_str();
@@ -165,6 +185,7 @@ impl Registry<'_> {
                 word.shown().to_owned()
             },
             name: bare,
+            ours: has_host,
         }
     }
 

@@ -2,6 +2,8 @@
 //! the builder works with, each with its line.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use parse_dockerfile as parser;
 
@@ -27,6 +29,8 @@ pub(crate) struct Stage {
     /// The instruction on one line, as written.
     pub text: String,
     pub image: String,
+    /// Where the image stands in the text.
+    pub image_place: Range<usize>,
     pub name: Option<String>,
     pub platform: Option<String>,
     pub instructions: Vec<Instruction>,
@@ -71,6 +75,8 @@ pub(crate) struct Copy {
     pub sources: Vec<String>,
     pub destination: String,
     pub from: Option<String>,
+    /// Where `from` stands in the text.
+    pub from_place: Range<usize>,
     pub owner: Option<String>,
     pub mode: Option<String>,
 }
@@ -149,6 +155,24 @@ impl Dockerfile {
     }
 }
 
+impl Dockerfile {
+    /// The names that any `ARG` declares without giving them a value.
+    pub(crate) fn declared(&self) -> BTreeSet<&str> {
+        let stages = self.stages.iter().flat_map(|stage| &stage.instructions);
+        self.arguments
+            .iter()
+            .chain(stages)
+            .filter_map(|instruction| match &instruction.action {
+                Action::Argument(declarations) => Some(declarations),
+                _ => None,
+            })
+            .flatten()
+            .filter(|(_, default)| default.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
 /// How many empty entrypoints a Dockerfile may have; each costs reading it once more.
 const MAX_EMPTY_ENTRYPOINTS: usize = 32;
 
@@ -223,6 +247,7 @@ impl Source<'_> {
             line,
             text,
             image: from.image.value.to_string(),
+            image_place: from.image.span.clone(),
             name: from.as_.as_ref().map(|(_, name)| name.value.to_string()),
             platform,
             instructions: Vec::new(),
@@ -381,11 +406,16 @@ fn copy(
         ..Copy::default()
     };
     for option in options {
+        let place = option.value.as_ref().map(|value| value.span.clone());
+        let place = place.unwrap_or_default();
         let value = option.value.as_ref().map(|value| value.value.to_string());
         match (option.name.value.as_ref(), value) {
             ("chown", Some(value)) => copy.owner = Some(value),
             ("chmod", Some(value)) => copy.mode = Some(value),
-            ("from", Some(value)) if !add => copy.from = Some(value),
+            ("from", Some(value)) if !add => {
+                copy.from = Some(value);
+                copy.from_place = place;
+            }
             // How the layer is laid upon the others; the files are the same.
             ("link", None) => {}
             ("link", Some(value)) if matches!(value.as_str(), "true" | "false") => {}

@@ -1,11 +1,14 @@
 //! Why a build failed.
 
 use std::io;
+use std::time::Duration;
 
+use peak_oci::content::ContentError;
 use peak_registry_server::StoreError;
 
 use super::expand::ExpandError;
 use super::unpack::UnpackError;
+use crate::engine::EngineFailure;
 
 /// Why a build failed. `Display` is what a person reads as the last line of the log; where there is
 /// a [`source`](std::error::Error::source), it says more about the machine than about the build.
@@ -85,6 +88,49 @@ pub(crate) enum BuildError {
         source: StoreError,
     },
 
+    /// A Docker Engine is needed, and there is none.
+    #[error("{refusal}; no Docker Engine can be used")]
+    NoEngine {
+        /// Why one is needed.
+        refusal: Box<BuildError>,
+        /// What was tried.
+        #[source]
+        source: EngineFailure,
+    },
+
+    /// The Docker Engine did not build the image.
+    #[error("{engine} did not build the image")]
+    Engine {
+        /// Which Engine.
+        engine: String,
+        /// What it said.
+        #[source]
+        source: EngineFailure,
+    },
+
+    /// The image that the Docker Engine has built cannot be had.
+    #[error("the image cannot be taken from {engine}")]
+    EngineImage {
+        /// Which Engine.
+        engine: String,
+        /// What happened.
+        #[source]
+        source: ContentError,
+    },
+
+    /// The Docker Engine needs too long.
+    #[error("{engine} has not built the image in {} s, which is all the time it had", limit.as_secs())]
+    EngineTime {
+        /// Which Engine.
+        engine: String,
+        /// How long it had.
+        limit: Duration,
+    },
+
+    /// All builds are to be done by a Docker Engine.
+    #[error("builds are to be done by a Docker Engine here")]
+    EngineWanted,
+
     /// What was built cannot be written as an image.
     #[error("the image's {what} cannot be written: {reason}")]
     Encode {
@@ -96,6 +142,11 @@ pub(crate) enum BuildError {
 }
 
 impl BuildError {
+    /// Whether a Docker Engine may be able to do what this build could not.
+    pub(crate) fn an_engine_may_help(&self) -> bool {
+        matches!(self, Self::Instruction { problem, .. } if problem.an_engine_may_help())
+    }
+
     /// Builds the adapter for `map_err` that says what was being done on the disk.
     pub(crate) fn disk(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Disk { action, source }
@@ -170,6 +221,8 @@ pub(crate) enum Problem {
         image: String,
         source_name: String,
         name: String,
+        /// It was named with the registry's address before it.
+        ours: bool,
     },
     #[error(
         "the image {image} is in another registry; name it {name} here, start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://{image} docker://ADDRESS/{name}`"
@@ -183,6 +236,8 @@ pub(crate) enum Problem {
         wanted: String,
         available: String,
     },
+    #[error("the image {image} has ONBUILD instructions, which need a Docker Engine")]
+    OnBuild { image: String },
     #[error("the image {image} cannot be built upon: {reason}")]
     UnusableImage { image: String, reason: String },
     #[error("there is no earlier stage or image {name:?}")]
@@ -196,6 +251,22 @@ impl Problem {
             line,
             instruction,
             problem: self,
+        }
+    }
+
+    /// Whether a Docker Engine may be able to do it: what needs a running container, the names of users in an image,
+    /// other registries, or the network. Mistakes stay mistakes there.
+    fn an_engine_may_help(&self) -> bool {
+        match self {
+            Self::NeedsEngine
+            | Self::Unsupported { .. }
+            | Self::Owner { .. }
+            | Self::RemoteSource { .. }
+            | Self::ArchiveFormat { .. }
+            | Self::OtherRegistry { .. }
+            | Self::OnBuild { .. } => true,
+            Self::NotInRegistry { ours, .. } => !ours,
+            _ => false,
         }
     }
 

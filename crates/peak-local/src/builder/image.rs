@@ -114,10 +114,6 @@ impl Image {
 
     /// `FROM` an image.
     pub(crate) fn from_base(base: BaseImage, shown: &str) -> Result<Self, Problem> {
-        let unusable = |reason: &str| Problem::UnusableImage {
-            image: shown.to_owned(),
-            reason: reason.to_owned(),
-        };
         let platform = base.config.platform();
         let mut config = base.config.config.unwrap_or_default();
         if config
@@ -125,9 +121,9 @@ impl Image {
             .get(ON_BUILD)
             .is_some_and(|value| value != "null" && value != "[]")
         {
-            return Err(unusable(
-                "it has ONBUILD instructions, which need a Docker Engine",
-            ));
+            return Err(Problem::OnBuild {
+                image: shown.to_owned(),
+            });
         }
         config.unknown.remove(ON_BUILD);
         let mut environment = Environment::default();

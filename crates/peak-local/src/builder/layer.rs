@@ -109,8 +109,9 @@ pub(crate) fn write(
     finish(archive).map_err(BuildError::disk("write a layer"))
 }
 
-fn append(
-    archive: &mut tar::Builder<Plain>,
+/// Writes one entry. The content of a file must be on disk.
+pub(crate) fn append(
+    archive: &mut tar::Builder<impl Write>,
     path: &str,
     node: &Node,
     contents: &Contents,

@@ -1,11 +1,13 @@
 //! The embedded builder: from an uploaded artifact and a Dockerfile to an image in the embedded
-//! registry, without a Docker Engine.
+//! registry, without a Docker Engine where it can be done without one.
 //!
 //! It does what needs no running container: `FROM` nothing, an earlier stage or an image of the
 //! embedded registry, `COPY` and `ADD` of files, and everything that sets metadata. `RUN` is
-//! refused before anything else is done.
+//! refused before anything else is done. Where an Engine is plugged in, builds go there that were refused for something
+//! that an Engine may be able to do ([`BuildError::an_engine_may_help`]): so there is one rule of what needs an Engine,
+//! and it is what the builder itself does.
 //!
-//! The result depends on the artifact, the Dockerfile, the build arguments and the base images
+//! The result of what is built here depends on the artifact, the Dockerfile, the build arguments and the base images
 //! alone: the same input gives the same digests on every machine and at any time. Nothing of a
 //! build is visible in the registry before all of it is done; the tag is set last.
 //!
@@ -19,11 +21,14 @@
 //! | `base`, `tarball` | images of the registry and the files in their layers |
 //! | `layer` | writing a layer |
 //! | `image` | metadata, history, config and manifest |
+//! | `engine`, `context` | builds on a Docker Engine, and the files that it gets for them |
 
 mod base;
 mod contents;
+mod context;
 mod copy;
 mod dockerfile;
+mod engine;
 mod error;
 mod expand;
 mod image;
@@ -51,12 +56,15 @@ use peak_registry_server::{Repository, Store};
 use base::Registry;
 use contents::Contents;
 use dockerfile::Dockerfile;
+pub(crate) use engine::EngineLink;
 pub(crate) use error::BuildError;
 use image::Origin;
 pub(crate) use limits::Limits;
 use stage::{Built, Workshop};
 use stop::Stop;
 use tree::{Content, Kind, Tree};
+
+use crate::engine::EngineUse;
 
 /// What to build. It holds the values of build arguments, so it has no `Debug`.
 pub(crate) struct BuildRequest {
@@ -74,8 +82,12 @@ pub(crate) struct BuildRequest {
     pub tag: Tag,
     /// A directory for temporary work, made if it is not there and removed at the end.
     pub scratch: PathBuf,
-    /// The names under which the embedded registry is known, `127.0.0.1:4321`.
+    /// The names under which the embedded registry is known, `127.0.0.1:4321`; the first is how others reach it.
     pub registry_hosts: Vec<String>,
+    /// The Docker Engine for what is not done here, if there may be one.
+    pub engine: Option<EngineLink>,
+    /// Whether an Engine may take steps from earlier builds.
+    pub use_cache: bool,
     /// How much the build may take.
     pub limits: Limits,
 }
@@ -124,32 +136,100 @@ pub(crate) fn build(
         }
         None => Tree::default(),
     };
-    let text = dockerfile_text(&request.dockerfile, &artifact, &contents, limits)?;
+    let (text, dockerfile_path) =
+        dockerfile_text(&request.dockerfile, &artifact, &contents, limits)?;
     let dockerfile = Dockerfile::parse(&text, limits)?;
-    let context = context(request.context.as_deref(), artifact)?;
-    let repository = store.repository(&request.repository);
-    let built = Workshop {
+    let (context, context_path) = context(request.context.as_deref(), artifact)?;
+    let bench = Bench {
+        request,
+        store,
         dockerfile: &dockerfile,
         context: &context,
-        build_arguments: &request.build_arguments,
-        registry: Registry {
-            store,
-            hosts: &request.registry_hosts,
-        },
-        repository: repository.clone(),
-        contents: &mut contents,
-        limits,
         stop,
-        log,
+    };
+    let refusal = match &request.engine {
+        Some(engine) if engine.when == EngineUse::Always => BuildError::EngineWanted,
+        engine => match bench.workshop(&mut contents, log).run() {
+            Ok(built) => {
+                stop.check()?;
+                let repository = store.repository(&request.repository);
+                let image = publish(built, &repository, &request.tag)?;
+                log_pushed(request, &image, log);
+                return Ok(image);
+            }
+            Err(error) if engine.is_some() && error.an_engine_may_help() => {
+                log(&format!("{error}"));
+                error
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let Some(engine) = &request.engine else {
+        return Err(refusal);
+    };
+    let run = engine.connect(refusal, stop)?;
+    let images = bench.workshop(&mut contents, log).named_images()?;
+    let dockerfile = context::Dockerfile {
+        declared: dockerfile.declared(),
+        text: &text,
+        path: dockerfile_path
+            .as_deref()
+            .and_then(|path| below(&context_path, path)),
+    };
+    let files = context::prepare(&dockerfile, &images, request, context, contents)?;
+    let image = engine.build(run, files, request, store, stop, log)?;
+    log_pushed(request, &image, log);
+    Ok(image)
+}
+
+/// What a build works on, before anything is done.
+struct Bench<'a> {
+    request: &'a BuildRequest,
+    store: &'a Store,
+    dockerfile: &'a Dockerfile,
+    context: &'a Tree,
+    stop: Stop<'a>,
+}
+
+impl<'a> Bench<'a> {
+    fn workshop<'b>(
+        &'b self,
+        contents: &'b mut Contents,
+        log: &'b mut dyn FnMut(&str),
+    ) -> Workshop<'b>
+    where
+        'a: 'b,
+    {
+        Workshop {
+            dockerfile: self.dockerfile,
+            context: self.context,
+            build_arguments: &self.request.build_arguments,
+            registry: Registry {
+                store: self.store,
+                hosts: &self.request.registry_hosts,
+            },
+            repository: self.store.repository(&self.request.repository),
+            contents,
+            limits: &self.request.limits,
+            stop: self.stop,
+            log,
+        }
     }
-    .run()?;
-    stop.check()?;
-    let image = publish(built, &repository, &request.tag)?;
+}
+
+fn log_pushed(request: &BuildRequest, image: &BuiltImage, log: &mut dyn FnMut(&str)) {
     log(&format!(
         "pushed {}:{} {}",
         request.repository, request.tag, image.digest
     ));
-    Ok(image)
+}
+
+/// The path seen from a directory, if it is below it.
+fn below<'a>(directory: &str, path: &'a str) -> Option<&'a str> {
+    if directory.is_empty() {
+        return Some(path);
+    }
+    path.strip_prefix(directory)?.strip_prefix('/')
 }
 
 /// The directory for temporary work; goes away with this.
@@ -186,20 +266,20 @@ fn summary(artifact: &Tree) -> String {
     format!("unpacked {files} {noun}, {}", human_size(bytes))
 }
 
-/// The text of the Dockerfile.
+/// The text of the Dockerfile, and where it stands in the artifact if it does.
 fn dockerfile_text(
     source: &DockerfileSource,
     artifact: &Tree,
     contents: &Contents,
     limits: &Limits,
-) -> Result<String, BuildError> {
+) -> Result<(String, Option<String>), BuildError> {
     let path = match source {
         DockerfileSource::Text(text) => {
             let unusable = |reason| unusable_dockerfile("Dockerfile", reason);
             if text.len() as u64 > limits.dockerfile_bytes {
                 return Err(unusable(TOO_LARGE));
             }
-            return Ok(text.clone());
+            return Ok((text.clone(), None));
         }
         DockerfileSource::Path(path) => path,
     };
@@ -230,7 +310,7 @@ fn dockerfile_text(
         return Err(unusable_dockerfile(path, TOO_LARGE));
     }
     match String::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(text),
+        Ok(text) if !text.contains('\0') => Ok((text, Some(place))),
         _ => Err(unusable_dockerfile(path, "is not a text in UTF-8")),
     }
 }
@@ -260,10 +340,10 @@ fn dockerfiles(artifact: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// The part of the artifact that files are copied from.
-fn context(given: Option<&str>, artifact: Tree) -> Result<Tree, BuildError> {
+/// The part of the artifact that files are copied from, and where it stands there.
+fn context(given: Option<&str>, artifact: Tree) -> Result<(Tree, String), BuildError> {
     let Some(given) = given else {
-        return Ok(artifact);
+        return Ok((artifact, String::new()));
     };
     let missing = || BuildError::NoContext {
         path: given.to_owned(),
@@ -273,9 +353,9 @@ fn context(given: Option<&str>, artifact: Tree) -> Result<Tree, BuildError> {
         .and_then(|path| artifact.follow(&path).ok())
         .ok_or_else(missing)?;
     if path.is_empty() {
-        Ok(artifact)
+        Ok((artifact, path))
     } else if artifact.is_directory(&path) {
-        Ok(artifact.subtree(&path))
+        Ok((artifact.subtree(&path), path))
     } else {
         Err(missing())
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
+use std::ops::Range;
 
 use flate2::bufread::MultiGzDecoder;
-use peak_oci::{Descriptor, MediaType, Platform};
+use peak_oci::{Descriptor, Digest, MediaType, Platform, RepositoryName};
 use peak_registry_server::Repository;
 
 use super::base::{self, GZIP_MAGIC, Registry, StoredLayer, StoredLayers, ZSTD_MAGIC};
@@ -115,10 +116,18 @@ fn stored_layers(image: &Image) -> Vec<StoredLayer> {
     image.layers.iter().filter_map(stored).collect()
 }
 
-impl Workshop<'_> {
-    /// Does all that is needed for the last stage.
-    pub(crate) fn run(self) -> Result<Built, BuildError> {
-        let dockerfile = self.dockerfile;
+/// An image of the registry that the Dockerfile names.
+pub(crate) struct NamedImage {
+    /// Where it is named in the text.
+    pub place: Range<usize>,
+    /// What a person may see of the name.
+    pub shown: String,
+    pub repository: RepositoryName,
+    pub digest: Digest,
+}
+
+impl<'a> Workshop<'a> {
+    fn open(self) -> Result<(Work<'a>, Vec<Plan>), BuildError> {
         let stored = StoredLayers::new(self.registry.store, self.limits);
         let mut work = Work {
             budget: Budget::default(),
@@ -134,6 +143,49 @@ impl Workshop<'_> {
         };
         work.set_globals()?;
         let plans = work.plan()?;
+        Ok((work, plans))
+    }
+
+    /// The images of the registry that any stage starts from or copies from, in the order of the text. Nothing is built.
+    pub(crate) fn named_images(self) -> Result<Vec<NamedImage>, BuildError> {
+        let dockerfile = self.dockerfile;
+        let (work, plans) = self.open()?;
+        let registry = &work.shop.registry;
+        let mut named = Vec::new();
+        let mut add = |word: &Word, place: &Range<usize>| {
+            let found = registry.locate(word)?;
+            named.extend(found.map(|(repository, digest)| NamedImage {
+                place: place.clone(),
+                shown: word.shown().to_owned(),
+                repository,
+                digest,
+            }));
+            Ok::<(), Fault>(())
+        };
+        for (index, (stage, plan)) in dockerfile.stages.iter().zip(&plans).enumerate() {
+            if let Start::Image(word) = &plan.start {
+                add(word, &stage.image_place).map_err(|fault| fault.at(stage.line, "FROM"))?;
+            }
+            for instruction in &stage.instructions {
+                if let Action::Copy(Copy {
+                    from: Some(from),
+                    from_place,
+                    ..
+                }) = &instruction.action
+                    && matches!(copy_source(&dockerfile.stages, index, from), Ok(None))
+                {
+                    add(&Word::plain(from), from_place)
+                        .map_err(|fault| fault.at(instruction.line, instruction.keyword))?;
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Does all that is needed for the last stage.
+    pub(crate) fn run(self) -> Result<Built, BuildError> {
+        let dockerfile = self.dockerfile;
+        let (mut work, plans) = self.open()?;
         let last = dockerfile.stages.len().saturating_sub(1);
         let needed = work.needed(&plans, last)?;
         let kept = lineage(&plans, last);
@@ -143,6 +195,7 @@ impl Workshop<'_> {
                 refuse_early(stage)?;
             }
         }
+        (work.shop.log)("building with the embedded builder");
         for (index, (stage, plan)) in dockerfile.stages.iter().zip(&plans).enumerate() {
             let state = if needed.contains(&index) {
                 Some(work.stage(index, stage, plan, kept.contains(&index))?)
@@ -234,23 +287,11 @@ impl Work<'_> {
 
     /// Platform arguments, and `ARG` before the first `FROM`.
     fn set_globals(&mut self) -> Result<(), BuildError> {
-        let platform = target_platform();
-        for prefix in ["TARGET", "BUILD"] {
-            for (suffix, text) in [
-                ("PLATFORM", platform.to_string()),
-                ("OS", platform.os.clone()),
-                ("ARCH", platform.architecture.clone()),
-                ("VARIANT", platform.variant.clone().unwrap_or_default()),
-            ] {
-                self.globals.insert(
-                    format!("{prefix}{suffix}"),
-                    Value {
-                        text,
-                        private: false,
-                    },
-                );
-            }
-        }
+        let known = platform_arguments(&target_platform());
+        self.globals.extend(known.into_iter().map(|(name, text)| {
+            let private = false;
+            (name, Value { text, private })
+        }));
         for instruction in &self.shop.dockerfile.arguments {
             let Action::Argument(declarations) = &instruction.action else {
                 continue;
@@ -771,8 +812,26 @@ fn scope(state: &State) -> Scope<'_> {
     }
 }
 
+/// The arguments that have values without anybody giving them.
+pub(crate) fn platform_arguments(platform: &Platform) -> Vec<(String, String)> {
+    let parts = [
+        ("PLATFORM", platform.to_string()),
+        ("OS", platform.os.clone()),
+        ("ARCH", platform.architecture.clone()),
+        ("VARIANT", platform.variant.clone().unwrap_or_default()),
+    ];
+    ["TARGET", "BUILD"]
+        .into_iter()
+        .flat_map(|prefix| {
+            parts
+                .iter()
+                .map(move |(suffix, text)| (format!("{prefix}{suffix}"), text.clone()))
+        })
+        .collect()
+}
+
 /// Images are for Linux, on the kind of processor that is here.
-fn target_platform() -> Platform {
+pub(crate) fn target_platform() -> Platform {
     let host = Platform::host();
     let mut platform = Platform::new("linux", host.architecture);
     platform.variant = host.variant;
