@@ -9,6 +9,9 @@
     reason = "the helpers stand outside of the test functions, and a broken answer is a failed test"
 )]
 
+#[path = "platform/engine.rs"]
+mod engine;
+
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 use std::net::SocketAddr;

@@ -287,7 +287,8 @@ fn a_site_becomes_an_image() {
 
     let bytes: usize = site().files.iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(outcome.log[0], format!("unpacked 3 files, {bytes} B"));
-    assert_eq!(outcome.log[1], "[1/10] FROM scratch (line 2)");
+    assert_eq!(outcome.log[1], "building with the embedded builder");
+    assert_eq!(outcome.log[2], "[1/10] FROM scratch (line 2)");
     assert!(
         outcome
             .log
