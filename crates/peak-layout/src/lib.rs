@@ -59,7 +59,8 @@ pub use archive::{OciArchive, OciArchiveWriter};
 pub use archive_error::ArchiveError;
 pub use directory::Directory;
 pub use docker_archive::{
-    DockerArchive, DockerArchiveOptions, DockerArchiveStream, DockerArchiveWriter,
+    DockerArchive, DockerArchiveOptions, DockerArchiveSender, DockerArchiveStream,
+    DockerArchiveWriter,
 };
 pub use error::LayoutError;
 

@@ -6,12 +6,14 @@ mod contents;
 mod decode;
 mod read;
 mod stream_read;
+mod stream_write;
 mod write;
 
 use serde::{Deserialize, Serialize};
 
 pub use read::DockerArchive;
 pub use stream_read::DockerArchiveStream;
+pub use stream_write::DockerArchiveSender;
 pub use write::{DockerArchiveOptions, DockerArchiveWriter};
 
 const MANIFEST: &str = "manifest.json";
