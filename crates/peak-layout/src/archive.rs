@@ -16,7 +16,7 @@ use crate::archive_error::ArchiveError;
 use crate::blob::{self, Receiver};
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_SIZE};
 use crate::replacement::{Making, Place, Replacement};
-use crate::tar::{self, Extent, TarIndex};
+use crate::tar::{self, Extent, Files, TarIndex};
 use crate::{LayoutError, blocking, index, positioned, referrers};
 
 /// An OCI image layout in a tar file: a [`Source`] of images.
@@ -70,7 +70,7 @@ fn required(tar: &TarIndex, name: &str, limit: u64) -> Result<Vec<u8>, LayoutErr
 }
 
 /// Where a blob of a layout is.
-pub(crate) fn blob_extent(tar: &TarIndex, digest: &Digest) -> Result<Extent, LayoutError> {
+pub(crate) fn blob_extent(tar: &impl Files, digest: &Digest) -> Result<Extent, LayoutError> {
     tar.file(&document::blob_name(digest))?
         .ok_or_else(|| LayoutError::MissingBlob {
             digest: digest.clone(),
@@ -79,7 +79,7 @@ pub(crate) fn blob_extent(tar: &TarIndex, digest: &Digest) -> Result<Extent, Lay
 
 /// A manifest of a layout.
 pub(crate) fn read_manifest(
-    tar: &TarIndex,
+    tar: &impl Files,
     digest: Digest,
     media_type: Option<&peak_oci::MediaType>,
 ) -> Result<Raw<Manifest>, LayoutError> {

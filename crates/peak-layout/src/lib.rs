@@ -58,7 +58,10 @@ mod tar;
 pub use archive::{OciArchive, OciArchiveWriter};
 pub use archive_error::ArchiveError;
 pub use directory::Directory;
-pub use docker_archive::{DockerArchive, DockerArchiveOptions, DockerArchiveWriter};
+pub use docker_archive::{
+    DockerArchive, DockerArchiveOptions, DockerArchiveSender, DockerArchiveStream,
+    DockerArchiveWriter,
+};
 pub use error::LayoutError;
 
 /// Runs what waits for the disk where waiting is allowed.

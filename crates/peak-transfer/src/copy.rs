@@ -382,7 +382,10 @@ impl<'a> Transfer<'a> {
         blobs: &[Descriptor],
         report: &mut CopyReport,
     ) -> Result<(), TransferError> {
-        let mut lanes = Lanes::new(blobs, self.options.concurrency);
+        let mut lanes = match self.source.blob_order() {
+            Some(order) => Lanes::in_order(blobs, &order),
+            None => Lanes::new(blobs, self.options.concurrency),
+        };
         let mut under_way = FuturesUnordered::new();
         loop {
             while let Some(blob) = lanes.next() {

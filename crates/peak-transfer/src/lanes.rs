@@ -3,10 +3,12 @@
 //! Large ones first would leave hundreds of small ones, each of which is all latency, for the end; small ones first
 //! would begin the largest one last, and then everybody waits for it. So the largest is begun first, and one place is
 //! kept for small ones as long as there are some.
+//!
+//! A source whose blobs stream by one after another is followed: one at a time, in its order.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use peak_oci::Descriptor;
+use peak_oci::{Descriptor, Digest};
 
 /// From this size a blob takes longer to move than to ask for, on most networks.
 pub(crate) const LARGE: u64 = 1024 * 1024;
@@ -34,6 +36,20 @@ impl<'a> Lanes<'a> {
             large: large.into(),
             small: small.into(),
             places: places.max(1),
+            large_under_way: 0,
+            small_under_way: 0,
+        }
+    }
+
+    /// One blob at a time, in this order; those that it does not name come before.
+    pub(crate) fn in_order(blobs: &'a [Descriptor], order: &[Digest]) -> Self {
+        let places: HashMap<&Digest, usize> = order.iter().zip(1..).collect();
+        let mut lane: Vec<_> = blobs.iter().collect();
+        lane.sort_by_key(|blob| places.get(&blob.digest));
+        Self {
+            large: lane.into(),
+            small: VecDeque::new(),
+            places: 1,
             large_under_way: 0,
             small_under_way: 0,
         }
@@ -79,7 +95,7 @@ impl<'a> Lanes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use peak_oci::{Digest, MediaType};
+    use peak_oci::MediaType;
     use proptest::prelude::*;
 
     use super::*;
@@ -123,6 +139,19 @@ mod tests {
         let small = blobs(&[7; 6]);
         assert_eq!(sizes(&mut Lanes::new(&small, 4)).len(), 4);
         assert_eq!(sizes(&mut Lanes::new(&small, 0)), [7]);
+    }
+
+    #[test]
+    fn a_source_that_streams_is_followed_one_by_one() {
+        let blobs = blobs(&[3, LARGE, 1, 9 * LARGE]);
+        let order = [&blobs[2], &blobs[3], &blobs[1]].map(|blob| blob.digest.clone());
+        let mut lanes = Lanes::in_order(&blobs, &order);
+        for expected in [&blobs[0], &blobs[2], &blobs[3], &blobs[1]] {
+            assert_eq!(lanes.next(), Some(expected));
+            assert_eq!(lanes.next(), None);
+            lanes.ended(expected);
+        }
+        assert_eq!(lanes.next(), None);
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use peak_oci::{Algorithm, Digest, Hasher};
 use zstd::stream::raw::{self, InBuffer, Operation, OutBuffer};
 
 use crate::positioned;
+use crate::tar::BEGINNING;
 
 /// How a layer may be compressed, by how it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +19,6 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// So many bytes tell it.
-    pub(super) const TELLING: usize = 4;
-
     pub(super) fn of(beginning: &[u8]) -> Option<Self> {
         if beginning.starts_with(b"\x1f\x8b") {
             Some(Self::Gzip)
@@ -129,7 +127,7 @@ impl Decoder {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         if let Some(beginning) = &mut self.beginning {
             beginning.extend_from_slice(bytes);
-            if beginning.len() < Compression::TELLING {
+            if beginning.len() < BEGINNING {
                 return Ok(());
             }
             return self.begin();

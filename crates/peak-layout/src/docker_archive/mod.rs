@@ -2,13 +2,18 @@
 //! that says what belongs together. It does not hold manifests, so the digest of an image is not kept; its config is,
 //! and with it what Docker calls the image's id.
 
+mod contents;
 mod decode;
 mod read;
+mod stream_read;
+mod stream_write;
 mod write;
 
 use serde::{Deserialize, Serialize};
 
 pub use read::DockerArchive;
+pub use stream_read::DockerArchiveStream;
+pub use stream_write::DockerArchiveSender;
 pub use write::{DockerArchiveOptions, DockerArchiveWriter};
 
 const MANIFEST: &str = "manifest.json";

@@ -29,7 +29,7 @@ const DEFAULT_RATIO: u64 = 250;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DockerArchiveOptions {
-    name: Option<Reference>,
+    pub(super) name: Option<Reference>,
     always_allowed: u64,
     ratio: u64,
 }
@@ -61,6 +61,21 @@ impl DockerArchiveOptions {
     pub fn always_allowed(mut self, bytes: u64) -> Self {
         self.always_allowed = bytes;
         self
+    }
+
+    /// An image in an archive has a name with a tag, or none.
+    pub(super) fn check(&self) -> Result<(), LayoutError> {
+        match self.name.as_ref().and_then(Reference::digest) {
+            None => Ok(()),
+            Some(digest) => Err(LayoutError::NamedByDigest {
+                digest: digest.clone(),
+            }),
+        }
+    }
+
+    /// How large a layer of this size may become, in bytes.
+    pub(super) fn limit(&self, size: u64) -> u64 {
+        size.saturating_mul(self.ratio).max(self.always_allowed)
     }
 }
 
@@ -118,11 +133,7 @@ impl DockerArchiveWriter {
         path: impl AsRef<Path>,
         options: DockerArchiveOptions,
     ) -> Result<Self, LayoutError> {
-        if let Some(digest) = options.name.as_ref().and_then(Reference::digest) {
-            return Err(LayoutError::NamedByDigest {
-                digest: digest.clone(),
-            });
-        }
+        options.check()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 place: Place::new(path.as_ref())?,
@@ -140,7 +151,7 @@ impl DockerArchiveWriter {
 }
 
 /// The image that a manifest is, if it is one that Docker can run.
-fn runnable(manifest: &Raw<Manifest>) -> Result<&ImageManifest, LayoutError> {
+pub(super) fn runnable(manifest: &Raw<Manifest>) -> Result<&ImageManifest, LayoutError> {
     let what = match manifest.value() {
         Manifest::Image(image) if image.config.media_type.is_image_config() => return Ok(image),
         Manifest::Index(_) => "an index of several platforms; pick one of them",
@@ -201,10 +212,7 @@ impl Inner {
         let file = self.begin(&mut state)?;
         let begin = state.end;
         drop(state);
-        let limit = descriptor
-            .size
-            .saturating_mul(self.options.ratio)
-            .max(self.options.always_allowed);
+        let limit = self.options.limit(descriptor.size);
         Ok(Box::new(Layer {
             inner: Arc::clone(self),
             decoder: Some(Decoder::new(
@@ -252,7 +260,12 @@ impl Inner {
         let layers = compare(image, &config, &state.layers)?;
         let listed = [Listed {
             config: format!("{}.json", Digest::sha256_of(&config).hex()),
-            names: Some(self.name(tag).into_iter().collect()),
+            names: Some(
+                image_name(self.options.name.as_ref(), tag)
+                    .map(|(name, _)| name)
+                    .into_iter()
+                    .collect(),
+            ),
             layers: Some(layers.iter().map(layer_name).collect()),
         }];
         let text = serde_json::to_vec(&listed).map_err(|source| LayoutError::InvalidJson {
@@ -279,15 +292,6 @@ impl Inner {
         complete.map_or(Ok(()), Replacement::publish)
     }
 
-    /// The name that is written down: the full one, because tools differ in what they make of a short one.
-    fn name(&self, tag: Option<&Tag>) -> Option<String> {
-        let name = self.options.name.as_ref()?;
-        Some(match tag.or_else(|| name.tag()) {
-            Some(tag) => name.with_tag(tag.clone()).canonical(),
-            None => name.with_tag(Tag::latest()).canonical(),
-        })
-    }
-
     fn end_of(&self, content: u64, size: u64) -> Result<u64, LayoutError> {
         tar::padded(size)
             .and_then(|size| content.checked_add(size))
@@ -298,7 +302,15 @@ impl Inner {
     }
 }
 
-fn layer_name(diff_id: &Digest) -> String {
+/// The name that is written down, and its tag: the full one, because tools differ in what they make of a short one.
+pub(super) fn image_name(name: Option<&Reference>, tag: Option<&Tag>) -> Option<(String, Tag)> {
+    let name = name?;
+    let tag = tag.or_else(|| name.tag()).cloned();
+    let tag = tag.unwrap_or_else(Tag::latest);
+    Some((name.with_tag(tag.clone()).canonical(), tag))
+}
+
+pub(super) fn layer_name(diff_id: &Digest) -> String {
     format!("{}.tar", diff_id.hex())
 }
 
@@ -393,17 +405,22 @@ struct Layer {
 
 impl Layer {
     fn failed(&self, error: DecodeError) -> LayoutError {
-        match error {
-            DecodeError::Corrupt(source) => LayoutError::Compression {
-                digest: self.digest.clone(),
-                source,
-            },
-            DecodeError::TooLarge => LayoutError::Expansion {
-                digest: self.digest.clone(),
-                limit: self.limit,
-            },
-            DecodeError::Write(source) => LayoutError::writing(&self.inner.place.path())(source),
-        }
+        decoding_failed(error, &self.digest, self.limit, &self.inner.place.path())
+    }
+}
+
+/// What it means that the layer `digest` cannot be decompressed into `path`.
+pub(super) fn decoding_failed(
+    error: DecodeError,
+    digest: &Digest,
+    limit: u64,
+    path: &Path,
+) -> LayoutError {
+    let digest = digest.clone();
+    match error {
+        DecodeError::Corrupt(source) => LayoutError::Compression { digest, source },
+        DecodeError::TooLarge => LayoutError::Expansion { digest, limit },
+        DecodeError::Write(source) => LayoutError::writing(path)(source),
     }
 }
 

@@ -93,6 +93,15 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// The order in which blobs are best asked for, one after another, where this is not all the same: those of an
+    /// archive that streams by. Those that it does not name are at hand at any time. It is known when the manifest is.
+    ///
+    /// A blob asked for out of this order, or while another one is being read, comes as well, but later.
+    /// A source that does not override this gives blobs in any order, and several at once.
+    fn blob_order(&self) -> Option<Vec<Digest>> {
+        None
+    }
+
     /// The size of a blob in bytes, for manifests that do not say it: those of Docker's schema 1.
     ///
     /// A source that does not override this says [`ContentErrorKind::Unsupported`].
