@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peak_sdk::http::{Client, Proxies};
+use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
 use url::Url;
@@ -15,7 +16,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// The user name that goes with a platform token on the platform's own registry, which ignores it.
-const REGISTRY_USER: &str = "token";
+pub(crate) const REGISTRY_USER: &str = "token";
 
 pub(crate) struct Application {
     /// The form of results.
@@ -28,7 +29,13 @@ pub(crate) struct Application {
     output_file: Option<PathBuf>,
     /// The clients that were made, whose uploads end when the command does.
     registries: Mutex<Vec<Registry>>,
+    /// The platform that runs in this process for the time of the command.
+    embedded: Mutex<Option<Platform>>,
 }
+
+/// How long the embedded platform has to end where the command did not come to its end: as long as a Docker Engine takes
+/// to stop a build, as far as one can wait who was interrupted.
+const EMBEDDED_LIMIT: Duration = Duration::from_secs(6);
 
 impl Application {
     /// Reads the global options. `writes_a_file` says whether `--output` may name one.
@@ -55,6 +62,7 @@ impl Application {
             endpoint_url: options.endpoint_url,
             output_file,
             registries: Mutex::default(),
+            embedded: Mutex::default(),
         })
     }
 
@@ -101,6 +109,27 @@ impl Application {
             }
         })
         .await;
+    }
+
+    /// Keeps the embedded platform until the command ends, in whatever way, so that it can end in order.
+    pub(crate) fn keep_embedded(&self, platform: Platform) {
+        *self.embedded() = Some(platform);
+    }
+
+    /// Ends the embedded platform, if there is one.
+    pub(crate) async fn end_embedded(&self, in_order: bool) {
+        let Some(platform) = self.embedded().take() else {
+            return;
+        };
+        if in_order {
+            platform.shutdown().await;
+        } else {
+            let _ = tokio::time::timeout(EMBEDDED_LIMIT, platform.shutdown()).await;
+        }
+    }
+
+    fn embedded(&self) -> MutexGuard<'_, Option<Platform>> {
+        self.embedded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn registries(&self) -> MutexGuard<'_, Vec<Registry>> {

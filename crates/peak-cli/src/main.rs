@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod config;
 mod convert;
+mod engine;
 mod error;
 mod input;
 mod logging;
@@ -119,6 +120,7 @@ async fn interruptible(
         _ = signals.next() => Err(CliError::interrupted()),
         result = Box::pin(command) => result,
     };
+    application.end_embedded(result.is_ok()).await;
     // Where the registry is out of reach the uploads wait for the next run instead.
     if result
         .as_ref()

@@ -3,7 +3,7 @@
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use peak_sdk::local::Platform;
@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use crate::application::{Application, state_home};
 use crate::arguments::StateOptions;
 use crate::commands::serving::{ServingOptions, raise_descriptor_limit};
+use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::logging::Serving;
 use crate::output::write_out;
@@ -53,6 +54,8 @@ pub(crate) struct ServeArguments {
         hide_env_values = true
     )]
     token: Option<Secret>,
+    #[command(flatten)]
+    docker: DockerOptions,
     #[command(flatten)]
     serving: ServingOptions,
     // Last, as what follows would stand under their heading.
@@ -156,6 +159,7 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         .listen(arguments.listen)
         .token(arguments.token.map(|secret| secret.0))
         .registry_auth(arguments.registry.auth()?);
+    let builder = arguments.docker.apply(builder);
     let platform = arguments.serving.apply(builder).start().await?;
     let address = platform.address();
     let token = if with_token {
@@ -205,22 +209,6 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         Asked::Terminate => Ok(()),
         Asked::Interrupt => Err(CliError::new(ErrorKind::Interrupted, "interrupted")),
     }
-}
-
-/// Starts the embedded platform.
-pub(crate) async fn start(
-    state_dir: &Path,
-    listen: SocketAddr,
-    token: Option<SecretString>,
-    registry_auth: Option<Auth>,
-) -> Result<Platform, CliError> {
-    Ok(Platform::builder()
-        .state_dir(state_dir)
-        .listen(listen)
-        .token(token)
-        .registry_auth(registry_auth)
-        .start()
-        .await?)
 }
 
 /// The base URL without a slash at its end, as people write it.

@@ -1,7 +1,6 @@
 //! `peak ship`: from a directory to a verified image. The main job.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -23,10 +22,10 @@ use serde_json::json;
 use crate::application::{Application, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
-use crate::commands::local;
 use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
 use crate::commands::transfer::Destination;
+use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
 
@@ -52,6 +51,8 @@ pub(crate) struct ShipArguments {
     local: bool,
     #[command(flatten)]
     state: StateOptions,
+    #[command(flatten)]
+    docker: DockerOptions,
 
     /// Name of the image [default: the directory's name]
     #[arg(long, value_name = "NAME")]
@@ -121,39 +122,31 @@ pub(crate) async fn run(
     if arguments.dry_run {
         return show_dry_run(application.output, &arguments, &name, &files, &targets);
     }
-    let embedded = if arguments.local {
-        Some(start_embedded(&arguments.state.directory()?).await?)
+    let session = if arguments.local {
+        let platform = start_embedded(&arguments).await?;
+        let url = platform.url();
+        application.keep_embedded(platform);
+        session_at(url)?
     } else {
-        None
+        application.session()?
     };
-    let result = async {
-        let session = match &embedded {
-            Some(platform) => session_at(platform.url())?,
-            None => application.session()?,
-        };
-        let registry = application.registry(Registry::builder())?;
-        let destinations = targets
-            .into_iter()
-            .map(|target| Destination::open(target, &registry))
-            .collect::<Result<Vec<_>, _>>()?;
-        let packed = Packed::of(application, &arguments.directory, &options).await?;
-        let image = image_to_create(&arguments, &name, dockerfile, &packed);
-        ship(
-            application,
-            session,
-            &arguments,
-            &name,
-            &image,
-            packed.size,
-            &destinations,
-        )
-        .await
-    }
-    .await;
-    if let Some(platform) = embedded {
-        platform.shutdown().await;
-    }
-    result
+    let registry = application.registry(Registry::builder())?;
+    let destinations = targets
+        .into_iter()
+        .map(|target| Destination::open(target, &registry))
+        .collect::<Result<Vec<_>, _>>()?;
+    let packed = Packed::of(application, &arguments.directory, &options).await?;
+    let image = image_to_create(&arguments, &name, dockerfile, &packed);
+    ship(
+        application,
+        session,
+        &arguments,
+        &name,
+        &image,
+        packed.size,
+        &destinations,
+    )
+    .await
 }
 
 /// Refuses to write two images to a place that holds one: the second would replace the first.
@@ -203,14 +196,9 @@ fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
 }
 
 /// The embedded platform for the time of this command, on whatever port is free.
-async fn start_embedded(state_dir: &Path) -> Result<Platform, CliError> {
-    local::start(
-        state_dir,
-        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        None,
-        None,
-    )
-    .await
+async fn start_embedded(arguments: &ShipArguments) -> Result<Platform, CliError> {
+    let builder = Platform::builder().state_dir(arguments.state.directory()?);
+    Ok(arguments.docker.apply(builder).start().await?)
 }
 
 /// Everything from the packed artifact on, on whatever platform the session is with.
