@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{Finished, Sandbox, files_under};
+use crate::support::{Finished, Sandbox, files_under, finish};
 
 /// After whatever went wrong, the same sandbox ships a good project.
 fn assert_next_run_works(sandbox: &Sandbox) {
@@ -115,7 +115,17 @@ fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
     ship(&sandbox, "project")
         .assert_code(8)
         .assert_stderr("line 3")
-        .assert_stderr("Docker Engine");
+        .assert_stderr(&format!(
+            "none answers at {} (DOCKER_HOST)",
+            sandbox.no_engine()
+        ))
+        .assert_stderr("start one, or say where it is");
+    let mut never = sandbox.command(["ship", "project", "--local", "--docker", "never"]);
+    let never = finish(never.spawn().unwrap());
+    never
+        .assert_code(8)
+        .assert_stderr("a Docker Engine would run this line");
+    assert!(!never.stderr.contains("none answers"), "{}", never.stderr);
     assert_next_run_works(&sandbox);
 }
 

@@ -95,11 +95,18 @@ impl Sandbox {
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("XDG_STATE_HOME", self.path("state"))
+            // The Engine of the machine, if it has one, is none of a test's business.
+            .env("DOCKER_HOST", self.no_engine())
             .current_dir(self.root.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Where no Docker Engine listens.
+    pub(crate) fn no_engine(&self) -> String {
+        format!("unix://{}", self.path("no-engine.socket").display())
     }
 
     /// Runs `peak` to its end.

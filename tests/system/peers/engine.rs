@@ -9,15 +9,16 @@ use super::{missing, peer, run, ship_into_layout};
 use crate::support::{Sandbox, eventually, signal};
 
 /// An Engine with everything of its own, stopped when dropped.
-struct Engine {
+pub(super) struct Engine {
     child: Child,
     socket: PathBuf,
     home: PathBuf,
+    killed: bool,
 }
 
 impl Engine {
     /// Starts one. Says why not where that cannot be, and fails where it must be.
-    fn start(sandbox: &Sandbox) -> Option<Self> {
+    pub(super) fn start(sandbox: &Sandbox) -> Option<Self> {
         if !peer("dockerd") || !peer("docker") {
             return None;
         }
@@ -45,6 +46,7 @@ impl Engine {
             child,
             socket: sandbox.path("engine.socket"),
             home: sandbox.path("home"),
+            killed: false,
         };
         eventually("the Engine answers", || {
             if let Some(status) = engine.child.try_wait().unwrap() {
@@ -57,7 +59,7 @@ impl Engine {
         Some(engine)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .arg("--host")
@@ -70,8 +72,20 @@ impl Engine {
     }
 
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub(super) fn docker(&self, arguments: &[&str]) -> String {
         run(&mut self.command(arguments)).trim().to_owned()
+    }
+
+    /// Where it listens, as `DOCKER_HOST` says it.
+    pub(super) fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// As the kernel kills. What it ran goes on, until the next one on the same directories ends it.
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.killed = true;
     }
 
     /// The identifier of an image, which is the digest of its configuration.
@@ -93,6 +107,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.killed {
+            return;
+        }
         // It ends its containerd, and takes its mounts away.
         signal(&self.child, "TERM");
         let _ = self.child.wait();

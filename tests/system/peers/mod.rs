@@ -5,6 +5,7 @@
 //! Python that has the client.
 
 mod artifacts;
+mod builder;
 mod cases;
 mod command_line;
 mod crane;

@@ -81,10 +81,17 @@ impl EngineLink {
         &self,
         refusal: BuildError,
         stop: Stop<'_>,
+        log: &mut dyn FnMut(&str),
     ) -> Result<Box<dyn EngineRun>, BuildError> {
         stop.check()?;
         let source = match self.wait(Instant::now() + CONNECT_LIMIT, self.builder.connect()) {
-            Ok(Ok(run)) => return Ok(run),
+            Ok(Ok(run)) => {
+                if !matches!(refusal, BuildError::EngineWanted) {
+                    log(&refusal.to_string());
+                }
+                log(&format!("building with {}", run.engine()));
+                return Ok(run);
+            }
             Ok(Err(failure)) => failure,
             Err(Ended::Stopped) => return Err(BuildError::Cancelled),
             Err(Ended::TooLate) => EngineFailure::new(format!(
@@ -107,7 +114,6 @@ impl EngineLink {
         log: &mut dyn FnMut(&str),
     ) -> Result<BuiltImage, BuildError> {
         let engine = run.engine().to_owned();
-        log(&format!("building with {engine}"));
         let until = Instant::now() + self.time_limit;
         let too_late = || BuildError::EngineTime {
             engine: engine.clone(),
@@ -282,18 +288,22 @@ impl Taking<'_> {
         if parsed.value().rootfs.diff_ids.len() != image.layers.len() {
             return Err(invalid("its config and its manifest disagree about its layers").into());
         }
+        // Each once, in the order in which the source has them at hand.
+        let order = self.source.blob_order().unwrap_or_default();
+        let mut layers: Vec<&Descriptor> = image.layers.iter().collect();
+        layers.sort_by_key(|layer| {
+            let place = order.iter().position(|digest| *digest == layer.digest);
+            (place, layer.digest.to_string())
+        });
+        layers.dedup_by_key(|layer| &layer.digest);
         let mut uploads = Vec::new();
-        let mut seen = Vec::new();
-        for layer in &image.layers {
-            if !seen.contains(&&layer.digest) {
-                seen.push(&layer.digest);
-                uploads.extend(self.layer(layer, repository)?);
-                log(&format!(
-                    "layer {} {}",
-                    layer.digest,
-                    human_size(layer.size)
-                ));
-            }
+        for layer in layers {
+            uploads.extend(self.layer(layer, repository)?);
+            log(&format!(
+                "layer {} {}",
+                layer.digest,
+                human_size(layer.size)
+            ));
         }
         let store = BuildError::store;
         let mut upload = repository

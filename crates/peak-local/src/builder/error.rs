@@ -128,7 +128,7 @@ pub(crate) enum BuildError {
     },
 
     /// All builds are to be done by a Docker Engine.
-    #[error("builds are to be done by a Docker Engine here")]
+    #[error("a Docker Engine is to do all builds here")]
     EngineWanted,
 
     /// What was built cannot be written as an image.
@@ -163,9 +163,7 @@ impl BuildError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Problem {
-    #[error(
-        "the embedded builder copies files and sets metadata, it runs no commands; a Docker Engine would run this line"
-    )]
+    #[error("the embedded builder runs no commands; a Docker Engine would run this line")]
     NeedsEngine,
     #[error("the embedded builder does not do {what}; a Docker Engine would")]
     Unsupported { what: String },

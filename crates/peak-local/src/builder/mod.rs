@@ -157,17 +157,14 @@ pub(crate) fn build(
                 log_pushed(request, &image, log);
                 return Ok(image);
             }
-            Err(error) if engine.is_some() && error.an_engine_may_help() => {
-                log(&format!("{error}"));
-                error
-            }
+            Err(error) if engine.is_some() && error.an_engine_may_help() => error,
             Err(error) => return Err(error),
         },
     };
     let Some(engine) = &request.engine else {
         return Err(refusal);
     };
-    let run = engine.connect(refusal, stop)?;
+    let run = engine.connect(refusal, stop, log)?;
     let images = bench.workshop(&mut contents, log).named_images()?;
     let dockerfile = context::Dockerfile {
         declared: dockerfile.declared(),
