@@ -36,7 +36,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ),
     ("peak-registry", &["peak-http", "peak-oci"]),
     ("peak-layout", &["peak-oci"]),
-    ("peak-docker", &["peak-http", "peak-oci"]),
+    ("peak-docker", &["peak-http", "peak-layout", "peak-oci"]),
     (
         "peak-transfer",
         &["peak-docker", "peak-layout", "peak-oci", "peak-registry"],

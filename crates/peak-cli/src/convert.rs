@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use peak_sdk::docker::EngineConfigError;
 use peak_sdk::http;
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
@@ -167,6 +168,12 @@ fn kind_of_content(kind: ContentErrorKind) -> ErrorKind {
         ContentErrorKind::Denied => ErrorKind::Authentication,
         ContentErrorKind::Network | ContentErrorKind::Interrupted => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
+    }
+}
+
+impl From<EngineConfigError> for CliError {
+    fn from(error: EngineConfigError) -> Self {
+        Self::from_chain(ErrorKind::Usage, &error)
     }
 }
 

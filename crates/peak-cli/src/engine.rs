@@ -8,17 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use peak_sdk::docker::{
-    BuildRequest, Engine, EngineConfig, EngineCredentials, EngineError, EngineEvent, RemoveOptions,
+    BuildRequest, DaemonImage, Engine, EngineConfig, EngineCredentials, EngineError, EngineEvent,
+    EngineSource, RemoveOptions,
 };
-use peak_sdk::layout::DockerArchiveStream;
 use peak_sdk::local::{
     EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse, PlatformBuilder,
 };
-use peak_sdk::oci::{
-    BlobStream, BoxFuture, ContentError, ContentErrorKind, Platform, Reference, Source,
-};
+use peak_sdk::oci::{BoxFuture, Platform, Reference, Source};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
@@ -151,7 +148,9 @@ impl EngineRun for DockerRun {
                 })
                 .await;
             let id = built.map_err(|error| not_built(&error))?;
-            Ok(Box::new(saved(self.engine.clone(), id)) as Box<dyn Source>)
+            let image = format!("docker-daemon:{id}").parse();
+            let image: DaemonImage = image.map_err(|error| failure(&error))?;
+            Ok(Box::new(EngineSource::new(self.engine.clone(), image)) as Box<dyn Source>)
         })
     }
 
@@ -256,26 +255,6 @@ async fn remove(engine: &Engine, id: &str) -> Result<(), EngineError> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The image of this identifier, as the Engine saves it.
-fn saved(engine: Engine, id: String) -> DockerArchiveStream {
-    DockerArchiveStream::new(format!("image {id}"), None, move || {
-        let (engine, id) = (engine.clone(), id.clone());
-        Box::pin(async move {
-            let saved = engine.save(&[&id]).await.map_err(unsaved)?;
-            Ok(saved.map_err(unsaved).boxed() as BlobStream)
-        })
-    })
-}
-
-fn unsaved(error: EngineError) -> ContentError {
-    let kind = if error.is_interrupted() {
-        ContentErrorKind::Network
-    } else {
-        ContentErrorKind::Other
-    };
-    ContentError::new(kind, "the Engine does not give the image").with_source(error)
 }
 
 /// What an event says, without the progress of single layers.

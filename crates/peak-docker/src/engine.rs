@@ -100,6 +100,9 @@ pub struct EngineInfo {
     pub images: u64,
     /// How it keeps images: `overlay2`, `vfs`.
     pub driver: String,
+    /// What there is to say of that: pairs of a name and a value.
+    #[serde(deserialize_with = "null_is_default")]
+    pub driver_status: Vec<(String, String)>,
     /// Where it keeps them.
     pub docker_root_dir: String,
     /// The system that its images are for.
@@ -110,6 +113,16 @@ pub struct EngineInfo {
     /// `name=rootless` and the like.
     #[serde(deserialize_with = "null_is_default")]
     pub security_options: Vec<String>,
+}
+
+impl EngineInfo {
+    /// Whether images are in containerd's store, which keeps manifests and calls images by the digests of those.
+    pub(crate) fn keeps_manifests(&self) -> bool {
+        let kind = |(name, value): &(String, String)| {
+            name == "driver-type" && value.starts_with("io.containerd.snapshotter")
+        };
+        self.driver_status.iter().any(kind)
+    }
 }
 
 /// Go writes `null` for lists and maps that are empty.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use peak_oci::{Reference, ReferenceError};
+use peak_oci::{Digest, Reference, ReferenceError};
 
 const TRANSPORT: &str = "docker-daemon:";
 
@@ -27,6 +27,14 @@ pub enum DaemonImageError {
         /// The text.
         text: String,
     },
+    /// A name with a digest, or an identifier: what they mean is one image, and no other can be given them.
+    #[error(
+        "`{text}` says which image it is, and cannot be the name of another; write `docker-daemon:NAME:TAG`"
+    )]
+    NotAName {
+        /// The text.
+        text: String,
+    },
     /// What stands behind the transport is no reference.
     #[error("`{text}` is not the name of an image")]
     Reference {
@@ -42,6 +50,32 @@ impl DaemonImage {
     /// The image's reference.
     pub fn reference(&self) -> &Reference {
         &self.0
+    }
+
+    /// The identifier, where it is one: `docker-daemon:sha256:…`, as Docker's own commands understand it.
+    pub fn id(&self) -> Option<Digest> {
+        self.0.familiar().parse().ok()
+    }
+
+    /// What the Engine knows it by.
+    pub(crate) fn for_engine(&self) -> String {
+        match self.id() {
+            Some(id) => id.to_string(),
+            None => self.0.canonical(),
+        }
+    }
+
+    /// Whether an image can be given this name.
+    ///
+    /// # Errors
+    /// [`DaemonImageError::NotAName`].
+    pub fn check_writable(&self) -> Result<(), DaemonImageError> {
+        if self.0.digest().is_some() || self.id().is_some() {
+            return Err(DaemonImageError::NotAName {
+                text: self.to_string(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +122,13 @@ mod tests {
             error("docker-daemon:app"),
             DaemonImageError::NoTag { .. }
         ));
+        let id = format!("docker-daemon:{}", Digest::sha256_of(b"x"));
+        let by_id: DaemonImage = id.parse().unwrap();
+        assert_eq!(by_id.id(), Some(Digest::sha256_of(b"x")));
+        assert_eq!(by_id.for_engine(), id["docker-daemon:".len()..]);
+        assert!(by_id.check_writable().is_err());
+        assert!(image.check_writable().is_ok() && image.id().is_none());
+        assert_eq!(image.for_engine(), "docker.io/library/app:v1");
         assert!(matches!(
             error("docker-daemon:A B"),
             DaemonImageError::Reference { .. }

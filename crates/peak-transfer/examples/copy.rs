@@ -3,8 +3,9 @@
 
 use std::error::Error;
 
+use peak_docker::{Engine, EngineConfig};
 use peak_registry::Registry;
-use peak_transfer::{CopyOptions, Target, copy};
+use peak_transfer::{Clients, CopyOptions, Target, copy};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -13,8 +14,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("say from where and to where".into());
     };
     let registry = Registry::builder().build()?;
-    let (source, selector) = from.parse::<Target>()?.open_source(&registry)?;
-    let (sink, placement) = to.parse::<Target>()?.open_sink(&registry)?;
+    let engine = Engine::new(EngineConfig::from_environment()?);
+    let clients = Clients::new(registry.clone()).engine(engine);
+    let (source, selector) = from.parse::<Target>()?.open_source(&clients)?;
+    let (sink, placement) = to.parse::<Target>()?.open_sink(&clients)?;
     let copied = copy(
         source.as_ref(),
         selector.as_ref(),

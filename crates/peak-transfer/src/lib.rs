@@ -54,4 +54,4 @@ pub use mirror::{
 };
 pub use progress::{BlobProgress, Event, ProgressState};
 pub use select::Platforms;
-pub use target::{Target, TargetError};
+pub use target::{Clients, Target, TargetError};

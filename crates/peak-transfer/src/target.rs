@@ -1,9 +1,11 @@
-//! The names of places where images are: `oci:DIR:TAG`, `docker-archive:FILE`, `docker://registry/repository:tag`.
+//! The names of places where images are: `oci:DIR:TAG`, `docker-archive:FILE`, `docker-daemon:NAME:TAG`,
+//! `docker://registry/repository:tag`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use peak_docker::{DaemonImage, DaemonImageError, Engine, EngineSink, EngineSource};
 use peak_layout::{
     Directory, DockerArchive, DockerArchiveOptions, DockerArchiveWriter, LayoutError, OciArchive,
     OciArchiveWriter,
@@ -11,12 +13,48 @@ use peak_layout::{
 use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Sink, Source, Tag};
 use peak_registry::Registry;
 
-/// Names that are reserved for transports to come, with what they will be.
-const NOT_YET: [(&str, &str); 1] = [("docker-daemon", "the local Docker Engine")];
-
 const LAYOUT: &str = "oci";
 const OCI_ARCHIVE: &str = "oci-archive";
 const DOCKER_ARCHIVE: &str = "docker-archive";
+const DOCKER_DAEMON: &str = "docker-daemon";
+
+/// Whom the places of images that are not on disk are asked of. Cheap to clone.
+///
+/// A [`Registry`] alone will do where no Docker Engine is named.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Clients {
+    registry: Registry,
+    engine: Option<Engine>,
+}
+
+impl Clients {
+    /// Registries, and no Engine.
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            engine: None,
+        }
+    }
+
+    /// The Engine that `docker-daemon:` means.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+}
+
+impl From<&Registry> for Clients {
+    fn from(registry: &Registry) -> Self {
+        Self::new(registry.clone())
+    }
+}
+
+impl From<&Self> for Clients {
+    fn from(clients: &Self) -> Self {
+        clients.clone()
+    }
+}
 
 /// A place where an image is, or shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,22 +83,14 @@ pub enum Target {
         /// Which image in it, by the name that Docker knows it by.
         reference: Option<Reference>,
     },
+    /// `docker-daemon:NAME:TAG`: an image of a Docker Engine.
+    DockerDaemon(DaemonImage),
 }
 
 /// Why a text is no [`Target`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// A transport that exists, but not here yet.
-    #[error(
-        "`{transport}:` ({what}) is not supported yet; supported are `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` and `docker://REGISTRY/REPOSITORY[:TAG]`"
-    )]
-    NotSupported {
-        /// The transport's name.
-        transport: &'static str,
-        /// What it means.
-        what: &'static str,
-    },
     /// A transport without a directory or file.
     #[error(
         "`{text}` names no {what}; write `{transport}:PATH`, and a name for the image behind another colon"
@@ -113,6 +143,15 @@ pub enum TargetError {
         /// The digest.
         digest: Digest,
     },
+    /// The name of an image of an Engine is not valid, or cannot be written.
+    #[error(transparent)]
+    DaemonImage(DaemonImageError),
+    /// An image of an Engine, where no Engine was given.
+    #[error("`{image}` is an image of a Docker Engine, and there is no Engine to ask")]
+    NoEngine {
+        /// The image.
+        image: DaemonImage,
+    },
     /// The layout or archive cannot be opened.
     #[error(transparent)]
     Layout(LayoutError),
@@ -122,14 +161,16 @@ impl Target {
     /// Opens the place to read the image that is named, and says which one that is.
     ///
     /// A name of a registry without tag and digest means `latest`, as it does for every tool. Blocks on a few small
-    /// file operations for a layout, and while an archive's headers are read; nothing is sent to a registry.
+    /// file operations for a layout, and while an archive's headers are read; nothing is sent to a registry or an Engine.
     ///
     /// # Errors
-    /// [`TargetError::Layout`] where the layout or archive cannot be read.
+    /// [`TargetError::Layout`] where the layout or archive cannot be read; [`TargetError::NoEngine`].
     pub fn open_source(
         &self,
-        registry: &Registry,
+        clients: impl Into<Clients>,
     ) -> Result<(Box<dyn Source>, Option<Selector>), TargetError> {
+        let clients = clients.into();
+        let registry = &clients.registry;
         match self {
             Self::Registry(reference) => Ok((
                 Box::new(registry.repository(reference)),
@@ -148,13 +189,17 @@ impl Target {
                     DockerArchive::open(path, reference.as_ref()).map_err(TargetError::Layout)?;
                 Ok((Box::new(archive), None))
             }
+            Self::DockerDaemon(image) => {
+                let source = EngineSource::new(engine(&clients, image)?, image.clone());
+                Ok((Box::new(source), None))
+            }
         }
     }
 
     /// Where on disk it is, if it is on disk.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Registry(_) => None,
+            Self::Registry(_) | Self::DockerDaemon(_) => None,
             Self::Layout { path, .. }
             | Self::OciArchive { path, .. }
             | Self::DockerArchive { path, .. } => Some(path),
@@ -166,24 +211,26 @@ impl Target {
         matches!(self, Self::OciArchive { .. } | Self::DockerArchive { .. })
     }
 
-    /// Whether the place holds manifests, so that an image keeps its digest. Docker archives do not.
+    /// Whether the place holds manifests, so that an image keeps its digest. Docker archives do not, nor do most Engines.
     pub fn keeps_digests(&self) -> bool {
-        !matches!(self, Self::DockerArchive { .. })
+        !matches!(self, Self::DockerArchive { .. } | Self::DockerDaemon(_))
     }
 
     /// Opens the place to write an image there, and says under which name it becomes visible.
     ///
     /// What it needs is created where it does not exist (a layout's directory, that of an archive), so that a place that
     /// cannot be written is known before any work is done. Blocks on a few small file operations; nothing is sent to a
-    /// registry. A name of a registry without tag means `latest`, as it does for every tool.
+    /// registry or an Engine. A name of a registry without tag means `latest`, as it does for every tool.
     ///
     /// # Errors
     /// [`TargetError::Layout`] where the place cannot be written, [`TargetError::WrittenByDigest`] where the name says a
-    /// digest.
+    /// digest; [`TargetError::NoEngine`].
     pub fn open_sink(
         &self,
-        registry: &Registry,
+        clients: impl Into<Clients>,
     ) -> Result<(Box<dyn Sink>, Placement), TargetError> {
+        let clients = clients.into();
+        let registry = &clients.registry;
         match self {
             Self::Registry(reference) => {
                 let selector = reference.digest().cloned().map(Selector::Digest);
@@ -212,8 +259,20 @@ impl Target {
                     DockerArchiveWriter::create(path, options).map_err(TargetError::Layout)?;
                 Ok((Box::new(archive), Placement::Root { tag: None }))
             }
+            Self::DockerDaemon(image) => {
+                let sink = EngineSink::new(engine(&clients, image)?, image.clone());
+                let sink = sink.map_err(TargetError::DaemonImage)?;
+                Ok((Box::new(sink), Placement::Root { tag: None }))
+            }
         }
     }
+}
+
+/// The Engine that an image is asked of.
+fn engine(clients: &Clients, image: &DaemonImage) -> Result<Engine, TargetError> {
+    clients.engine.clone().ok_or_else(|| TargetError::NoEngine {
+        image: image.clone(),
+    })
 }
 
 /// The tag that an image is written under.
@@ -242,10 +301,11 @@ impl FromStr for Target {
                     return Ok(Self::OciArchive { path, selector });
                 }
                 DOCKER_ARCHIVE => return parse_docker_archive(text, rest),
+                DOCKER_DAEMON => {
+                    let image = text.parse().map_err(TargetError::DaemonImage)?;
+                    return Ok(Self::DockerDaemon(image));
+                }
                 _ => {}
-            }
-            if let Some((transport, what)) = NOT_YET.iter().find(|(name, _)| *name == transport) {
-                return Err(TargetError::NotSupported { transport, what });
             }
         }
         let name = text.strip_prefix("docker://").unwrap_or(text);
@@ -278,6 +338,7 @@ impl fmt::Display for Target {
                     Some(reference) => write!(formatter, ":{reference}"),
                 }
             }
+            Self::DockerDaemon(image) => image.fmt(formatter),
         }
     }
 }
@@ -360,6 +421,7 @@ fn parse_docker_archive(text: &str, rest: &str) -> Result<Target, TargetError> {
 
 #[cfg(test)]
 mod tests {
+    use peak_docker::EngineConfig;
     use proptest::prelude::*;
 
     use super::*;
@@ -410,9 +472,9 @@ mod tests {
     #[test]
     fn what_cannot_be_used_says_what_can() {
         let error = |text: &str| text.parse::<Target>().unwrap_err();
-        let later = error("docker-daemon:a:b");
-        assert!(matches!(later, TargetError::NotSupported { .. }));
-        assert!(later.to_string().contains("oci:DIR[:TAG]"), "{later}");
+        for text in ["docker-daemon:", "docker-daemon:a", "docker-daemon:A:b"] {
+            assert!(matches!(error(text), TargetError::DaemonImage(_)), "{text}");
+        }
         for text in [
             "oci:",
             "oci::v1",
@@ -479,6 +541,29 @@ mod tests {
     }
 
     #[test]
+    fn images_of_an_engine_are_named_by_tag_and_wait_for_an_engine() {
+        let registry = Registry::builder().build().unwrap();
+        let target: Target = "docker-daemon:team/app:v1".parse().unwrap();
+        assert_eq!(target.to_string(), "docker-daemon:team/app:v1");
+        assert!(!target.keeps_digests() && target.path().is_none());
+        let without = target.open_source(&registry).err().unwrap();
+        assert!(matches!(without, TargetError::NoEngine { .. }), "{without}");
+        let endpoint = "unix:///nowhere/docker.sock".parse().unwrap();
+        let clients = Clients::new(registry).engine(Engine::new(EngineConfig::at(endpoint)));
+        let (_, selector) = target.open_source(&clients).unwrap();
+        assert_eq!(selector, None);
+        let (_, placement) = target.open_sink(&clients).unwrap();
+        assert_eq!(placement, Placement::Root { tag: None });
+        let digest = Digest::sha256_of(b"x");
+        for name in [format!("app@{digest}"), digest.to_string()] {
+            let target: Target = format!("docker-daemon:{name}").parse().unwrap();
+            target.open_source(&clients).unwrap();
+            let error = target.open_sink(&clients).err().unwrap();
+            assert!(matches!(error, TargetError::DaemonImage(_)), "{error}");
+        }
+    }
+
+    #[test]
     fn an_archive_is_made_when_its_image_is_there_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         for text in ["oci-archive:{}:v1", "docker-archive:{}:app:v1"] {
@@ -540,7 +625,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_target_survives_its_own_name(text in "(oci:|oci-archive:|docker-archive:|docker://)?[a-z0-9./:@-]{0,40}") {
+        fn a_target_survives_its_own_name(text in "(oci:|oci-archive:|docker-archive:|docker-daemon:|docker://)?[a-z0-9./:@-]{0,40}") {
             if let Ok(target) = text.parse::<Target>() {
                 let again: Target = target.to_string().parse().unwrap();
                 prop_assert_eq!(again.to_string(), target.to_string());

@@ -24,7 +24,7 @@ use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
 use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
-use crate::commands::transfer::Destination;
+use crate::commands::transfer::{Destination, clients};
 use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
@@ -82,8 +82,8 @@ pub(crate) struct ShipArguments {
     #[command(flatten)]
     packing: PackingOptions,
 
-    /// Where to copy the built image: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` or
-    /// `REGISTRY/REPOSITORY[:TAG]`; may be repeated or comma-separated
+    /// Where to copy the built image: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]`,
+    /// `docker-daemon:NAME:TAG` or `REGISTRY/REPOSITORY[:TAG]`; may be repeated or comma-separated
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     to: Vec<String>,
     /// Do not follow the build
@@ -131,9 +131,10 @@ pub(crate) async fn run(
         application.session()?
     };
     let registry = application.registry(Registry::builder())?;
+    let clients = clients(&registry, &targets)?;
     let destinations = targets
         .into_iter()
-        .map(|target| Destination::open(target, &registry))
+        .map(|target| Destination::open(target, &clients))
         .collect::<Result<Vec<_>, _>>()?;
     let packed = Packed::of(application, &arguments.directory, &options).await?;
     let image = image_to_create(&arguments, &name, dockerfile, &packed);

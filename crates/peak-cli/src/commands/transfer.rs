@@ -1,11 +1,26 @@
 //! What `ship` and `registry copy, pull, push` share: a copy with its progress, into a place opened beforehand.
 
+use peak_sdk::docker::{Engine, EngineConfig};
 use peak_sdk::oci::{Placement, Selector, Sink, Source};
 use peak_sdk::registry::Registry;
-use peak_sdk::transfer::{CopyOptions, CopyReport, Target, Transfer};
+use peak_sdk::transfer::{Clients, CopyOptions, CopyReport, Target, Transfer};
 
 use crate::application::Application;
 use crate::error::CliError;
+
+/// Whom these places are asked of. Settings of a Docker Engine are read where one of them is an image of it.
+pub(crate) fn clients<'a>(
+    registry: &Registry,
+    places: impl IntoIterator<Item = &'a Target>,
+) -> Result<Clients, CliError> {
+    let clients = Clients::from(registry);
+    let has_engine = |place: &Target| matches!(place, Target::DockerDaemon(_));
+    if places.into_iter().any(has_engine) {
+        let config = EngineConfig::from_environment()?;
+        return Ok(clients.engine(Engine::new(config)));
+    }
+    Ok(clients)
+}
 
 /// A place to copy images to, known to be writable.
 pub(crate) struct Destination {
@@ -16,8 +31,8 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Opens the place, before any work is done for it.
-    pub(crate) fn open(target: Target, registry: &Registry) -> Result<Self, CliError> {
-        let (sink, placement) = target.open_sink(registry)?;
+    pub(crate) fn open(target: Target, clients: &Clients) -> Result<Self, CliError> {
+        let (sink, placement) = target.open_sink(clients)?;
         Ok(Self {
             target,
             sink,

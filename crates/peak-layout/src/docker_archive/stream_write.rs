@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use peak_oci::annotations::{CONTAINERD_IMAGE_NAME, REF_NAME};
 use peak_oci::{
     Algorithm, BlobStream, BlobWriter, BoxFuture, ContentError, ContentErrorKind, Descriptor,
@@ -126,7 +126,7 @@ impl DockerArchiveSender {
 
 /// What is sent: an error in the place of the end, unless the end was said.
 fn pieces_of(pieces: mpsc::Receiver<Piece>) -> BlobStream {
-    Box::pin(stream::unfold(Some(pieces), |pieces| async move {
+    let stream = stream::unfold(Some(pieces), |pieces| async move {
         let mut pieces = pieces?;
         match pieces.recv().await {
             Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(pieces))),
@@ -139,7 +139,8 @@ fn pieces_of(pieces: mpsc::Receiver<Piece>) -> BlobStream {
                 Some((Err(error), None))
             }
         }
-    }))
+    });
+    Box::pin(stream.fuse())
 }
 
 impl Archive {

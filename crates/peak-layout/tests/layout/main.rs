@@ -14,4 +14,5 @@ mod hostile;
 mod resume;
 mod round_trip;
 mod skopeo;
+mod streamed;
 mod support;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{parse_platform, parse_reference};
 use crate::application::Application;
-use crate::commands::transfer::{Destination, warn};
+use crate::commands::transfer::{Destination, clients, warn};
 use crate::error::CliError;
 use crate::output::{human_size, table};
 
@@ -78,8 +78,9 @@ pub(crate) async fn run(
     if how.all_tags {
         return all_tags(application, registry, &from, to, how).await;
     }
-    let (source, selector) = from.open_source(registry)?;
-    let destination = Destination::open(to, registry)?;
+    let clients = clients(registry, [&from, &to])?;
+    let (source, selector) = from.open_source(&clients)?;
+    let destination = Destination::open(to, &clients)?;
     let options = how.options()?;
     if how.dry_run {
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
@@ -117,8 +118,9 @@ async fn all_tags(
     for end in [from, &to] {
         refuse_one_image(end)?;
     }
-    let (source, _) = from.open_source(registry)?;
-    let destination = Destination::open(to, registry)?;
+    let clients = clients(registry, [from, &to])?;
+    let (source, _) = from.open_source(&clients)?;
+    let destination = Destination::open(to, &clients)?;
     let name = destination.name();
     let options = how.options()?;
     if how.dry_run {

@@ -26,6 +26,7 @@ use self::copy::Ends;
 pub(crate) use self::copy::parse_destination;
 
 use crate::application::Application;
+use crate::commands::transfer::clients;
 use crate::error::{CliError, ErrorKind};
 use crate::output::Output;
 use crate::service::agree;
@@ -113,8 +114,8 @@ Examples:
   peak registry inspect ubuntu:24.04 --output json
   peak registry inspect oci:target/hello-web")]
     Inspect {
-        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
-        /// `docker-archive:FILE[:REFERENCE]`
+        /// Reference of the image, or a place on this machine: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`, `docker-daemon:NAME:TAG`
         #[arg(value_name = "REF")]
         reference: String,
     },
@@ -129,8 +130,8 @@ Examples:
 Example:
   peak registry digest 127.0.0.1:7325/hello-web:0.0.1")]
     Digest {
-        /// References of images, or places on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
-        /// `docker-archive:FILE[:REFERENCE]`
+        /// References of images, or places on this machine: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`, `docker-daemon:NAME:TAG`
         #[arg(value_name = "REF", required = true)]
         references: Vec<String>,
     },
@@ -200,32 +201,34 @@ Example:
         #[arg(value_name = "REF")]
         reference: String,
     },
-    /// Copy an image into a layout or an archive on disk, every blob checked
+    /// Copy an image into a layout or an archive on disk, or into the Docker Engine, every blob checked
     #[command(after_help = "\
 Examples:
   peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
   peak registry pull 127.0.0.1:7325/hello-web:0.0.1 docker-archive:hello.tar:hello-web:0.0.1
+  peak registry pull 127.0.0.1:7325/hello-web:0.0.1 docker-daemon:hello-web:0.0.1
   peak registry pull oci:target/hello-web oci-archive:hello-web.tar")]
     Pull {
-        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
-        /// `docker-archive:FILE[:REFERENCE]`
+        /// Reference of the image, or a place on this machine: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`, `docker-daemon:NAME:TAG`
         #[arg(value_name = "SRC")]
         source: String,
-        /// Where to: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REFERENCE]`; a bare path means
-        /// `oci:`
+        /// Where to: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` or
+        /// `docker-daemon:NAME:TAG`; a bare path means `oci:`
         #[arg(value_name = "DST")]
         destination: String,
         #[command(flatten)]
         how: copy::HowToCopy,
     },
-    /// Copy an image from a layout or an archive on disk into a registry, the tag last
+    /// Copy an image from a layout or an archive on disk, or from the Docker Engine, into a registry, the tag last
     #[command(after_help = "\
 Examples:
   peak registry push oci:target/hello-web 127.0.0.1:7325/hello-web:0.0.2
-  peak registry push docker-archive:app.tar registry.example/team/app:1.0")]
+  peak registry push docker-archive:app.tar registry.example/team/app:1.0
+  peak registry push docker-daemon:app:1.0 registry.example/team/app:1.0")]
     Push {
-        /// Where from: `oci:DIR[:TAG or @DIGEST]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REFERENCE]`; a bare
-        /// path means `oci:`
+        /// Where from: `oci:DIR[:TAG or @DIGEST]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REFERENCE]` or
+        /// `docker-daemon:NAME:TAG`; a bare path means `oci:`
         #[arg(value_name = "SRC")]
         source: String,
         /// Reference that the image gets
@@ -236,8 +239,8 @@ Examples:
     },
     /// Copy images from anywhere to anywhere, unchanged
     #[command(after_help = "\
-Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
-docker-archive:FILE[:REFERENCE].
+Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG],
+docker-archive:FILE[:REFERENCE] or docker-daemon:NAME:TAG (the Docker Engine that the docker command uses).
 
 Examples:
   peak registry copy 127.0.0.1:7325/hello-web:0.0.1 127.0.0.1:7325/team/hello-web:stable
@@ -372,7 +375,8 @@ struct Opened {
 impl Opened {
     fn open(registry: &Registry, text: &str) -> Result<Self, CliError> {
         let target = copy::parse_source(text)?;
-        let (source, selector) = target.open_source(registry)?;
+        let clients = clients(registry, [&target])?;
+        let (source, selector) = target.open_source(&clients)?;
         let name = match &target {
             Target::Registry(reference) => reference.to_string(),
             other => other.to_string(),
