@@ -209,7 +209,7 @@ impl Engine {
         let connection = self.connection().await?;
         let credentials = request.credentials.first();
         self.check_protection(&connection, credentials.map(|(_, credentials)| credentials))?;
-        let patience = self.patience(&connection, &call.what).without_limit();
+        let mut patience = self.patience(&connection, &call.what).without_limit();
         let body = Body::stream(patience.observe(context));
         let response = Box::pin(self.begin(&connection, &call, body, &patience)).await?;
         let mut result = None;

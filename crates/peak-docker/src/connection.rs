@@ -111,6 +111,7 @@ async fn ping(client: &Client, base: &Url) -> Result<HeaderMap, Error> {
     let request = Request::get(url.as_str())
         .operation("docker_ping")
         .attempt_timeout(PING_TIMEOUT)
+        .deadline(PING_TIMEOUT)
         .without_body()?;
     let response = client.send(request).await?;
     let status = response.status();
