@@ -121,10 +121,11 @@ impl Application {
         let Some(platform) = self.embedded().take() else {
             return;
         };
+        let end = Box::pin(platform.shutdown());
         if in_order {
-            platform.shutdown().await;
+            end.await;
         } else {
-            let _ = tokio::time::timeout(EMBEDDED_LIMIT, platform.shutdown()).await;
+            let _ = tokio::time::timeout(EMBEDDED_LIMIT, end).await;
         }
     }
 

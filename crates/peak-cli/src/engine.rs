@@ -16,6 +16,7 @@ use peak_sdk::local::{
     EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse, PlatformBuilder,
 };
 use peak_sdk::oci::{BoxFuture, Platform, Reference, Source};
+use peak_sdk::registry::Keychain;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
@@ -60,8 +61,24 @@ impl DockerOptions {
 /// Finds the Engine where the `docker` command would find it, when a build needs one and not before.
 #[derive(Debug, Default)]
 struct DockerBuilder {
-    /// What the Engine has from the embedded registry, and how many builds use it.
-    pulled: Arc<Mutex<BTreeMap<String, usize>>>,
+    shared: Arc<Shared>,
+}
+
+/// What builds on the Engine have to do with one another.
+#[derive(Debug, Default)]
+struct Shared {
+    /// What the Engine has from the embedded registry, by name.
+    pulled: Mutex<BTreeMap<String, Pulled>>,
+    /// Images of builds that have ended, which others have built upon meanwhile.
+    built_upon: Mutex<Vec<String>>,
+}
+
+/// An image of the embedded registry.
+#[derive(Debug, Default)]
+struct Pulled {
+    /// How many builds use it.
+    users: usize,
+    is_there: bool,
 }
 
 impl EngineBuilder for DockerBuilder {
@@ -92,7 +109,7 @@ impl EngineBuilder for DockerBuilder {
                 platform: Platform::new(version.os, version.arch),
                 made: Steps::default(),
                 used: Vec::new(),
-                pulled: Arc::clone(&self.pulled),
+                shared: Arc::clone(&self.shared),
             }) as Box<dyn EngineRun>)
         })
     }
@@ -107,7 +124,7 @@ struct DockerRun {
     made: Steps,
     /// The images of the embedded registry that this build uses.
     used: Vec<String>,
-    pulled: Arc<Mutex<BTreeMap<String, usize>>>,
+    shared: Arc<Shared>,
 }
 
 impl EngineRun for DockerRun {
@@ -119,11 +136,11 @@ impl EngineRun for DockerRun {
         &self.name
     }
 
-    fn build<'a>(
-        &'a mut self,
+    fn build(
+        &mut self,
         build: EngineBuild,
         log: EngineLog,
-    ) -> BoxFuture<'a, Result<Box<dyn Source>, EngineFailure>> {
+    ) -> BoxFuture<'_, Result<Box<dyn Source>, EngineFailure>> {
         Box::pin(async move {
             let credentials = build
                 .registry_password
@@ -134,6 +151,9 @@ impl EngineRun for DockerRun {
             let mut request = BuildRequest::new()
                 .dockerfile(build.dockerfile)
                 .no_cache(!build.use_cache);
+            for (registry, credentials) in credentials_for(&build.other_images).await {
+                request = request.credentials(registry, credentials);
+            }
             for (name, value) in &build.arguments {
                 request = request.build_arg(name, value.expose_secret());
             }
@@ -148,6 +168,7 @@ impl EngineRun for DockerRun {
                 })
                 .await;
             let id = built.map_err(|error| not_built(&error))?;
+            self.made.end(&id);
             let image = format!("docker-daemon:{id}").parse();
             let image: DaemonImage = image.map_err(|error| failure(&error))?;
             Ok(Box::new(EngineSource::new(self.engine.clone(), image)) as Box<dyn Source>)
@@ -157,12 +178,18 @@ impl EngineRun for DockerRun {
     fn clean_up(&mut self) -> BoxFuture<'_, Result<(), EngineFailure>> {
         Box::pin(async {
             let mut problem = None;
+            let mut built_upon = self.shared.built_upon.lock().await;
             // What was made last stands upon the others.
-            for id in self.made.take().into_iter().rev() {
-                if let Err(error) = remove(&self.engine, &id).await {
-                    problem = problem.or(Some(error));
+            let made = self.made.take().into_iter().rev();
+            let all: Vec<String> = made.chain(built_upon.drain(..)).collect();
+            for id in all {
+                match remove(&self.engine, &id).await {
+                    Ok(Removal::Done) => {}
+                    Ok(Removal::BuiltUpon) => built_upon.push(id),
+                    Err(error) => problem = problem.or(Some(error)),
                 }
             }
+            drop(built_upon);
             for image in std::mem::take(&mut self.used) {
                 if let Err(error) = self.release(&image).await {
                     problem = problem.or(Some(error));
@@ -186,32 +213,36 @@ impl DockerRun {
     ) -> Result<(), EngineFailure> {
         let reference: Reference = image.parse().map_err(|error| failure(&error))?;
         // Nobody may take away what another build has just found.
-        let mut pulled = self.pulled.lock().await;
-        let users = pulled.entry(image.to_owned()).or_default();
-        *users += 1;
+        let mut pulled = self.shared.pulled.lock().await;
+        let entry = pulled.entry(image.to_owned()).or_default();
+        entry.users += 1;
         self.used.push(image.to_owned());
-        if *users > 1 {
+        if entry.is_there {
             return Ok(());
         }
-        self.engine
+        let done = self
+            .engine
             .pull(&reference, credentials, |event| write(log, &event))
-            .await
-            .map(drop)
-            .map_err(|error| {
-                EngineFailure::new(format!(
+            .await;
+        match done {
+            Ok(_) => {
+                entry.is_there = true;
+                Ok(())
+            }
+            Err(error) => Err(EngineFailure::new(format!(
                     "it cannot pull {image} from the embedded registry, which an Engine on another machine, or in a virtual \
                      machine, does not reach"
                 ))
-                .with_source(error)
-            })
+                .with_source(error)),
+        }
     }
 
     /// Takes an image of the embedded registry away again, if no other build uses it.
     async fn release(&self, image: &str) -> Result<(), EngineError> {
-        let mut pulled = self.pulled.lock().await;
-        if let Some(users) = pulled.get_mut(image) {
-            *users = users.saturating_sub(1);
-            if *users > 0 {
+        let mut pulled = self.shared.pulled.lock().await;
+        if let Some(entry) = pulled.get_mut(image) {
+            entry.users = entry.users.saturating_sub(1);
+            if entry.users > 0 {
                 return Ok(());
             }
         }
@@ -226,24 +257,32 @@ impl DockerRun {
     }
 }
 
+/// What came of a removal.
+enum Removal {
+    /// It is gone, or somebody has given it a name.
+    Done,
+    /// Another image needs it.
+    BuiltUpon,
+}
+
 /// Removes an image that a build has made, unless somebody has named it, built upon it or removed it since.
-async fn remove(engine: &Engine, id: &str) -> Result<(), EngineError> {
+async fn remove(engine: &Engine, id: &str) -> Result<Removal, EngineError> {
     let removal = RemoveOptions::new().keep_parents(true);
     let mut left = REMOVALS;
     loop {
         match engine.inspect(id).await {
             Ok(image) if image.repo_tags.is_empty() && image.repo_digests.is_empty() => {}
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_not_found() => return Ok(()),
+            Ok(_) => return Ok(Removal::Done),
+            Err(error) if error.is_not_found() => return Ok(Removal::Done),
             Err(error) => return Err(error),
         }
         match engine.remove(id, removal).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_not_found() => return Ok(()),
+            Ok(_) => return Ok(Removal::Done),
+            Err(error) if error.is_not_found() => return Ok(Removal::Done),
             Err(EngineError::Conflict { message, .. })
                 if message.contains("dependent child images") =>
             {
-                return Ok(());
+                return Ok(Removal::BuiltUpon);
             }
             Err(error @ EngineError::Conflict { .. }) => {
                 left -= 1;
@@ -255,6 +294,32 @@ async fn remove(engine: &Engine, id: &str) -> Result<(), EngineError> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The credentials that people keep for the registries of these images.
+async fn credentials_for(images: &[String]) -> BTreeMap<String, EngineCredentials> {
+    let mut found = BTreeMap::new();
+    if images.is_empty() {
+        return found;
+    }
+    let keychain = Keychain::from_environment();
+    for image in images {
+        // What is no reference is for the Engine to refuse.
+        let Ok(reference) = image.parse::<Reference>() else {
+            continue;
+        };
+        let (registry, repository) = (reference.registry(), reference.repository().as_str());
+        if let Some(credentials) = keychain.credentials(registry, Some(repository)).await {
+            let secret = credentials.secret().clone();
+            let credentials = if credentials.is_identity_token() {
+                EngineCredentials::identity_token(secret)
+            } else {
+                EngineCredentials::new(credentials.user(), secret)
+            };
+            found.insert(registry.to_owned(), credentials);
+        }
+    }
+    found
 }
 
 /// What an event says, without the progress of single layers.

@@ -54,11 +54,11 @@ pub trait EngineRun: Send {
     ///
     /// # Errors
     /// The build ended without an image, or the Engine did not answer to its end.
-    fn build<'a>(
-        &'a mut self,
+    fn build(
+        &mut self,
         build: EngineBuild,
         log: EngineLog,
-    ) -> BoxFuture<'a, Result<Box<dyn Source>, EngineFailure>>;
+    ) -> BoxFuture<'_, Result<Box<dyn Source>, EngineFailure>>;
 
     /// Removes whatever the build has left in the Engine: the image, what it was made of, what was pulled for it from
     /// the embedded registry. Called at the end in any case, also where [`build`](Self::build) failed or was dropped.
@@ -83,6 +83,9 @@ pub struct EngineBuild {
     /// Images of the embedded registry that the Dockerfile names, `127.0.0.1:7325/team/base@sha256:…`: to be pulled
     /// before the build, and removed after it.
     pub images: Vec<String>,
+    /// Images of other registries that the Dockerfile names, as it names them. The Engine pulls them where it does not have
+    /// them, and may need credentials for it.
+    pub other_images: Vec<String>,
     /// The password of any user of the embedded registry, where it asks for one.
     pub registry_password: Option<SecretString>,
 }

@@ -68,8 +68,11 @@
 //! as the password of anybody (Basic, or Bearer through its own token endpoint). The registry can have
 //! [users and rules](PlatformBuilder::registry_auth) as well. TLS is optional too, with
 //! [certificates from files](PlatformBuilder::tls_files) or [its own](PlatformBuilder::tls_self_signed).
-//! Of the Peak API it has the artifacts and the images parts, no other. `RUN` needs a Docker Engine and
-//! is not done.
+//! Of the Peak API it has the artifacts and the images parts, no other.
+//!
+//! The builder copies files and sets metadata. For `RUN`, and for other things that it does not do, it can hand a build to
+//! a Docker Engine that whoever starts the platform [plugs in](PlatformBuilder::engine) by an implementation of
+//! [`EngineBuilder`]; there is none in this crate.
 //!
 //! The feature `faults` adds misbehaviour by script, for tests of clients; without it there is nothing of that.
 

@@ -27,6 +27,8 @@ pub(super) struct Steps {
     /// The container that runs: what is printed now is its own.
     container: Option<String>,
     made: Vec<String>,
+    /// The image of the last step, made or not.
+    last: String,
 }
 
 impl Steps {
@@ -40,6 +42,14 @@ impl Steps {
                 let line = std::mem::take(&mut self.line);
                 self.read_line(line.trim());
             }
+        }
+    }
+
+    /// The build has ended with this image. Builders that print something else (Podman's) have made it, as far as we know.
+    pub(super) fn end(&mut self, id: &str) {
+        let known = id.strip_prefix("sha256:").unwrap_or(id);
+        if self.last.is_empty() || !known.starts_with(&self.last) {
+            self.made.push(id.to_owned());
         }
     }
 
@@ -65,8 +75,11 @@ impl Steps {
                 self.container = Some(container.to_owned());
             } else if what == "Using cache" {
                 self.is_cached = true;
-            } else if !self.is_from && !self.is_cached && is_identifier(what) {
-                self.made.push(what.to_owned());
+            } else if is_identifier(what) {
+                what.clone_into(&mut self.last);
+                if !self.is_from && !self.is_cached {
+                    self.made.push(what.to_owned());
+                }
             }
         }
     }
@@ -106,6 +119,17 @@ mod tests {
         let text = "Step 2/2 : RUN docker build .\n ---> Running in 1c27592f795d\nStep 1/1 : COPY a /\n ---> 111111111111\n\
             Removing intermediate container 222222222222\n ---> 333333333333\n";
         assert!(made(text).is_empty());
+    }
+
+    #[test]
+    fn the_image_of_a_build_is_its_own_unless_it_was_there() {
+        let mut steps = Steps::default();
+        steps.read("Step 1/2 : FROM a\n ---> 3418830f7ca7\nStep 2/2 : ENV A=b\n ---> Using cache\n ---> cf7cf4e0d362\n");
+        steps.end("sha256:cf7cf4e0d362aaaa");
+        assert!(steps.take().is_empty());
+        steps.read("STEP 1/2: FROM a\nSTEP 2/2: RUN b\n--> bf4698ebc144\n");
+        steps.end("sha256:bf4698ebc144aaaa");
+        assert_eq!(steps.take(), ["sha256:bf4698ebc144aaaa"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::BuildRequest;
 use super::contents::Contents;
 use super::error::BuildError;
 use super::layer;
-use super::stage::NamedImage;
+use super::stage::NamedImages;
 use super::stop::Stop;
 use super::tree::{Content, Kind, Node, Owner, Tree};
 use crate::engine::BuildContext;
@@ -47,6 +47,8 @@ pub(crate) struct Files {
     pub dockerfile: String,
     /// The images of the embedded registry that it names.
     pub images: Vec<String>,
+    /// The names of those of others.
+    pub other_images: Vec<String>,
     /// The build arguments that the Dockerfile declares without a value.
     pub declared: BTreeSet<String>,
     /// What the Engine reads that is shown as something else, and as what.
@@ -59,16 +61,18 @@ pub(crate) struct Files {
 /// something else, or is not in the context, is added under a name of its own, which the ignore file hides from `COPY`.
 pub(crate) fn prepare(
     dockerfile: &Dockerfile<'_>,
-    named: &[NamedImage],
+    named: NamedImages,
     request: &BuildRequest,
     tree: Tree,
     contents: Contents,
 ) -> Result<Files, BuildError> {
+    let NamedImages { stored, others } = named;
     let mut files = Files {
         tree,
         contents,
         dockerfile: String::new(),
         images: Vec::new(),
+        other_images: others,
         declared: dockerfile
             .declared
             .iter()
@@ -78,7 +82,7 @@ pub(crate) fn prepare(
     };
     let host = request.registry_hosts.first().map_or("", String::as_str);
     let mut text = without_mark(dockerfile.text).to_owned();
-    for image in named.iter().rev() {
+    for image in stored.iter().rev() {
         let reference = format!("{host}/{}@{}", image.repository, image.digest);
         if text.get(image.place.clone()).is_none() {
             continue;
@@ -90,7 +94,7 @@ pub(crate) fn prepare(
         }
     }
     match dockerfile.path {
-        Some(path) if named.is_empty() => path.clone_into(&mut files.dockerfile),
+        Some(path) if stored.is_empty() => path.clone_into(&mut files.dockerfile),
         _ => {
             files.dockerfile = format!(".peak-dockerfile-{}", Uuid::new_v4().simple());
             files.hide_dockerfile(request)?;

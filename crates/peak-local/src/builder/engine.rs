@@ -124,6 +124,7 @@ impl EngineLink {
         let arguments = arguments(request, &files.declared, &run.platform());
         let dockerfile = files.dockerfile.clone();
         let images = files.images.clone();
+        let other_images = files.other_images.clone();
         let (context, packing) = files.into_tar(&self.runtime);
         let build = EngineBuild {
             context,
@@ -131,6 +132,7 @@ impl EngineLink {
             arguments,
             use_cache: request.use_cache,
             images,
+            other_images,
             registry_password: self.registry_password.clone(),
         };
         let link = self.clone();

@@ -173,7 +173,7 @@ pub(crate) fn build(
             .as_deref()
             .and_then(|path| below(&context_path, path)),
     };
-    let files = context::prepare(&dockerfile, &images, request, context, contents)?;
+    let files = context::prepare(&dockerfile, images, request, context, contents)?;
     let image = engine.build(run, files, request, store, stop, log)?;
     log_pushed(request, &image, log);
     Ok(image)

@@ -116,6 +116,15 @@ fn stored_layers(image: &Image) -> Vec<StoredLayer> {
     image.layers.iter().filter_map(stored).collect()
 }
 
+/// The images that a Dockerfile names.
+#[derive(Default)]
+pub(crate) struct NamedImages {
+    /// Those of the registry, in the order of the text.
+    pub stored: Vec<NamedImage>,
+    /// The names of others.
+    pub others: Vec<String>,
+}
+
 /// An image of the registry that the Dockerfile names.
 pub(crate) struct NamedImage {
     /// Where it is named in the text.
@@ -146,20 +155,22 @@ impl<'a> Workshop<'a> {
         Ok((work, plans))
     }
 
-    /// The images of the registry that any stage starts from or copies from, in the order of the text. Nothing is built.
-    pub(crate) fn named_images(self) -> Result<Vec<NamedImage>, BuildError> {
+    /// The images that any stage starts from or copies from. Nothing is built.
+    pub(crate) fn named_images(self) -> Result<NamedImages, BuildError> {
         let dockerfile = self.dockerfile;
         let (work, plans) = self.open()?;
         let registry = &work.shop.registry;
-        let mut named = Vec::new();
+        let mut named = NamedImages::default();
         let mut add = |word: &Word, place: &Range<usize>| {
-            let found = registry.locate(word)?;
-            named.extend(found.map(|(repository, digest)| NamedImage {
-                place: place.clone(),
-                shown: word.shown().to_owned(),
-                repository,
-                digest,
-            }));
+            match registry.locate(word)? {
+                Some((repository, digest)) => named.stored.push(NamedImage {
+                    place: place.clone(),
+                    shown: word.shown().to_owned(),
+                    repository,
+                    digest,
+                }),
+                None => named.others.push(word.text.clone()),
+            }
             Ok::<(), Fault>(())
         };
         for (index, (stage, plan)) in dockerfile.stages.iter().zip(&plans).enumerate() {

@@ -54,6 +54,7 @@ struct Order {
     arguments: Vec<(String, String)>,
     use_cache: bool,
     images: Vec<String>,
+    other_images: Vec<String>,
     password: Option<String>,
 }
 
@@ -117,11 +118,11 @@ impl EngineRun for TestEngine {
         ENGINE
     }
 
-    fn build<'a>(
-        &'a mut self,
+    fn build(
+        &mut self,
         build: EngineBuild,
         log: EngineLog,
-    ) -> BoxFuture<'a, Result<Box<dyn Source>, EngineFailure>> {
+    ) -> BoxFuture<'_, Result<Box<dyn Source>, EngineFailure>> {
         Box::pin(async move {
             let tar: Vec<Bytes> = build
                 .context
@@ -147,6 +148,7 @@ impl EngineRun for TestEngine {
                     .collect(),
                 use_cache: build.use_cache,
                 images: build.images,
+                other_images: build.other_images,
                 password: build
                     .registry_password
                     .map(|password| password.expose_secret().to_owned()),
@@ -616,6 +618,7 @@ async fn images_of_the_embedded_registry_are_named_so_that_an_engine_finds_them(
     let order = engine.only_build();
     let reference = format!("{address}/team/base@{digest}");
     assert_eq!(order.images, [reference.as_str()]);
+    assert_eq!(order.other_images, ["debian:12"]);
     assert_eq!(order.password.as_deref(), Some("open-sesame"));
     assert_eq!(
         order.text(&order.dockerfile),

@@ -61,7 +61,8 @@ impl Credentials {
         self.is_identity_token
     }
 
-    pub(crate) fn secret(&self) -> &SecretString {
+    /// The password, access token or identity token, for handing it on to whoever speaks with the registry for us.
+    pub fn secret(&self) -> &SecretString {
         &self.secret
     }
 
