@@ -32,7 +32,13 @@ const BETWEEN_REMOVALS: Duration = Duration::from_millis(250);
 #[derive(Debug, Args)]
 pub(crate) struct DockerOptions {
     /// Which builds of the embedded platform a Docker Engine does [default: auto]
-    #[arg(long, value_enum, value_name = "WHEN", env = "PEAK_LOCAL_DOCKER")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        env = "PEAK_LOCAL_DOCKER",
+        hide_env_values = true
+    )]
     docker: Option<DockerUse>,
 }
 
@@ -69,8 +75,6 @@ struct DockerBuilder {
 struct Shared {
     /// What the Engine has from the embedded registry, by name.
     pulled: Mutex<BTreeMap<String, Pulled>>,
-    /// Images of builds that have ended, which others have built upon meanwhile.
-    built_upon: Mutex<Vec<String>>,
 }
 
 /// An image of the embedded registry.
@@ -148,9 +152,10 @@ impl EngineRun for DockerRun {
             for image in &build.images {
                 self.pull(image, credentials.as_ref(), &log).await?;
             }
+            // What another build has made may go while this one stands upon it.
             let mut request = BuildRequest::new()
                 .dockerfile(build.dockerfile)
-                .no_cache(!build.use_cache);
+                .no_cache(true);
             for (registry, credentials) in credentials_for(&build.other_images).await {
                 request = request.credentials(registry, credentials);
             }
@@ -178,18 +183,12 @@ impl EngineRun for DockerRun {
     fn clean_up(&mut self) -> BoxFuture<'_, Result<(), EngineFailure>> {
         Box::pin(async {
             let mut problem = None;
-            let mut built_upon = self.shared.built_upon.lock().await;
             // What was made last stands upon the others.
-            let made = self.made.take().into_iter().rev();
-            let all: Vec<String> = made.chain(built_upon.drain(..)).collect();
-            for id in all {
-                match remove(&self.engine, &id).await {
-                    Ok(Removal::Done) => {}
-                    Ok(Removal::BuiltUpon) => built_upon.push(id),
-                    Err(error) => problem = problem.or(Some(error)),
+            for id in self.made.take().into_iter().rev() {
+                if let Err(error) = remove(&self.engine, &id).await {
+                    problem = problem.or(Some(error));
                 }
             }
-            drop(built_upon);
             for image in std::mem::take(&mut self.used) {
                 if let Err(error) = self.release(&image).await {
                     problem = problem.or(Some(error));
@@ -257,32 +256,24 @@ impl DockerRun {
     }
 }
 
-/// What came of a removal.
-enum Removal {
-    /// It is gone, or somebody has given it a name.
-    Done,
-    /// Another image needs it.
-    BuiltUpon,
-}
-
 /// Removes an image that a build has made, unless somebody has named it, built upon it or removed it since.
-async fn remove(engine: &Engine, id: &str) -> Result<Removal, EngineError> {
+async fn remove(engine: &Engine, id: &str) -> Result<(), EngineError> {
     let removal = RemoveOptions::new().keep_parents(true);
     let mut left = REMOVALS;
     loop {
         match engine.inspect(id).await {
             Ok(image) if image.repo_tags.is_empty() && image.repo_digests.is_empty() => {}
-            Ok(_) => return Ok(Removal::Done),
-            Err(error) if error.is_not_found() => return Ok(Removal::Done),
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         }
         match engine.remove(id, removal).await {
-            Ok(_) => return Ok(Removal::Done),
-            Err(error) if error.is_not_found() => return Ok(Removal::Done),
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(()),
             Err(EngineError::Conflict { message, .. })
                 if message.contains("dependent child images") =>
             {
-                return Ok(Removal::BuiltUpon);
+                return Ok(());
             }
             Err(error @ EngineError::Conflict { .. }) => {
                 left -= 1;

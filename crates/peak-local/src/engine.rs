@@ -47,7 +47,7 @@ pub trait EngineRun: Send {
     /// Which Engine this is, for the build's log: `Docker Engine 20.10.24 at unix:///var/run/docker.sock`.
     fn engine(&self) -> &str;
 
-    /// Builds, and gives the image: its [manifest](Source::manifest) where none is named. What the Engine prints goes
+    /// Builds without taking anything from other builds, which may be about to go, and gives the image: its [manifest](Source::manifest) where none is named. What the Engine prints goes
     /// to the log as it comes.
     ///
     /// Called once. The future is dropped where the build is cancelled or takes too long; the Engine is to stop it then.
@@ -78,8 +78,6 @@ pub struct EngineBuild {
     pub dockerfile: String,
     /// Values for `ARG`, each name once.
     pub arguments: Vec<(String, SecretString)>,
-    /// Whether steps may be taken from earlier builds that the Engine still has.
-    pub use_cache: bool,
     /// Images of the embedded registry that the Dockerfile names, `127.0.0.1:7325/team/base@sha256:…`: to be pulled
     /// before the build, and removed after it.
     pub images: Vec<String>,

@@ -43,7 +43,6 @@ pub(crate) struct BuildJob {
     dockerfile: DockerfileSource,
     context: Option<String>,
     build_arguments: Vec<(String, String)>,
-    use_cache: bool,
     /// What the log begins with.
     notes: Vec<String>,
 }
@@ -81,7 +80,6 @@ impl BuildJob {
                 .iter()
                 .map(|argument| (argument.name.clone(), argument.value.clone()))
                 .collect(),
-            use_cache: details.use_cache.unwrap_or(true),
             notes,
         }
     }
@@ -313,7 +311,6 @@ fn work(
         scratch: scratch.path().to_owned(),
         registry_hosts: shared.registry_hosts(),
         engine: means.engine,
-        use_cache: job.use_cache,
         limits: Limits::default(),
     };
     Ok((means.build)(

@@ -257,7 +257,13 @@ fn the_engine_builds_upon_images_of_the_embedded_registry() {
     bench.project(
         "FROM team/base:0.0.1\nCOPY . /srv/\nRUN [\"/tool\", \"write\", \"/made\", \"by RUN\"]\n",
     );
-    let shipped = ship("project", &["--to", "oci:layout"]);
+    // Two at once, of the same steps, use the same image for as long as each needs it.
+    let (other, shipped) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| ship("project", &["--name", "other"]));
+        let shipped = ship("project", &["--to", "oci:layout"]);
+        (other.join().unwrap(), shipped)
+    });
+    other.assert_code(0);
     shipped
         .assert_code(0)
         .assert_stderr("Step 1/3 : FROM team/base:0.0.1")

@@ -130,7 +130,6 @@ impl EngineLink {
             context,
             dockerfile,
             arguments,
-            use_cache: request.use_cache,
             images,
             other_images,
             registry_password: self.registry_password.clone(),

@@ -86,8 +86,6 @@ pub(crate) struct BuildRequest {
     pub registry_hosts: Vec<String>,
     /// The Docker Engine for what is not done here, if there may be one.
     pub engine: Option<EngineLink>,
-    /// Whether an Engine may take steps from earlier builds.
-    pub use_cache: bool,
     /// How much the build may take.
     pub limits: Limits,
 }

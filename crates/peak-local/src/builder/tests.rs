@@ -103,7 +103,6 @@ impl Bench {
             scratch: scratch.clone(),
             registry_hosts: vec![HOST.to_owned(), "localhost:4321".to_owned()],
             engine: None,
-            use_cache: true,
             limits: attempt.limits.clone(),
         };
         let mut log = Vec::new();
