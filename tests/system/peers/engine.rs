@@ -9,15 +9,15 @@ use super::{missing, peer, run, ship_into_layout};
 use crate::support::{Sandbox, eventually, signal};
 
 /// An Engine with everything of its own, stopped when dropped.
-struct Engine {
+pub(super) struct Engine {
     child: Child,
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     home: PathBuf,
 }
 
 impl Engine {
     /// Starts one. Says why not where that cannot be, and fails where it must be.
-    fn start(sandbox: &Sandbox) -> Option<Self> {
+    pub(super) fn start(sandbox: &Sandbox) -> Option<Self> {
         if !peer("dockerd") || !peer("docker") {
             return None;
         }
@@ -57,7 +57,7 @@ impl Engine {
         Some(engine)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .arg("--host")
@@ -70,13 +70,19 @@ impl Engine {
     }
 
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub(super) fn docker(&self, arguments: &[&str]) -> String {
         run(&mut self.command(arguments)).trim().to_owned()
+    }
+
+    /// As the kernel kills: no handler runs. What it has on disk stays for the next one.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// The identifier of an image, which is the digest of its configuration.
     #[track_caller]
-    fn id(&self, image: &str) -> String {
+    pub(super) fn id(&self, image: &str) -> String {
         self.docker(&["image", "inspect", "--format", "{{.Id}}", image])
     }
 
@@ -94,8 +100,10 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // It ends its containerd, and takes its mounts away.
-        signal(&self.child, "TERM");
-        let _ = self.child.wait();
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            signal(&self.child, "TERM");
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod artifacts;
 mod cases;
 mod command_line;
 mod crane;
+#[cfg(target_os = "linux")]
+mod daemon;
 mod engine;
 mod life;
 mod python;
