@@ -13,6 +13,7 @@ pub(super) struct Engine {
     child: Child,
     pub(super) socket: PathBuf,
     home: PathBuf,
+    folder: PathBuf,
 }
 
 impl Engine {
@@ -45,6 +46,7 @@ impl Engine {
             child,
             socket: sandbox.path("engine.socket"),
             home: sandbox.path("home"),
+            folder: sandbox.path("engine"),
         };
         eventually("the Engine answers", || {
             if let Some(status) = engine.child.try_wait().unwrap() {
@@ -78,6 +80,9 @@ impl Engine {
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        // Its containerd dies with it. Where nobody reaps orphans it stays as a zombie, which the next one would take for
+        // a running one.
+        let _ = std::fs::remove_file(self.folder.join("exec/containerd/containerd.pid"));
     }
 
     /// The identifier of an image, which is the digest of its configuration.
