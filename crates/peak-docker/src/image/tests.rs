@@ -332,11 +332,11 @@ async fn an_image_goes_in_and_out_with_its_id_and_moves_once() {
         validate(&layout, None).await.unwrap();
         let manifest = layout.manifest(None).await.unwrap();
         assert_eq!(manifest.value().as_image().unwrap().config.digest, id);
-        let saved = format!("GET /images/get");
+        let saved = "GET /images/get";
         let passes = memory
             .asked()
             .iter()
-            .filter(|asked| **asked == saved)
+            .filter(|asked| *asked == saved)
             .count();
         assert_eq!(passes, 2);
     }
