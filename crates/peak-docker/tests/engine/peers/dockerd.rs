@@ -18,6 +18,11 @@ pub(super) struct Dockerd {
 
 impl Dockerd {
     pub(super) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub(super) async fn start_with(more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let log = File::create(directory.path().join("log")).unwrap();
@@ -30,6 +35,7 @@ impl Dockerd {
             .args(["--pidfile", &path("pid")])
             .args(["--host", &format!("unix://{}", path("docker.sock"))])
             .args(["--insecure-registry", "127.0.0.0/8"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

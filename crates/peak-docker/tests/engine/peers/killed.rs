@@ -48,7 +48,7 @@ async fn an_engine_killed_in_a_push_or_pull_is_an_error_at_once() {
     if !peers() {
         return;
     }
-    let registry = DockerRegistry::start(&[]);
+    let registry = DockerRegistry::start();
     let archive = Archive::new("app:v1", 8 * MEGABYTE);
     let slow = SlowWay::to(registry.address(), 3 * MEGABYTE).await;
     let image: Reference = format!("{}/team/app:v1", slow.address()).parse().unwrap();

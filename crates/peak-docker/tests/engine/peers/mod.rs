@@ -8,7 +8,9 @@ mod killed;
 mod passwords;
 mod registry;
 mod round_trip;
+mod secure;
 mod slow;
+mod tokens;
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,9 +1,10 @@
-//! Credentials on their way through the Engine to a registry with Basic authentication.
+//! Credentials on their way through the Engine to a registry with Basic and with token authentication.
 
 use peak_docker::EngineCredentials;
 
 use super::archive::Archive;
-use super::{DockerRegistry, Dockerd, peers};
+use super::tokens::TokenServer;
+use super::{DockerRegistry, Dockerd, has, peers};
 
 #[tokio::test]
 async fn passwords_with_every_printable_character_work() {
@@ -23,7 +24,7 @@ async fn passwords_with_every_printable_character_work() {
         .iter()
         .map(|(user, password)| (&**user, *password))
         .collect();
-    let registry = DockerRegistry::start(&users);
+    let registry = DockerRegistry::with_users(&users);
     let dockerd = Dockerd::start().await;
     let engine = dockerd.engine();
     let archive = Archive::new("app:v1", 1000);
@@ -50,6 +51,43 @@ async fn passwords_with_every_printable_character_work() {
             let error = error.unwrap();
             assert!(error.is_unauthorized(), "{error:?}");
             assert!(!format!("{error:?}").contains("wr0ng"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_had_with_the_password_for_what_it_may_do() {
+    if !peers() || !has("openssl") {
+        return;
+    }
+    let password = "~~~???>>>:\" ä";
+    let tokens = TokenServer::start("robot", password);
+    let registry = DockerRegistry::with_tokens(&tokens);
+    let dockerd = Dockerd::start().await;
+    let engine = dockerd.engine();
+    let archive = Archive::new("app:v1", 1000);
+    engine.load(archive.stream(), drop).await.unwrap();
+    let robot = EngineCredentials::new("robot", password.into());
+    let image = registry.image("team/app:v1");
+    engine.tag("app:v1", &image).await.unwrap();
+    let pushed = engine.push(&image, Some(&robot), drop).await.unwrap();
+    let pulled = engine.pull(&image, Some(&robot), drop).await.unwrap();
+    assert_eq!(pulled.digest, pushed.digest);
+    // What nobody gets a token for, and what others get none for.
+    let private = registry.image("private/app:v1");
+    engine.tag("app:v1", &private).await.unwrap();
+    let wrong = EngineCredentials::new("robot", "wr0ng".into());
+    for (image, credentials) in [
+        (&private, Some(&robot)),
+        (&image, Some(&wrong)),
+        (&image, None),
+    ] {
+        for error in [
+            engine.push(image, credentials, drop).await.err(),
+            engine.pull(image, credentials, drop).await.err(),
+        ] {
+            let error = error.unwrap();
+            assert!(error.is_denied() || error.is_unauthorized(), "{error:?}");
         }
     }
 }

@@ -56,7 +56,7 @@ async fn an_image_is_the_same_after_every_way_it_can_go() {
     }
     let dockerd = Dockerd::start().await;
     let engine = dockerd.engine();
-    let registry = DockerRegistry::start(&[]);
+    let registry = DockerRegistry::start();
     let ping = engine.ping().await.unwrap();
     assert_eq!(ping.os.as_deref(), Some("linux"));
     let version = engine.version().await.unwrap();
@@ -148,7 +148,7 @@ async fn what_is_not_there_is_not_found_and_what_is_wrong_says_why() {
     }
     let dockerd = Dockerd::start().await;
     let engine = dockerd.engine();
-    let registry = DockerRegistry::start(&[]);
+    let registry = DockerRegistry::start();
     let absent = registry.image("team/absent:v1");
     let name = absent.to_string();
     for error in [
