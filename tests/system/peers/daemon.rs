@@ -244,7 +244,10 @@ fn an_image_keeps_its_id_on_its_way_through_every_transport_and_an_engine() {
             assert_eq!(validated(&sandbox, &engine, &place), id, "{place}");
             let to_engine = place.starts_with("docker-daemon:");
             // It has the image already, so that it only gets one more name.
-            assert!(!to_engine || report["bytesCopied"] == 0, "{place}: {report}");
+            assert!(
+                !to_engine || report["bytesCopied"] == 0,
+                "{place}: {report}"
+            );
         }
         // By its identifier, too.
         let source = format!("docker-daemon:{id}");
