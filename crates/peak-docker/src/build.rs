@@ -18,7 +18,7 @@ use crate::follow::follow;
 use crate::progress::EngineEvent;
 
 const X_REGISTRY_CONFIG: HeaderName = HeaderName::from_static("x-registry-config");
-/// Docker's builder without BuildKit, which every Engine has and which needs no second connection.
+/// Docker's builder without `BuildKit`, which every Engine has and which needs no second connection.
 const CLASSIC: &str = "1";
 
 /// What to build, beside the build context.

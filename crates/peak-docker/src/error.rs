@@ -219,6 +219,10 @@ impl EngineError {
     pub(crate) fn of_status(what: &str, status: StatusCode, body: &[u8]) -> Self {
         let message = message_of(body, status);
         let kind = match status {
+            // What a registry refused to a pull comes with this status too.
+            StatusCode::NOT_FOUND if message.starts_with("pull access denied") => {
+                Kind::of_message(&message)
+            }
             StatusCode::NOT_FOUND => Kind::NotFound,
             StatusCode::FORBIDDEN => Kind::Denied,
             StatusCode::UNAUTHORIZED => Kind::Unauthorized,
@@ -304,10 +308,10 @@ impl Kind {
     fn of_message(message: &str) -> Self {
         let text = message.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        // "pull access denied …, repository does not exist or may require 'docker login'" comes with either reason
-        // behind it; so what names a reason is looked for first.
+        // "pull access denied …, repository does not exist or may require 'docker login'" comes with the registry's reason
+        // behind it; so what names a reason is looked for first. With the space, since names of images end at the colon.
         if says(&[
-            "unauthorized:",
+            "unauthorized: ",
             "authentication required",
             "no basic auth credentials",
             "incorrect username or password",
@@ -315,7 +319,7 @@ impl Kind {
         ]) {
             Self::Unauthorized
         } else if says(&[
-            "denied:",
+            "denied: ",
             "access denied",
             "access to the resource is denied",
             "403 forbidden",
@@ -433,6 +437,10 @@ mod tests {
             EngineError::of_status("x", StatusCode::from_u16(status).unwrap(), body.as_bytes())
         };
         assert!(of(404, r#"{"message":"No such image: a"}"#).is_not_found());
+        let denied = "pull access denied for h:1/a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied";
+        assert!(of(404, denied).is_denied());
+        assert!(of(404, "No such image: denied:v1").is_not_found());
+        assert!(of(500, "manifest for denied:v1 not found").is_not_found());
         assert!(of(403, "").is_denied());
         assert!(of(401, "").is_unauthorized());
         assert!(matches!(of(409, "{}"), EngineError::Conflict { .. }));

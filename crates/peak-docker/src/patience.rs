@@ -95,6 +95,8 @@ impl Patience {
             match select(future.as_mut(), pin!(self.connection.ping())).await {
                 Either::Left((output, _)) => return Ok(output),
                 Either::Right((Ok(_), _)) => {}
+                // It has taken something meanwhile.
+                Either::Right((Err(_), _)) if self.activity.silence() < ASK_AFTER => {}
                 Either::Right((Err(source), _)) => {
                     return Err(EngineError::Unresponsive {
                         what: self.what.clone(),

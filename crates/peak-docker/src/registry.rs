@@ -76,7 +76,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NotFound`] if the registry has no such image; [`EngineError::Unauthorized`] and
-    /// [`EngineError::Denied`] if it does not give it; [`EngineError::Interrupted`] if the Engine goes away;
+    /// [`EngineError::Denied`] if it does not give it, as some registries also say of repositories that are not there; [`EngineError::Interrupted`] if the Engine goes away;
     /// [`EngineError::InvalidName`] for a reference with neither tag nor digest, upon which the Engine would pull all tags;
     /// [`EngineError::UnprotectedCredentials`].
     pub async fn pull(

@@ -421,7 +421,7 @@ fn parse_docker_archive(text: &str, rest: &str) -> Result<Target, TargetError> {
 
 #[cfg(test)]
 mod tests {
-    use peak_docker::EngineConfig;
+    use peak_docker::{Endpoint, EngineConfig};
     use proptest::prelude::*;
 
     use super::*;
@@ -548,7 +548,7 @@ mod tests {
         assert!(!target.keeps_digests() && target.path().is_none());
         let without = target.open_source(&registry).err().unwrap();
         assert!(matches!(without, TargetError::NoEngine { .. }), "{without}");
-        let endpoint = "unix:///nowhere/docker.sock".parse().unwrap();
+        let endpoint = Endpoint::socket("/nowhere/docker.sock");
         let clients = Clients::new(registry).engine(Engine::new(EngineConfig::at(endpoint)));
         let (_, selector) = target.open_source(&clients).unwrap();
         assert_eq!(selector, None);

@@ -11,9 +11,9 @@ use crate::support::{Sandbox, eventually, signal};
 /// An Engine with everything of its own, stopped when dropped.
 pub(super) struct Engine {
     child: Child,
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     home: PathBuf,
-    killed: bool,
+    folder: PathBuf,
 }
 
 impl Engine {
@@ -46,7 +46,7 @@ impl Engine {
             child,
             socket: sandbox.path("engine.socket"),
             home: sandbox.path("home"),
-            killed: false,
+            folder: sandbox.path("engine"),
         };
         eventually("the Engine answers", || {
             if let Some(status) = engine.child.try_wait().unwrap() {
@@ -81,16 +81,18 @@ impl Engine {
         format!("unix://{}", self.socket.display())
     }
 
-    /// As the kernel kills. What it ran goes on, until the next one on the same directories ends it.
-    pub(super) fn kill(mut self) {
+    /// As the kernel kills: no handler runs. What it has on disk stays for the next one.
+    pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.killed = true;
+        // Its containerd dies with it. Where nobody reaps orphans it stays as a zombie, which the next one would take for
+        // a running one.
+        let _ = std::fs::remove_file(self.folder.join("exec/containerd/containerd.pid"));
     }
 
     /// The identifier of an image, which is the digest of its configuration.
     #[track_caller]
-    fn id(&self, image: &str) -> String {
+    pub(super) fn id(&self, image: &str) -> String {
         self.docker(&["image", "inspect", "--format", "{{.Id}}", image])
     }
 
@@ -107,12 +109,11 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.killed {
-            return;
-        }
         // It ends its containerd, and takes its mounts away.
-        signal(&self.child, "TERM");
-        let _ = self.child.wait();
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            signal(&self.child, "TERM");
+            let _ = self.child.wait();
+        }
     }
 }
 

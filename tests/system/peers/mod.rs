@@ -9,6 +9,8 @@ mod builder;
 mod cases;
 mod command_line;
 mod crane;
+#[cfg(target_os = "linux")]
+mod daemon;
 mod engine;
 mod life;
 mod python;

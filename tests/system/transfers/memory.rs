@@ -18,7 +18,7 @@ const SMALL: u64 = 64;
 const LARGE: u64 = 256;
 
 /// The most that a transfer may have had, in MiB, in a build without optimisation too.
-const BOUND: u64 = 64;
+pub(crate) const BOUND: u64 = 64;
 
 /// A layout with an image of two layers. Its files are sparse: they take no room on the disk.
 fn layout(folder: &Path, mebibytes: u64) {
@@ -78,7 +78,7 @@ fn layout(folder: &Path, mebibytes: u64) {
 }
 
 /// Runs it to its end, and says how much memory it has had at most, in MiB, rounded up.
-fn watched(mut command: Command) -> (Finished, u64) {
+pub(crate) fn watched(mut command: Command) -> (Finished, u64) {
     let mut child = command.spawn().unwrap();
     let path = format!("/proc/{}/status", child.id());
     let mut most = 0;

@@ -11,7 +11,7 @@ mod interrupt;
 mod kill;
 mod matrix;
 #[cfg(target_os = "linux")]
-mod memory;
+pub(crate) mod memory;
 mod proxy;
 
 use std::path::Path;

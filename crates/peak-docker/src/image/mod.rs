@@ -2,6 +2,8 @@
 
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use peak_oci::{ContentError, ContentErrorKind, Digest};
 

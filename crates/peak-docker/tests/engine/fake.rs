@@ -63,11 +63,8 @@ pub(crate) fn answer(status: u16, body: &str) -> Vec<Act> {
 }
 
 pub(crate) fn answer_with(status: u16, headers: &[&str], body: &str) -> Vec<Act> {
-    let headers: String = headers
-        .iter()
-        .map(|header| format!("{header}\r\n"))
-        .collect();
     let length = body.len();
+    let headers = [headers, &[""]].concat().join("\r\n");
     let text = format!(
         "HTTP/1.1 {status} Status\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );

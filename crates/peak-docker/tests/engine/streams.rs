@@ -17,7 +17,8 @@ fn reference() -> Reference {
 }
 
 fn no_events(event: EngineEvent) {
-    panic!("{event:?}");
+    let said = event.status.or(event.stream);
+    panic!("{said:?}");
 }
 
 fn pieces(
@@ -144,25 +145,13 @@ async fn an_error_in_the_stream_ends_the_operation_with_its_message() {
 #[tokio::test]
 async fn a_stream_that_is_cut_off_is_no_success() {
     // The connection breaks between two messages, and within one; and the answer ends well, but not the message.
-    let cuts: [(fn() -> Vec<Act>, usize); 3] = [
-        (
-            || vec![Act::TakeWholeBody, begin(), chunk("{\"status\":\"a\"}\r\n")],
-            1,
-        ),
-        (
-            || {
-                vec![
-                    Act::TakeWholeBody,
-                    begin(),
-                    chunk("{\"status\":\"a\"}{\"stat"),
-                ]
-            },
-            1,
-        ),
-        (|| answer_in(&["{\"status\":\"a\"}{\"status"]), 1),
-    ];
-    for (cut, seen) in cuts {
-        let fake = FakeEngine::start(move |_| cut());
+    let broken = |text: &str| vec![Act::TakeWholeBody, begin(), chunk(text)];
+    for acts in [
+        broken("{\"status\":\"a\"}\r\n"),
+        broken("{\"status\":\"a\"}{\"stat"),
+        answer_in(&["{\"status\":\"a\"}{\"status"]),
+    ] {
+        let fake = FakeEngine::start(move |_| acts.clone());
         let engine = fake.engine();
         let mut events = 0;
         let error = engine
@@ -172,7 +161,7 @@ async fn a_stream_that_is_cut_off_is_no_success() {
         assert!(error.is_interrupted(), "{error:?}");
         assert!(error.to_string().contains("still running"), "{error}");
         assert!(error.source().is_some());
-        assert_eq!(events, seen);
+        assert_eq!(events, 1);
     }
     // Before any answer.
     let fake = FakeEngine::start(|_| vec![Act::TakeWholeBody]);

@@ -64,11 +64,11 @@ async fn neither_passwords_nor_build_arguments_are_in_any_log_or_error() {
     let broken = broken.unwrap_err();
     drop(guard);
 
-    let mut shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     // It did look on.
     assert!(shown.contains("x-registry-auth: REDACTED"), "{shown}");
     assert!(shown.contains("x-registry-config: REDACTED"), "{shown}");
-    shown.push_str(&format!("{error:?} {broken:?} {credentials:?} {engine:?}"));
+    let shown = format!("{shown} {error:?} {broken:?} {credentials:?} {engine:?}");
     for request in fake.recorded() {
         for header in ["x-registry-auth", "x-registry-config"] {
             if let Some(value) = request.header(header) {

@@ -208,7 +208,8 @@ impl<F: Files> Reader<'_, F> {
                 None => diff_id.clone(),
                 Some(_) => hash(extent)?,
             };
-            blobs.insert(digest.clone(), extent);
+            // The first of several, so that whoever reads from the beginning finds them in order.
+            blobs.entry(digest.clone()).or_insert(extent);
             layers.push((compression, digest, extent.size));
         }
         let extent = self.entry(&self.listed.config)?;

@@ -201,7 +201,7 @@ Example:
         #[arg(value_name = "REF")]
         reference: String,
     },
-    /// Copy an image into a layout or an archive on disk, or into the Docker Engine, every blob checked
+    /// Copy an image into a layout, an archive or the Docker Engine, every blob checked
     #[command(after_help = "\
 Examples:
   peak registry pull 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
@@ -220,7 +220,7 @@ Examples:
         #[command(flatten)]
         how: copy::HowToCopy,
     },
-    /// Copy an image from a layout or an archive on disk, or from the Docker Engine, into a registry, the tag last
+    /// Copy an image from a layout, an archive or the Docker Engine into a registry, tag last
     #[command(after_help = "\
 Examples:
   peak registry push oci:target/hello-web 127.0.0.1:7325/hello-web:0.0.2
@@ -239,8 +239,9 @@ Examples:
     },
     /// Copy images from anywhere to anywhere, unchanged
     #[command(after_help = "\
-Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG],
-docker-archive:FILE[:REFERENCE] or docker-daemon:NAME:TAG (the Docker Engine that the docker command uses).
+Places are written as REGISTRY/REPOSITORY[:TAG], docker://REPOSITORY[:TAG], oci:DIR[:TAG],
+oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE] or docker-daemon:NAME:TAG (an image of the
+Docker Engine that the docker command uses).
 
 Examples:
   peak registry copy 127.0.0.1:7325/hello-web:0.0.1 127.0.0.1:7325/team/hello-web:stable
