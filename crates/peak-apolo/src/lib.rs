@@ -22,6 +22,11 @@
 //! and pull through the Docker Engine or without one, digest, list, tags, size, remove) with their progress. None of
 //! these is here yet. It is no registry client and no Docker client: those are `peak-registry` and `peak-docker`.
 
+mod clusters;
 mod image;
+mod name;
+mod name_error;
 
+pub use clusters::{Cluster, Clusters, ClustersBuilder, ClustersError};
 pub use image::{LocalImage, RemoteImage};
+pub use name_error::{ImageNameError, ImageNameProblem};
