@@ -1,20 +1,45 @@
-//! The Docker Engine as a source and destination of images.
+//! A client of the Docker Engine (and of Podman, which speaks the same API) for its images.
 //!
-//! Today there is the name of such an image, [`DaemonImage`]: `docker-daemon:reference`.
+//! ```no_run
+//! use peak_docker::{Engine, EngineConfig, EngineCredentials};
 //!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! // Where the `docker` command would find it; nothing is connected yet.
+//! let engine = Engine::new(EngineConfig::from_environment()?);
+//! let image = engine.inspect("app:v1").await?;
+//! println!("{} has {} layers", image.id, image.root_fs.layers.len());
+//! engine.tag("app:v1", &"registry.example/team/app:v1".parse()?).await?;
+//! # Ok(())
+//! # }
 //! ```
-//! use peak_docker::DaemonImage;
-//!
-//! let image: DaemonImage = "docker-daemon:busybox:1.36".parse()?;
-//! assert_eq!(image.reference().canonical(), "docker.io/library/busybox:1.36");
-//! # Ok::<(), peak_docker::DaemonImageError>(())
-//! ```
-//!
-//! What will live here: reading images out of the Engine and loading them into it as the content traits of `peak-oci`,
-//! and push and pull through the Engine with its progress. None of these is here yet, and `peak-transfer` says so when
-//! it is given such a name. It will not be a general Docker client: containers, networks and volumes are not its
-//! subject.
 
+mod archive;
+mod build;
+mod call;
+mod config;
+mod connection;
+mod context;
+mod credentials;
+mod endpoint;
+mod engine;
+mod error;
+mod follow;
+mod images;
 mod name;
+mod patience;
+mod progress;
+mod registry;
+mod version;
 
+pub use archive::{LoadedImage, SavedImages};
+pub use build::BuildRequest;
+pub use config::{EngineConfig, EngineConfigError};
+pub use credentials::EngineCredentials;
+pub use endpoint::{Endpoint, EndpointError};
+pub use engine::{Engine, EngineComponent, EngineInfo, EngineVersion, Ping};
+pub use error::{EngineError, TriedEndpoint};
+pub use images::{ImageConfig, ImageInspect, ImageSummary, RemoveOptions, Removed, RootFs};
 pub use name::{DaemonImage, DaemonImageError};
+pub use progress::{EngineEvent, EventResult, ProgressDetail};
+pub use registry::{Pulled, Pushed};
+pub use version::{ApiVersion, ApiVersionError};

@@ -1,6 +1,8 @@
 //! The client and how it is put together.
 
 use std::fmt;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +131,8 @@ pub struct ClientBuilder {
     versions: HttpVersions,
     proxies: Option<Proxies>,
     observer: Option<Arc<Observer>>,
+    #[cfg(unix)]
+    socket: Option<Arc<Path>>,
 }
 
 impl Default for ClientBuilder {
@@ -146,6 +150,8 @@ impl Default for ClientBuilder {
             versions: HttpVersions::default(),
             proxies: None,
             observer: None,
+            #[cfg(unix)]
+            socket: None,
         }
     }
 }
@@ -264,15 +270,35 @@ impl ClientBuilder {
         self
     }
 
+    /// Every connection leads to the Unix socket at `path`, whatever host the URL names, which then only stands in `Host`;
+    /// `http://localhost/` does. Proxies are passed by.
+    ///
+    /// A socket that nobody listens on is [`ErrorKind::Connect`], with the path in the message.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = Some(path.as_ref().into());
+        self
+    }
+
     /// A client over a new pool of connections. Nothing is loaded or opened before the first request.
     ///
     /// Errors: [`ErrorKind::Configuration`] if the user agent cannot stand in a header.
     pub fn build(self) -> Result<Client, Error> {
         let user_agent = self.user_agent_header()?;
         let tls = LazyTls::new(self.tls.clone(), self.versions);
-        let proxies = self.proxies.clone().unwrap_or_default();
-        let proxies = Arc::new(proxies);
+        #[cfg(unix)]
+        let direct = self.socket.is_some();
+        #[cfg(not(unix))]
+        let direct = false;
+        let proxies = self.proxies.clone().filter(|_| !direct);
+        let proxies = Arc::new(proxies.unwrap_or_default());
         let connector = Connector::new(tls, Arc::clone(&proxies), self.connect_timeout);
+        #[cfg(unix)]
+        let connector = match self.socket.clone() {
+            Some(path) => connector.over_socket(path),
+            None => connector,
+        };
         let connections = Connections::new(connector.clone(), proxies);
         Ok(self.assemble(user_agent, connections, Some(connector)))
     }

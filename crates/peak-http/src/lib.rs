@@ -40,8 +40,8 @@
 //! 8. **log**: events for each exchange as it goes over the wire, without secrets: at `info` one line, at `debug` the
 //!    headers, at `trace` the bodies that are JSON and in memory;
 //! 9. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
-//!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or the service given to
-//!    [`Client::from_service`].
+//!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or all of them over one Unix socket
+//!    (`ClientBuilder::unix_socket`); or the service given to [`Client::from_service`].
 //!
 //! Whoever counts requests is told of each attempt: [`ClientBuilder::on_attempt`].
 //!

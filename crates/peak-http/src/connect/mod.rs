@@ -6,6 +6,8 @@ mod stream;
 mod tunnel;
 
 use std::io;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +20,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::{Service, ServiceExt as _};
@@ -37,6 +41,8 @@ pub(crate) struct Connector {
     tls: Arc<LazyTls>,
     proxies: Arc<Proxies>,
     timeout: Duration,
+    #[cfg(unix)]
+    socket: Option<Arc<Path>>,
 }
 
 impl Connector {
@@ -50,7 +56,16 @@ impl Connector {
             tls: Arc::new(tls),
             proxies,
             timeout,
+            #[cfg(unix)]
+            socket: None,
         }
+    }
+
+    /// Every connection that goes through no proxy leads to this socket then, whatever the URL says.
+    #[cfg(unix)]
+    pub(crate) fn over_socket(mut self, path: Arc<Path>) -> Self {
+        self.socket = Some(path);
+        self
     }
 
     async fn connect(self, uri: Uri) -> Result<Connection, BoxError> {
@@ -61,7 +76,7 @@ impl Connector {
             return Ok(Connection::Tls(Box::new(stream)));
         }
         Ok(match self.proxy(&uri)? {
-            None => Connection::Plain(Link::Tcp(self.tcp(uri).await?)),
+            None => Connection::Plain(self.direct(uri).await?),
             Some(proxy) => Connection::ToProxy(self.link_to(&proxy).await?),
         })
     }
@@ -77,12 +92,25 @@ impl Connector {
     /// The way to the server of an https URL, on which nothing has been said yet.
     async fn link(&self, uri: &Uri) -> Result<Link, BoxError> {
         match self.proxy(uri)? {
-            None => Ok(Link::Tcp(self.tcp(uri.clone()).await?)),
+            None => self.direct(uri.clone()).await,
             Some(proxy) => {
                 let link = self.link_to(&proxy).await?;
                 Ok(tunnel::open(link, &proxy, uri).await?)
             }
         }
+    }
+
+    /// The way to a server that no proxy stands before.
+    async fn direct(&self, uri: Uri) -> Result<Link, BoxError> {
+        #[cfg(unix)]
+        if let Some(path) = &self.socket {
+            let stream = UnixStream::connect(path).await.map_err(|source| {
+                let message = format!("no connection to the socket {}", path.display());
+                Error::new(ErrorKind::Connect, message).with_source(source)
+            })?;
+            return Ok(Link::Unix(stream));
+        }
+        Ok(Link::Tcp(self.tcp(uri).await?))
     }
 
     async fn tcp(&self, uri: Uri) -> Result<TcpStream, BoxError> {

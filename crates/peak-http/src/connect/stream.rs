@@ -1,4 +1,4 @@
-//! What bytes go over: TCP, perhaps TLS to a proxy, perhaps TLS to the server.
+//! What bytes go over: TCP, perhaps TLS to a proxy, perhaps TLS to the server; or a Unix socket.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::{self, Connected};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 /// The way to the server, or to the proxy in its place.
@@ -15,6 +17,8 @@ pub(crate) enum Link {
     Tcp(TcpStream),
     /// To a proxy that is reached over TLS.
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(unix)]
+    Unix(UnixStream),
 }
 
 /// What HTTP is spoken on.
@@ -44,7 +48,7 @@ impl connect::Connection for Connection {
 
 /// Hands reading and writing on to whatever is inside.
 macro_rules! delegate {
-    ($outer:ident { $($variant:ident),+ }) => {
+    ($outer:ident { $($(#[$condition:meta])* $variant:ident),+ $(,)? }) => {
         impl AsyncRead for $outer {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -52,7 +56,7 @@ macro_rules! delegate {
                 buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_read(context, buffer),)+
+                    $($(#[$condition])* Self::$variant(inner) => Pin::new(inner).poll_read(context, buffer),)+
                 }
             }
         }
@@ -64,7 +68,7 @@ macro_rules! delegate {
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_write(context, bytes),)+
+                    $($(#[$condition])* Self::$variant(inner) => Pin::new(inner).poll_write(context, bytes),)+
                 }
             }
 
@@ -73,7 +77,7 @@ macro_rules! delegate {
                 context: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_flush(context),)+
+                    $($(#[$condition])* Self::$variant(inner) => Pin::new(inner).poll_flush(context),)+
                 }
             }
 
@@ -82,7 +86,7 @@ macro_rules! delegate {
                 context: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_shutdown(context),)+
+                    $($(#[$condition])* Self::$variant(inner) => Pin::new(inner).poll_shutdown(context),)+
                 }
             }
 
@@ -92,7 +96,7 @@ macro_rules! delegate {
                 buffers: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $(Self::$variant(inner) => {
+                    $($(#[$condition])* Self::$variant(inner) => {
                         Pin::new(inner).poll_write_vectored(context, buffers)
                     })+
                 }
@@ -100,16 +104,21 @@ macro_rules! delegate {
 
             fn is_write_vectored(&self) -> bool {
                 match self {
-                    $(Self::$variant(inner) => inner.is_write_vectored(),)+
+                    $($(#[$condition])* Self::$variant(inner) => inner.is_write_vectored(),)+
                 }
             }
         }
     };
 }
 
-delegate!(Link { Tcp, Tls });
+delegate!(Link {
+    Tcp,
+    Tls,
+    #[cfg(unix)]
+    Unix,
+});
 delegate!(Connection {
     Plain,
     ToProxy,
-    Tls
+    Tls,
 });
