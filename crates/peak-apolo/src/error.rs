@@ -96,6 +96,9 @@ pub enum ApoloError {
         place: String,
         /// What the registry said.
         said: String,
+        /// What its token server said, where it has one.
+        #[source]
+        source: Option<Cause>,
     },
     /// It took longer than it may.
     #[error("the {operation} of {image} took more than {} seconds and was given up; run it again to go on", limit.as_secs())]
@@ -189,6 +192,12 @@ impl ApoloError {
             RegistryError::Unauthorized { reasons, .. } => Self::Unauthorized {
                 place,
                 said: reasons.to_string(),
+                source: None,
+            },
+            RegistryError::NoCredential { source, .. } => Self::Unauthorized {
+                place,
+                said: String::new(),
+                source: Some(Box::new(source)),
             },
             error => Self::Registry(error),
         }
@@ -208,6 +217,7 @@ impl ApoloError {
             EngineError::Unauthorized { message, .. } => Self::Unauthorized {
                 place: image.to_string(),
                 said: format!(" ({message})"),
+                source: None,
             },
             error => Self::Engine(error),
         }

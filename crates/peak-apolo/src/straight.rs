@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use peak_oci::ContentErrorKind;
 use peak_registry::RegistryError;
 use peak_transfer::{CopyOptions, CopyReport, Event, Target, TransferError, copy};
 
@@ -133,23 +132,26 @@ fn listened(
 
 /// What stopped a transfer, by the same names as elsewhere where the registry did.
 fn of_transfer(remote: &RemoteImage, error: TransferError) -> ApoloError {
-    let refusal = std::iter::successors(
-        Some(&error as &(dyn std::error::Error + 'static)),
-        |error| error.source(),
-    )
-    .find_map(|cause| cause.downcast_ref::<RegistryError>());
+    let first: &(dyn std::error::Error + 'static) = &error;
+    let refusal = std::iter::successors(Some(first), |error| error.source())
+        .find_map(|cause| cause.downcast_ref::<RegistryError>());
+    let place = remote.to_string();
     match refusal {
         Some(RegistryError::Denied { reasons, .. }) => ApoloError::AccessDenied {
-            place: remote.to_string(),
+            place,
             said: reasons.to_string(),
         },
         Some(RegistryError::Unauthorized { reasons, .. }) => ApoloError::Unauthorized {
-            place: remote.to_string(),
+            place,
             said: reasons.to_string(),
+            source: None,
         },
-        Some(RegistryError::ManifestNotFound { .. } | RegistryError::RepositoryNotFound { .. })
-            if error.kind() == Some(ContentErrorKind::NotFound) =>
-        {
+        Some(RegistryError::NoCredential { source, .. }) => ApoloError::Unauthorized {
+            place,
+            said: format!(" ({source})"),
+            source: None,
+        },
+        Some(RegistryError::ManifestNotFound { .. } | RegistryError::RepositoryNotFound { .. }) => {
             ApoloError::NotFoundInRegistry {
                 image: remote.clone(),
                 source: Box::new(error),
