@@ -125,6 +125,15 @@ impl RemoteImage {
         }
     }
 
+    /// The image without a tag, which means all of its tags.
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        Self {
+            tag: None,
+            ..self.clone()
+        }
+    }
+
     /// What Docker calls the image: `registry/[organisation/]project/name[:tag]`, with `https://` in front where
     /// asked for; `name[:tag]` for an image that is not the platform's.
     pub fn as_docker_url(&self, with_scheme: bool) -> String {

@@ -1,9 +1,10 @@
 //! What every command has: the global options, where results and progress go, and the way to the platform.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use peak_sdk::apolo::{Images, ImagesBuilder};
 use peak_sdk::http::{Client, Proxies};
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
@@ -28,6 +29,8 @@ pub(crate) struct Application {
     output_file: Option<PathBuf>,
     /// The clients that were made, whose uploads end when the command does.
     registries: Mutex<Vec<Registry>>,
+    /// The client of Apolo's images, where the command has one.
+    apolo: OnceLock<Images>,
 }
 
 impl Application {
@@ -55,6 +58,7 @@ impl Application {
             endpoint_url: options.endpoint_url,
             output_file,
             registries: Mutex::default(),
+            apolo: OnceLock::new(),
         })
     }
 
@@ -90,6 +94,25 @@ impl Application {
         let mut registries = self.registries();
         registries.push(registry.clone());
         Ok(registry)
+    }
+
+    /// The client of Apolo's images.
+    pub(crate) fn apolo(
+        &self,
+        builder: ImagesBuilder,
+        registry: RegistryBuilder,
+    ) -> Result<Images, CliError> {
+        let images = builder.registry(with_environment(registry)).build()?;
+        self.registries().push(images.registry().clone());
+        let _ = self.apolo.set(images.clone());
+        Ok(images)
+    }
+
+    /// Removes from the Docker Engine what a pull that was interrupted has left there, as far as there is time for it.
+    pub(crate) async fn remove_temporary_tags(&self, limit: Duration) {
+        if let Some(images) = self.apolo.get() {
+            let _ = tokio::time::timeout(limit, images.remove_temporary_tags()).await;
+        }
     }
 
     /// Tells registries of the uploads that nobody goes on with, as far as there is time for it.

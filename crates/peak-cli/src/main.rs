@@ -103,6 +103,9 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         Command::Registry(arguments) => {
             interruptible(application, commands::registry::run(application, arguments)).await
         }
+        Command::Apolo(arguments) => {
+            interruptible(application, commands::apolo::run(application, arguments)).await
+        }
         Command::Pack(arguments) => {
             interruptible(application, commands::pack::run(application, arguments)).await
         }
@@ -126,5 +129,6 @@ async fn interruptible(
     {
         application.cancel_uploads(CANCEL_LIMIT).await;
     }
+    application.remove_temporary_tags(CANCEL_LIMIT).await;
     result
 }
