@@ -28,7 +28,7 @@ pub enum ApoloError {
         image: RemoteImage,
     },
     /// There is no such cluster.
-    #[error("there is no cluster `{cluster}`; there are {}", known.join(", "))]
+    #[error("there is no cluster `{cluster}` with this registry; known are: {}", known.join(", "))]
     UnknownCluster {
         /// The name.
         cluster: String,

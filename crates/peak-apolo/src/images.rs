@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) engine_credentials: Option<EngineCredentials>,
     pub(crate) push_limit: Duration,
     pub(crate) pull_limit: Option<Duration>,
-    /// Tags in the Engine that pulls have made, or may make, and have not removed yet.
+    /// Names in the Engine that pushes and pulls have made, or may make, and that are to go again.
     pub(crate) temporary: Mutex<BTreeSet<String>>,
 }
 

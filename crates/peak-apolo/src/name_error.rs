@@ -115,7 +115,7 @@ pub enum ImageNameProblem {
         tag: String,
     },
     /// There is no such cluster.
-    #[error("there is no cluster `{}`; there are {}", Shown(cluster), known.join(", "))]
+    #[error("there is no cluster `{}`; known are: {}", Shown(cluster), known.join(", "))]
     UnknownCluster {
         /// What was taken for a cluster.
         cluster: String,

@@ -12,7 +12,9 @@ use crate::{ApoloError, Images, LocalImage, RemoteImage};
 
 impl Images {
     /// Pushes an image of the Engine to the platform: as `remote`, or by default under
-    /// [what it is called there](crate::Clusters::to_platform). The Engine keeps it under that name, too.
+    /// [what it is called there](crate::Clusters::to_platform). The Engine then has it under that name, too; where the push
+    /// fails, only if it had before. Where this future is dropped that name may stay;
+    /// [`remove_temporary_tags`](Self::remove_temporary_tags) removes it.
     ///
     /// # Errors
     /// [`ApoloError::NotFoundLocally`], [`AccessDenied`](ApoloError::AccessDenied),
@@ -37,8 +39,10 @@ impl Images {
                 dst: remote.clone(),
             });
         }
+        let url = reference.to_string();
         let work = async {
             let name = local.to_string();
+            self.begin_temporary(engine, &url).await?;
             engine.tag(&name, &reference).await.map_err(|error| {
                 if error.is_not_found() {
                     let image = local.clone();
@@ -53,7 +57,12 @@ impl Images {
             let pushed = engine.push(&reference, credentials, told).await;
             pushed.map_err(|error| ApoloError::of_engine(&remote, error))
         };
-        within(Some(self.inner.push_limit), "push", &remote, work).await?;
+        let pushed = within(Some(self.inner.push_limit), "push", &remote, work).await;
+        if pushed.is_ok() {
+            self.temporary().remove(&url);
+        }
+        self.remove_temporary(engine, &url).await;
+        pushed?;
         Ok(remote)
     }
 
@@ -86,32 +95,27 @@ impl Images {
                 dst: local.clone(),
             });
         }
+        let url = reference.to_string();
         let work = async {
-            let url = reference.to_string();
-            match engine.inspect(&url).await {
-                // Somebody calls an image so on purpose.
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => drop(self.temporary().insert(url)),
-                Err(error) => return Err(ApoloError::Engine(error)),
-            }
+            self.begin_temporary(engine, &url).await?;
             let credentials = self.inner.engine_credentials.as_ref();
             let told = |event| tell(listener, event, &tag);
             let pulled = engine.pull(&reference, credentials, told).await;
             pulled.map_err(|error| ApoloError::of_engine(remote, error))?;
-            let tagged = engine.tag(&reference.to_string(), &target).await;
+            let tagged = engine.tag(&url, &target).await;
             tagged.map_err(ApoloError::Engine)
         };
         let pulled = within(self.inner.pull_limit, "pull", remote, work).await;
-        if same_image(&target, &reference) {
-            self.temporary().remove(&reference.to_string());
+        if pulled.is_ok() && target.canonical() == reference.canonical() {
+            self.temporary().remove(&url);
         }
-        self.remove_temporary(engine, &reference.to_string()).await;
+        self.remove_temporary(engine, &url).await;
         pulled?;
         Ok(local)
     }
 
-    /// Removes the names that pulls which were given up, or dropped, have left in the Engine. The images stay where they
-    /// have other names. For the end of a program that was interrupted; pulls that end by themselves leave none.
+    /// Removes the names that pushes and pulls which were dropped have left in the Engine. The images stay where they have
+    /// other names. For the end of a program that was interrupted; what ends by itself leaves none.
     pub async fn remove_temporary_tags(&self) {
         let Some(engine) = &self.inner.engine else {
             return;
@@ -119,6 +123,19 @@ impl Images {
         let names = self.temporary().clone();
         for name in names {
             self.remove_temporary(engine, &name).await;
+        }
+    }
+
+    /// A name that comes into being from here on is to go again, unless the Engine has it already: then somebody calls an
+    /// image so on purpose.
+    async fn begin_temporary(&self, engine: &Engine, name: &str) -> Result<(), ApoloError> {
+        match engine.inspect(name).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => {
+                self.temporary().insert(name.to_owned());
+                Ok(())
+            }
+            Err(error) => Err(ApoloError::Engine(error)),
         }
     }
 
@@ -149,11 +166,6 @@ impl Images {
         let engine = self.inner.engine.as_ref().ok_or(ApoloError::NoEngine)?;
         Ok((engine, reference, tag))
     }
-}
-
-/// Whether two names are names of the same image in the Engine.
-fn same_image(one: &Reference, other: &Reference) -> bool {
-    one.canonical() == other.canonical()
 }
 
 fn tell(listener: Option<&dyn ImageProgress>, event: peak_docker::EngineEvent, tag: &str) {

@@ -9,15 +9,15 @@ use super::{missing, peer, run, ship_into_layout};
 use crate::support::{Sandbox, eventually, signal};
 
 /// An Engine with everything of its own, stopped when dropped.
-struct Engine {
+pub(super) struct Engine {
     child: Child,
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     home: PathBuf,
 }
 
 impl Engine {
     /// Starts one. Says why not where that cannot be, and fails where it must be.
-    fn start(sandbox: &Sandbox) -> Option<Self> {
+    pub(super) fn start(sandbox: &Sandbox) -> Option<Self> {
         if !peer("dockerd") || !peer("docker") {
             return None;
         }
@@ -57,7 +57,7 @@ impl Engine {
         Some(engine)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .arg("--host")
@@ -70,13 +70,13 @@ impl Engine {
     }
 
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub(super) fn docker(&self, arguments: &[&str]) -> String {
         run(&mut self.command(arguments)).trim().to_owned()
     }
 
     /// The identifier of an image, which is the digest of its configuration.
     #[track_caller]
-    fn id(&self, image: &str) -> String {
+    pub(super) fn id(&self, image: &str) -> String {
         self.docker(&["image", "inspect", "--format", "{{.Id}}", image])
     }
 
@@ -100,7 +100,7 @@ impl Drop for Engine {
 }
 
 /// A tar archive of a small file system.
-fn file_system() -> Vec<u8> {
+pub(super) fn file_system() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in [
         ("etc/hostname", "engine\n"),

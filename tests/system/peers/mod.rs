@@ -4,6 +4,7 @@
 //! that a failure, which is how CI runs. `cargo xtask peers up` installs them all. `PEAK_PYTHON` and
 //! `PEAK_APOLO_PYTHON` may name other Pythons that have the clients.
 
+mod apolo;
 mod apolo_names;
 mod artifacts;
 mod cases;

@@ -297,6 +297,9 @@ async fn each_refusal_has_its_own_error() {
         let images = engine.builder().build().unwrap();
         let error = images.push(&local(), None, None).await.unwrap_err();
         assert!(fits(&error), "push, {name}: {error}");
+        // The name that was made for the push does not stay.
+        let last = engine.requests().pop().unwrap();
+        assert!(last.starts_with("DELETE"), "{name}: {last}");
         let error = images.pull(&remote(&images), None, None).await.unwrap_err();
         assert!(fits(&error), "pull, {name}: {error}");
         // What the Engine may have made of it does not stay.

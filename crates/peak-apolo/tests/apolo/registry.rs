@@ -46,7 +46,7 @@ async fn images_are_listed_thirty_at_a_time_and_without_what_is_none_of_the_plat
     assert!(pages.last().unwrap().contains("last="), "{pages:?}");
 
     let error = site.images().list(Some("second")).await.unwrap_err();
-    assert!(error.to_string().contains("there are main"), "{error}");
+    assert!(error.to_string().contains("known are: main"), "{error}");
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ pub(crate) async fn run(
                 let remote = remote.ok_or_else(|| CliError::usage("REMOTE is missing"))?;
                 return push_from(application, images, &local, &remote, &way).await;
             }
-            push(application, images, &local.parse()?, remote.as_ref()).await
+            push(application, images, &in_engine(&local)?, remote.as_ref()).await
         }
         ApoloCommand::Pull { remote, local, way } => {
             let remote = clusters.parse_remote(&remote)?;
@@ -195,7 +195,7 @@ pub(crate) async fn run(
                 let local = local.ok_or_else(|| CliError::usage("LOCAL is missing"))?;
                 return pull_into(application, images, &remote, &local, &way).await;
             }
-            let local = local.map(|text| text.parse()).transpose()?;
+            let local = local.as_deref().map(in_engine).transpose()?;
             pull(application, images, &remote, local.as_ref()).await
         }
         ApoloCommand::Ls { cluster } => {
@@ -223,6 +223,18 @@ pub(crate) async fn run(
 fn engine() -> Result<Engine, CliError> {
     let config = EngineConfig::from_environment().map_err(|error| of_engine_config(&error))?;
     Ok(Engine::new(config))
+}
+
+/// An image in the Engine. What names a place on disk could be one, too, and is hardly meant so.
+fn in_engine(text: &str) -> Result<LocalImage, CliError> {
+    let places = ["oci:", "oci-archive:", "docker-archive:"];
+    if places.iter().any(|place| text.starts_with(place)) {
+        return Err(
+            CliError::usage(format!("`{}` is a place on disk", printable(text)))
+                .with_hint("--no-docker moves an image from there or to there"),
+        );
+    }
+    Ok(text.parse::<LocalImage>()?)
 }
 
 async fn push(
@@ -365,9 +377,10 @@ async fn remove(
     let clusters = images.clusters();
     let remote = clusters.parse_remote(text)?;
     let digest: Digest = match digest {
-        Some(digest) => digest
-            .parse()
-            .map_err(|error| CliError::from_chain(ErrorKind::Usage, &error))?,
+        Some(digest) => digest.parse().map_err(|error| {
+            let failure = CliError::from_chain(ErrorKind::Usage, &error);
+            failure.with_context(&format!("`{}`", printable(digest)))
+        })?,
         // Here `latest` is not meant unless it is written.
         None if clusters
             .parse_remote_without_tag(text)
