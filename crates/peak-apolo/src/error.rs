@@ -25,7 +25,7 @@ pub enum ApoloError {
     )]
     NotPlatformImage {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
     },
     /// There is no such cluster.
     #[error("there is no cluster `{cluster}` with this registry; known are: {}", known.join(", "))]
@@ -48,13 +48,13 @@ pub enum ApoloError {
     #[error("`{image}` has no tag; say which image is meant")]
     NoTag {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
     },
     /// All tags are meant, and the name says one.
     #[error("`{image}` has a tag, and all tags are meant here; leave it out")]
     TagNotAllowed {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
     },
     /// The client was made without an Engine.
     #[error("a Docker Engine is needed for that, and this client has none")]
@@ -74,7 +74,7 @@ pub enum ApoloError {
     #[error("the image {image} was not found in the registry")]
     NotFoundInRegistry {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
         /// What the registry or the Engine said.
         #[source]
         source: Cause,
@@ -106,7 +106,7 @@ pub enum ApoloError {
         /// Push or pull.
         operation: &'static str,
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
         /// How long it may take.
         limit: Duration,
     },
@@ -116,7 +116,7 @@ pub enum ApoloError {
     )]
     NoSize {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
         /// The type of its manifest.
         media_type: MediaType,
     },
@@ -124,7 +124,7 @@ pub enum ApoloError {
     #[error("the image {image} has nothing for this platform")]
     NoPlatform {
         /// The image.
-        image: RemoteImage,
+        image: Box<RemoteImage>,
         /// What it has.
         #[source]
         source: NoMatchingPlatform,
@@ -174,7 +174,7 @@ impl ApoloError {
     /// What a registry said about an image of its own.
     pub(crate) fn of_registry(image: &RemoteImage, error: RegistryError) -> Self {
         if error.is_not_found() {
-            let image = image.clone();
+            let image = Box::new(image.clone());
             let source = Box::new(error);
             return Self::NotFoundInRegistry { image, source };
         }
@@ -207,7 +207,7 @@ impl ApoloError {
     pub(crate) fn of_engine(image: &RemoteImage, error: EngineError) -> Self {
         match error {
             error @ EngineError::NotFound { .. } => Self::NotFoundInRegistry {
-                image: image.clone(),
+                image: Box::new(image.clone()),
                 source: Box::new(error),
             },
             EngineError::Denied { message, .. } => Self::AccessDenied {

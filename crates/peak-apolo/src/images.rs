@@ -149,7 +149,7 @@ impl Images {
     pub async fn tags(&self, remote: &RemoteImage) -> Result<Vec<RemoteImage>, ApoloError> {
         if remote.tag.is_some() {
             return Err(ApoloError::TagNotAllowed {
-                image: remote.clone(),
+                image: Box::new(remote.clone()),
             });
         }
         let tags = self.repository(remote)?.get_repository_tags();
@@ -209,7 +209,7 @@ impl Images {
             let child = index
                 .select(platform)
                 .map_err(|source| ApoloError::NoPlatform {
-                    image: remote.clone(),
+                    image: Box::new(remote.clone()),
                     source,
                 })?;
             selector = Selector::Digest(child.digest.clone());
@@ -217,7 +217,7 @@ impl Images {
         }
         let Some(image) = manifest.value().as_image() else {
             return Err(ApoloError::NoSize {
-                image: remote.clone(),
+                image: Box::new(remote.clone()),
                 media_type: manifest.media_type().clone(),
             });
         };
@@ -230,7 +230,7 @@ impl Images {
         let cluster = remote
             .cluster_name()
             .ok_or_else(|| ApoloError::NotPlatformImage {
-                image: remote.clone(),
+                image: Box::new(remote.clone()),
             })?;
         // The token is for the registries of the clusters that we know, and for no other.
         let is_known = self
@@ -255,7 +255,7 @@ impl Images {
     fn tagged(&self, remote: &RemoteImage) -> Result<(Repository, Selector), ApoloError> {
         let reference = self.reference(remote)?;
         let selector = reference.selector().ok_or_else(|| ApoloError::NoTag {
-            image: remote.clone(),
+            image: Box::new(remote.clone()),
         })?;
         Ok((self.inner.registry.repository(&reference), selector))
     }

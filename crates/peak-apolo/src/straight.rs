@@ -102,7 +102,7 @@ impl Images {
     fn target(&self, remote: &RemoteImage) -> Result<Target, ApoloError> {
         let reference = self.reference(remote)?;
         if reference.tag().is_none() {
-            let image = remote.clone();
+            let image = Box::new(remote.clone());
             return Err(ApoloError::NoTag { image });
         }
         Ok(Target::Registry(reference))
@@ -153,7 +153,7 @@ fn of_transfer(remote: &RemoteImage, error: TransferError) -> ApoloError {
         },
         Some(RegistryError::ManifestNotFound { .. } | RegistryError::RepositoryNotFound { .. }) => {
             ApoloError::NotFoundInRegistry {
-                image: remote.clone(),
+                image: Box::new(remote.clone()),
                 source: Box::new(error),
             }
         }

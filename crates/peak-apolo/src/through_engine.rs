@@ -161,7 +161,7 @@ impl Images {
     fn for_engine(&self, remote: &RemoteImage) -> Result<(&Engine, Reference, String), ApoloError> {
         let reference = self.reference(remote)?;
         let tag = remote.tag.clone().ok_or_else(|| ApoloError::NoTag {
-            image: remote.clone(),
+            image: Box::new(remote.clone()),
         })?;
         let engine = self.inner.engine.as_ref().ok_or(ApoloError::NoEngine)?;
         Ok((engine, reference, tag))
@@ -190,7 +190,7 @@ pub(crate) async fn within<T>(
     done.unwrap_or_else(|_| {
         Err(ApoloError::TimedOut {
             operation,
-            image: image.clone(),
+            image: Box::new(image.clone()),
             limit,
         })
     })

@@ -134,7 +134,7 @@ impl Engine {
             .query("quiet", "0")
             .header(CONTENT_TYPE, TAR);
         let connection = self.connection().await?;
-        let patience = self.patience(&connection, &call.what);
+        let mut patience = self.patience(&connection, &call.what);
         let body = Body::stream(patience.observe(archive));
         let response = Box::pin(self.begin(&connection, &call, body, &patience)).await?;
         let mut loaded = Vec::new();

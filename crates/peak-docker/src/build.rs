@@ -18,7 +18,7 @@ use crate::follow::follow;
 use crate::progress::EngineEvent;
 
 const X_REGISTRY_CONFIG: HeaderName = HeaderName::from_static("x-registry-config");
-/// Docker's builder without BuildKit, which every Engine has and which needs no second connection.
+/// Docker's builder without `BuildKit`, which every Engine has and which needs no second connection.
 const CLASSIC: &str = "1";
 
 /// What to build, beside the build context.
@@ -209,7 +209,7 @@ impl Engine {
         let connection = self.connection().await?;
         let credentials = request.credentials.first();
         self.check_protection(&connection, credentials.map(|(_, credentials)| credentials))?;
-        let patience = self.patience(&connection, &call.what).without_limit();
+        let mut patience = self.patience(&connection, &call.what).without_limit();
         let body = Body::stream(patience.observe(context));
         let response = Box::pin(self.begin(&connection, &call, body, &patience)).await?;
         let mut result = None;

@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use http::{HeaderMap, Request};
-use peak_http::{Client, Error, ErrorKind, RequestBuilderExt as _, RequestExt as _, RetryPolicy};
+use peak_http::{
+    Client, ClientBuilder, Error, ErrorKind, RequestBuilderExt as _, RequestExt as _, RetryPolicy,
+};
 use url::Url;
 
 use crate::config::{Candidate, EngineConfig};
@@ -55,6 +57,16 @@ impl Connection {
     }
 }
 
+/// Whether something may be done again is for the caller to say: the Engine is near, and its 500 is as often a "no" as a
+/// failure.
+fn settings() -> ClientBuilder {
+    Client::builder()
+        .retry(RetryPolicy::never())
+        .redirects(0)
+        .attempt_timeout(ANSWER_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+}
+
 /// `Err` says why there is no Engine there.
 async fn try_candidate(
     candidate: &Candidate,
@@ -64,19 +76,10 @@ async fn try_candidate(
     let endpoint = endpoint.map_err(ToString::to_string)?.clone();
     let base = endpoint.base().map_err(|error| error.to_string())?;
     let client = match client {
-        Some(client) => client.clone(),
-        None => {
-            // Whether something may be done again is for the caller to say: the Engine is near, and its 500 is as often
-            // a "no" as a failure.
-            let builder = Client::builder()
-                .retry(RetryPolicy::never())
-                .redirects(0)
-                .attempt_timeout(ANSWER_TIMEOUT)
-                .idle_timeout(IDLE_TIMEOUT);
-            let builder = endpoint.reach(builder)?;
-            builder.build().map_err(|error| error.to_string())?
-        }
+        Some(client) => Ok(client.clone()),
+        None => endpoint.client(settings()),
     };
+    let client = client.map_err(|error| error.to_string())?;
     let headers = ping(&client, &base).await.map_err(|error| why(&error))?;
     // Engines before 1.25 say nothing of their version there.
     let offered = headers.get("api-version");
@@ -111,6 +114,7 @@ async fn ping(client: &Client, base: &Url) -> Result<HeaderMap, Error> {
     let request = Request::get(url.as_str())
         .operation("docker_ping")
         .attempt_timeout(PING_TIMEOUT)
+        .deadline(PING_TIMEOUT)
         .without_body()?;
     let response = client.send(request).await?;
     let status = response.status();
@@ -144,5 +148,65 @@ fn why(error: &Error) -> String {
     match causes.pop() {
         Some(last) => format!("{error}: {last}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixListener as Bound;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::endpoint::EndpointError;
+
+    fn candidate(origin: &str, endpoint: Result<Endpoint, EndpointError>) -> Candidate {
+        Candidate {
+            origin: origin.to_owned(),
+            endpoint,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_place_that_answers_is_taken_and_all_that_failed_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let socket = |name: &str| candidate(name, Ok(Endpoint::socket(path(name))));
+        drop(Bound::bind(path("dead")).unwrap());
+        let mut config = EngineConfig::at(Endpoint::socket(path("absent")));
+        config.candidates = vec![
+            socket("absent"),
+            candidate("CONTAINER_HOST", Err(EndpointError::Ssh)),
+            socket("dead"),
+        ];
+        let error = Connection::find(&config, None).await.unwrap_err();
+        let EngineError::Unreachable { tried } = &error else {
+            panic!("{error:?}");
+        };
+        let tried: Vec<_> = tried
+            .iter()
+            .map(|tried| (&*tried.origin, tried.endpoint.is_some(), &*tried.why))
+            .collect();
+        assert_eq!(tried[0], ("absent", true, "there is no such file"));
+        assert!(tried[1].2.contains("ssh -nNT -L"), "{tried:?}");
+        assert_eq!(tried[2], ("dead", true, "nobody listens there"));
+
+        let listener = UnixListener::bind(path("alive")).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nApi-Version: 1.40\r\nContent-Length: 2\r\n\r\nOK";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        config.candidates.push(socket("alive"));
+        config.candidates.push(socket("never asked"));
+        let connection = Connection::find(&config, None).await.unwrap();
+        assert_eq!(connection.endpoint.socket_path(), Some(&*path("alive")));
+        assert_eq!(connection.version.to_string(), "1.40");
+        let request = server.await.unwrap();
+        assert!(request.starts_with("GET /_ping HTTP/1.1\r\n"), "{request}");
     }
 }

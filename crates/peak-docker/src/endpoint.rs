@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use peak_http::{ClientBuilder, TlsOptions, address};
+use peak_http::{Client, ClientBuilder, Error, TlsOptions, address};
 use url::Url;
 
 /// The port of an Engine without TLS and with it, as registered with IANA (`docker`, `docker-s`).
@@ -178,19 +178,18 @@ impl Endpoint {
         }
     }
 
-    /// Has the connections of a client lead here. `Err` says why this system has no such connections.
-    pub(crate) fn reach(&self, builder: ClientBuilder) -> Result<ClientBuilder, &'static str> {
-        match &self.place {
+    /// A client whose connections lead here.
+    pub(crate) fn client(&self, builder: ClientBuilder) -> Result<Client, Error> {
+        match (&self.place, &self.tls) {
             #[cfg(unix)]
-            Place::Socket(path) => Ok(builder.unix_socket(path)),
+            (Place::Socket(path), _) => builder.unix_socket(path).build(),
             #[cfg(not(unix))]
-            Place::Socket(_) => {
-                Err("this system has no Unix sockets; have the Engine listen on tcp://")
-            }
-            Place::Address { .. } => Ok(match &self.tls {
-                Some(options) => builder.tls(options.clone()),
-                None => builder,
-            }),
+            (Place::Socket(_), _) => Err(Error::new(
+                peak_http::ErrorKind::Configuration,
+                "this system has no Unix sockets; have the Engine listen on tcp://",
+            )),
+            (Place::Address { .. }, Some(options)) => builder.tls(options.clone()).build(),
+            (Place::Address { .. }, None) => builder.build(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! first byte), and for ever when it hangs. No limit on silence tells the two apart. So an Engine that is silent is asked
 //! by the way, on another connection, whether it is alive.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::future::{Either, select};
 use peak_http::BoxError;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::connection::Connection;
@@ -21,13 +23,15 @@ use crate::error::EngineError;
 /// After how much silence the Engine is asked whether it is alive, each time.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 
-/// Waits for one operation.
+/// Waits for one operation, and ends with it.
 #[derive(Debug)]
 pub(crate) struct Patience {
     connection: Arc<Connection>,
     what: String,
     longest: Option<Duration>,
     activity: Arc<Activity>,
+    /// Ends what is sent when it is dropped.
+    sending: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Patience {
@@ -37,6 +41,7 @@ impl Patience {
             what: what.to_owned(),
             longest,
             activity: Arc::new(Activity::begin()),
+            sending: None,
         }
     }
 
@@ -47,17 +52,23 @@ impl Patience {
     }
 
     /// What is sent, so that it counts as something happening.
+    ///
+    /// It fails when the operation ends before it does: a connection whose answer is there would go on to wait for it, and
+    /// an Engine must not take what it has for the whole.
     pub(crate) fn observe<S, E>(
-        &self,
+        &mut self,
         stream: S,
-    ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static
+    ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<S, E>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<BoxError>,
     {
+        let (sending, ended) = oneshot::channel();
+        self.sending = Some(sending);
         Observed {
             stream: Box::pin(stream),
             activity: Arc::clone(&self.activity),
+            ended,
         }
     }
 
@@ -140,6 +151,7 @@ impl Activity {
 struct Observed<S> {
     stream: Pin<Box<S>>,
     activity: Arc<Activity>,
+    ended: oneshot::Receiver<Infallible>,
 }
 
 impl<S, E> Stream for Observed<S>
@@ -150,6 +162,9 @@ where
     type Item = Result<Bytes, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if Pin::new(&mut self.ended).poll(context).is_ready() {
+            return Poll::Ready(Some(Err("the operation is over".into())));
+        }
         let next = self.stream.as_mut().poll_next(context);
         self.activity.set(next.is_pending());
         next.map(|item| item.map(|result| result.map_err(Into::into)))

@@ -1,5 +1,12 @@
 //! The client of Apolo's images with the embedded registry and with an Engine that answers as it is told.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of these tests may fail them, too"
+)]
+
 mod engine;
 mod registry;
 mod straight;

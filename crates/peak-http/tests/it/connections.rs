@@ -145,3 +145,70 @@ async fn only_http_urls_are_requested() {
         assert!(!error.may_have_been_sent());
     }
 }
+
+#[cfg(unix)]
+mod sockets {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use http::Request;
+    use peak_http::{Client, Proxies, Proxy, RequestBuilderExt as _};
+
+    use crate::server::quick;
+
+    /// Answers one request on a socket, and gives its head.
+    fn answer_once(listener: UnixListener) -> std::thread::JoinHandle<String> {
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+                .unwrap();
+            String::from_utf8(head).unwrap()
+        })
+    }
+
+    async fn ask(client: &Client) -> Result<String, peak_http::Error> {
+        let request = Request::get("http://localhost/a?b=c").without_body()?;
+        client.send(request).await?.text(100).await
+    }
+
+    #[tokio::test]
+    async fn requests_go_to_the_socket_whatever_the_url_and_the_proxies_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.sock");
+        let server = answer_once(UnixListener::bind(&path).unwrap());
+        let proxy = Proxy::new("http://127.0.0.1:9").unwrap();
+        let client = quick()
+            .proxies(Proxies::all(proxy))
+            .unix_socket(&path)
+            .build()
+            .unwrap();
+        assert_eq!(ask(&client).await.unwrap(), "done");
+        let head = server.join().unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /a?b=c http/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nhost: localhost\r\n"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_named_in_the_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.sock");
+        let client = quick().unix_socket(&path).build().unwrap();
+        for _ in 0..2 {
+            let error = ask(&client).await.unwrap_err();
+            assert!(error.is_connect() && !error.may_have_been_sent());
+            assert!(
+                error.to_string().contains(path.to_str().unwrap()),
+                "{error}"
+            );
+            // At first there is no file, then one that is left over.
+            let _ = UnixListener::bind(&path);
+        }
+    }
+}
