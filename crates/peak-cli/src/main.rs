@@ -101,7 +101,11 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
             interruptible(application, commands::artifacts::run(application, command)).await
         }
         Command::Registry(arguments) => {
-            interruptible(application, commands::registry::run(application, arguments)).await
+            Box::pin(interruptible(
+                application,
+                commands::registry::run(application, arguments),
+            ))
+            .await
         }
         Command::Apolo(arguments) => {
             interruptible(application, commands::apolo::run(application, arguments)).await

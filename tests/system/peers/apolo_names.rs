@@ -144,9 +144,9 @@ impl Numbers {
     }
 }
 
-/// A name by the grammar, with parts that are not all right.
-fn name(numbers: &mut Numbers) -> String {
-    let mut text = match numbers.below(8) {
+/// What stands before the parts of a name.
+fn beginning(numbers: &mut Numbers) -> String {
+    match numbers.below(8) {
         0 | 1 => String::new(),
         2 => "image:".to_owned(),
         3 => numbers
@@ -198,7 +198,12 @@ fn name(numbers: &mut Numbers) -> String {
                 ],
             )
             .to_owned(),
-    };
+    }
+}
+
+/// A name by the grammar, with parts that are not all right.
+fn name(numbers: &mut Numbers) -> String {
+    let mut text = beginning(numbers);
     for at in 0..=numbers.below(4) {
         if at > 0 {
             text.push_str(numbers.mostly(&["/"], &["//", "/./", "/../", ":", "\\", "%2F"]));

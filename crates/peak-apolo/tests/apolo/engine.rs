@@ -254,7 +254,8 @@ async fn a_name_that_the_engine_had_before_stays() {
 
 #[tokio::test]
 async fn each_refusal_has_its_own_error() {
-    let cases: [(&str, Answer, fn(&ApoloError) -> bool); 5] = [
+    type Case = (&'static str, Answer, fn(&ApoloError) -> bool);
+    let cases: [Case; 5] = [
         (
             "not in the registry",
             Answer::Is(StatusCode::NOT_FOUND, r#"{"message":"manifest unknown"}"#),

@@ -198,6 +198,12 @@ async fn a_removed_image_is_gone() {
 
 #[tokio::test]
 async fn wrong_and_missing_tokens_are_told_apart_from_what_is_not_there() {
+    fn forbidden(mut response: Response) -> Response {
+        if response.headers().contains_key("docker-content-digest") {
+            *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
+        }
+        response
+    }
     let site = Site::start().await;
     site.put_image("acme/proj/app", "v1", &linux(), &[10]);
     let wrong = site.builder_with("wrong").build().unwrap();
@@ -213,12 +219,6 @@ async fn wrong_and_missing_tokens_are_told_apart_from_what_is_not_there() {
         Err(ApoloError::Unauthorized { .. })
     ));
 
-    fn forbidden(mut response: Response) -> Response {
-        if response.headers().contains_key("docker-content-digest") {
-            *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
-        }
-        response
-    }
     let site = Site::changing(forbidden).await;
     site.put_image("acme/proj/app", "v1", &linux(), &[10]);
     let images = site.images();

@@ -435,9 +435,8 @@ fn show(application: &Application, image: &RemoteImage) -> Result<(), CliError> 
 fn list(application: &Application, images: &[RemoteImage]) -> Result<(), CliError> {
     let output: Output = application.output;
     output.value(&images.iter().map(parts).collect::<Vec<_>>(), || {
-        Ok(images
-            .iter()
-            .map(|image| format!("{}\n", printable(&image.to_string())))
-            .collect())
+        Ok(images.iter().fold(String::new(), |text, image| {
+            text + &printable(&image.to_string()) + "\n"
+        }))
     })
 }
