@@ -69,6 +69,15 @@ fn help_of_the_commands() {
         &["registry", "push"],
         &["registry", "copy"],
         &["registry", "mirror"],
+        &["apolo"],
+        &["apolo", "push"],
+        &["apolo", "pull"],
+        &["apolo", "ls"],
+        &["apolo", "tags"],
+        &["apolo", "digest"],
+        &["apolo", "size"],
+        &["apolo", "rm"],
+        &["apolo", "parse"],
         &["pack"],
     ] {
         let name = if command.is_empty() {

@@ -10,6 +10,7 @@
     reason = "this whole binary is a test: a panic is how it fails"
 )]
 
+mod apolo;
 mod archives;
 mod bad_input;
 mod commands;

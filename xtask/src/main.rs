@@ -58,7 +58,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum PeersCommand {
-    /// Install skopeo, docker-registry and Docker Engine (Debian packages), the public Python client and programs in Go (target/peers)
+    /// Install skopeo, docker-registry and Docker Engine (Debian packages), the public Python clients and programs in Go (target/peers)
     Up,
 }
 

@@ -111,11 +111,25 @@ impl RemoteImage {
         self.project_name()
     }
 
+    /// What the image is called in the local Docker Engine unless something else is asked for: its name and tag.
+    pub fn to_local(&self) -> LocalImage {
+        LocalImage::new(self.name.clone(), self.tag.clone())
+    }
+
     /// The same image under another tag.
     #[must_use]
     pub fn with_tag(&self, tag: impl Into<String>) -> Self {
         Self {
             tag: Some(tag.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The image without a tag, which means all of its tags.
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        Self {
+            tag: None,
             ..self.clone()
         }
     }

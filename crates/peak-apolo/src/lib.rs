@@ -1,27 +1,48 @@
-//! Apolo image names and image operations.
+//! Images of the Apolo platform: their names, and what can be done with them.
 //!
-//! Today there are the names as values: [`LocalImage`] for the Docker Engine, [`RemoteImage`] for the platform's
-//! registries and others, and how both are written.
+//! [`Clusters`] reads and writes names ([`RemoteImage`] for registries, [`LocalImage`] for the Docker Engine), [`Images`]
+//! does the work: push and pull through the Docker Engine or without one, list, tags, digest, size, remove.
 //!
+//! ```no_run
+//! use peak_apolo::{Config, Images};
+//! use peak_docker::{Engine, EngineConfig};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! // APOLO_REGISTRY_URL, APOLO_CLUSTER, APOLO_ORG, APOLO_PROJECT, APOLO_USER, APOLO_TOKEN
+//! let images = Images::builder(Config::from_environment()?)
+//!     .engine(Engine::new(EngineConfig::from_environment()?))
+//!     .build()?;
+//!
+//! let remote = images.push(&"app:v1".parse()?, None, None).await?;
+//! println!("{remote} is {}", images.digest(&remote).await?);
+//!
+//! // The same without an Engine.
+//! let place = "oci:target/app:v1".parse()?;
+//! images.pull_into(&remote, &place, Default::default(), None).await?;
+//! # Ok(())
+//! # }
 //! ```
-//! use peak_apolo::RemoteImage;
 //!
-//! let image = RemoteImage::new_platform_image(
-//!     "app",
-//!     "registry.apolo.example",
-//!     "main",
-//!     Some("acme".to_owned()),
-//!     "team",
-//!     Some("v1".to_owned()),
-//! );
-//! assert_eq!(image.to_string(), "image://main/acme/team/app:v1");
-//! assert_eq!(image.as_docker_url(false), "registry.apolo.example/acme/team/app:v1");
-//! ```
+//! The token is shown to the registries of the configured clusters (Basic, with the user's name) and, for push and pull
+//! through it, to the Docker Engine; to nobody else. Names of other registries can be read, but nothing here works on them.
 //!
-//! What will live here: reading such names from text with the clusters' defaults, and the operations on images (push
-//! and pull through the Docker Engine or without one, digest, list, tags, size, remove) with their progress. None of
-//! these is here yet. It is no registry client and no Docker client: those are `peak-registry` and `peak-docker`.
+//! It is no registry client and no Docker client: those are `peak-registry` and `peak-docker`.
 
+mod clusters;
+mod config;
+mod error;
 mod image;
+mod images;
+mod name;
+mod name_error;
+mod progress;
+mod straight;
+mod through_engine;
 
+pub use clusters::{Cluster, Clusters, ClustersBuilder, ClustersError};
+pub use config::{Config, ConfigError};
+pub use error::ApoloError;
 pub use image::{LocalImage, RemoteImage};
+pub use images::{Images, ImagesBuilder, Tag};
+pub use name_error::{ImageNameError, ImageNameProblem};
+pub use progress::{ImageProgress, ImageProgressPull, ImageProgressPush, ImageProgressStep};

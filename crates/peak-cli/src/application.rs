@@ -1,9 +1,10 @@
 //! What every command has: the global options, where results and progress go, and the way to the platform.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use peak_sdk::apolo::{Images, ImagesBuilder};
 use peak_sdk::http::{Client, Proxies};
 use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
@@ -31,6 +32,8 @@ pub(crate) struct Application {
     registries: Mutex<Vec<Registry>>,
     /// The platform that runs in this process for the time of the command.
     embedded: Mutex<Option<Platform>>,
+    /// The client of Apolo's images, where the command has one.
+    apolo: OnceLock<Images>,
 }
 
 /// How long the embedded platform has to end where the command did not come to its end: as long as a Docker Engine takes
@@ -63,6 +66,7 @@ impl Application {
             output_file,
             registries: Mutex::default(),
             embedded: Mutex::default(),
+            apolo: OnceLock::new(),
         })
     }
 
@@ -98,6 +102,25 @@ impl Application {
         let mut registries = self.registries();
         registries.push(registry.clone());
         Ok(registry)
+    }
+
+    /// The client of Apolo's images.
+    pub(crate) fn apolo(
+        &self,
+        builder: ImagesBuilder,
+        registry: RegistryBuilder,
+    ) -> Result<Images, CliError> {
+        let images = builder.registry(with_environment(registry)).build()?;
+        self.registries().push(images.registry().clone());
+        let _ = self.apolo.set(images.clone());
+        Ok(images)
+    }
+
+    /// Removes from the Docker Engine what a pull that was interrupted has left there, as far as there is time for it.
+    pub(crate) async fn remove_temporary_tags(&self, limit: Duration) {
+        if let Some(images) = self.apolo.get() {
+            let _ = tokio::time::timeout(limit, images.remove_temporary_tags()).await;
+        }
     }
 
     /// Tells registries of the uploads that nobody goes on with, as far as there is time for it.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{artifacts, images, local, pack, registry, ship};
+use crate::commands::{apolo, artifacts, images, local, pack, registry, ship};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -146,6 +146,8 @@ pub(crate) enum Command {
     Artifacts(artifacts::ArtifactsCommand),
     /// Manifests and images in any OCI or Docker registry
     Registry(registry::RegistryArguments),
+    /// Images of the Apolo platform, through the Docker Engine or without one
+    Apolo(apolo::ApoloArguments),
     /// Pack a directory into an artifact, or show what would go in
     Pack(pack::PackArguments),
 }

@@ -102,7 +102,14 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
             interruptible(application, commands::artifacts::run(application, command)).await
         }
         Command::Registry(arguments) => {
-            interruptible(application, commands::registry::run(application, arguments)).await
+            Box::pin(interruptible(
+                application,
+                commands::registry::run(application, arguments),
+            ))
+            .await
+        }
+        Command::Apolo(arguments) => {
+            interruptible(application, commands::apolo::run(application, arguments)).await
         }
         Command::Pack(arguments) => {
             interruptible(application, commands::pack::run(application, arguments)).await
@@ -128,5 +135,6 @@ async fn interruptible(
     {
         application.cancel_uploads(CANCEL_LIMIT).await;
     }
+    application.remove_temporary_tags(CANCEL_LIMIT).await;
     result
 }

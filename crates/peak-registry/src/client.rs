@@ -18,6 +18,7 @@ use crate::connection::{self, Call, Connection, Shared};
 use crate::host::{self, Host, Scheme};
 use crate::notices::RateLimit;
 use crate::pace::Limits;
+use crate::pages::PAGE_SIZE;
 use crate::{RegistryError, Repository};
 
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
@@ -60,6 +61,7 @@ impl Registry {
             tls: TlsOptions::default(),
             proxies: Proxies::none(),
             limits: Limits::default(),
+            page_size: PAGE_SIZE,
             upload_states: None,
         }
     }
@@ -186,6 +188,7 @@ pub struct RegistryBuilder {
     tls: TlsOptions,
     proxies: Proxies,
     limits: Limits,
+    page_size: NonZeroU32,
     upload_states: Option<PathBuf>,
 }
 
@@ -280,6 +283,13 @@ impl RegistryBuilder {
         self
     }
 
+    /// How many tags or repositories a registry is asked for at once when they are listed; 1000 by default. All are
+    /// listed anyway, in as many requests as that takes.
+    pub fn page_size(mut self, entries: NonZeroU32) -> Self {
+        self.page_size = entries;
+        self
+    }
+
     /// Makes the client. Nothing is sent.
     ///
     /// # Errors
@@ -287,7 +297,12 @@ impl RegistryBuilder {
     /// credentials of something that is no registry.
     pub fn build(self) -> Result<Registry, RegistryError> {
         let states = self.upload_states.map(States::new);
-        let shared = Arc::new(Shared::new(self.limits, self.ranges, states));
+        let shared = Arc::new(Shared::new(
+            self.limits,
+            self.ranges,
+            self.page_size,
+            states,
+        ));
         for (registry, bytes) in &self.single_put_limits {
             shared
                 .capabilities

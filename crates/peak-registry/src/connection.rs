@@ -1,6 +1,7 @@
 //! The way to one registry: what every request to it has in common.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +28,12 @@ use crate::pauses::Pauses;
 use crate::schemes::Schemes;
 
 /// What all connections of a client know in common.
-#[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) notices: Notices,
     pub(crate) capabilities: Capabilities,
     pub(crate) abandoned: Abandoned,
     upload_states: Option<States>,
+    page_size: NonZeroU32,
     known_blobs: KnownBlobs,
     own_writes: OwnWrites,
     pauses: Pauses,
@@ -46,13 +47,21 @@ impl Shared {
     pub(crate) fn new(
         limits: Limits,
         ranges: ParallelRanges,
+        page_size: NonZeroU32,
         upload_states: Option<States>,
     ) -> Self {
         Self {
+            notices: Notices::default(),
+            capabilities: Capabilities::default(),
+            abandoned: Abandoned::default(),
+            upload_states,
+            page_size,
+            known_blobs: KnownBlobs::default(),
+            own_writes: OwnWrites::default(),
+            pauses: Pauses::default(),
             paces: Paces::new(limits),
             lanes: Lanes::new(ranges),
-            upload_states,
-            ..Self::default()
+            schemes: Schemes::default(),
         }
     }
 
@@ -183,6 +192,11 @@ impl Connection {
 
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.shared.lanes
+    }
+
+    /// How many entries of a list are asked for at once.
+    pub(crate) fn page_size(&self) -> NonZeroU32 {
+        self.shared.page_size
     }
 
     /// The URL of the API's root. Where it may be one of plain HTTP, the registry is asked whether it speaks TLS, unless

@@ -1,6 +1,7 @@
 //! Lists that come in pages, walked one page at a time.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -11,8 +12,11 @@ use crate::RegistryError;
 use crate::connection::{Call, Connection, reasons, transport};
 use crate::links::{self, LinkError};
 
-/// How many entries are asked for; some registries refuse more than 1000.
-pub(crate) const PAGE_SIZE: u32 = 1000;
+/// How many entries are asked for unless something else is wanted; some registries refuse more than 1000.
+pub(crate) const PAGE_SIZE: NonZeroU32 = match NonZeroU32::new(1000) {
+    Some(size) => size,
+    None => NonZeroU32::MIN,
+};
 
 /// Longest page that is read, in bytes.
 const MAX_PAGE: u64 = 8 * 1024 * 1024;

@@ -6,7 +6,7 @@ use peak_oci::{RepositoryName, Tag};
 use serde::Deserialize;
 
 use crate::client::Registry;
-use crate::pages::{List, PAGE_SIZE, Page};
+use crate::pages::{List, Page};
 use crate::{RegistryError, Repository};
 
 impl Repository {
@@ -44,7 +44,7 @@ impl Repository {
         let first = async move {
             let mut url = repository.url("tags", &"list").await?;
             url.query_pairs_mut()
-                .append_pair("n", &PAGE_SIZE.to_string());
+                .append_pair("n", &repository.connection().page_size().to_string());
             if let Some(last) = last {
                 url.query_pairs_mut().append_pair("last", last.as_str());
             }
@@ -69,7 +69,7 @@ impl Registry {
             let mut url = asked.root().await?;
             url.set_path("/v2/_catalog");
             url.query_pairs_mut()
-                .append_pair("n", &PAGE_SIZE.to_string());
+                .append_pair("n", &asked.page_size().to_string());
             Ok(url)
         };
         let list = List {
@@ -117,11 +117,21 @@ fn object<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Option<T> {
     is_object.then(|| serde_json::from_slice(body).ok())?
 }
 
-/// The names that are valid; the others are of no use to anybody.
+/// The names that are valid; the others are of no use to anybody, which the log says.
 fn valid<T: std::str::FromStr>(names: Option<Vec<String>>) -> Page<T> {
     let names = names.unwrap_or_default();
+    let read = |name: &String| {
+        let entry = name.parse().ok();
+        if entry.is_none() {
+            tracing::warn!(
+                name = %name.escape_debug().take(200).collect::<String>(),
+                "a name that the registry lists is not valid and is left out"
+            );
+        }
+        entry
+    };
     Page {
-        entries: names.iter().filter_map(|name| name.parse().ok()).collect(),
+        entries: names.iter().filter_map(read).collect(),
         is_empty: names.is_empty(),
     }
 }

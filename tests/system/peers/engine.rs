@@ -118,7 +118,7 @@ impl Drop for Engine {
 }
 
 /// A tar archive of a small file system.
-fn file_system() -> Vec<u8> {
+pub(super) fn file_system() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in [
         ("etc/hostname", "engine\n"),

@@ -1,9 +1,11 @@
 //! Other people's programs with ours: registry tools, and the public Python client.
 //!
 //! A peer that is not installed skips its test with a line on standard error; `PEAK_PEERS=required` makes
-//! that a failure, which is how CI runs. `cargo xtask peers up` installs them all. `PEAK_PYTHON` may name another
-//! Python that has the client.
+//! that a failure, which is how CI runs. `cargo xtask peers up` installs them all. `PEAK_PYTHON` and
+//! `PEAK_APOLO_PYTHON` may name other Pythons that have the clients.
 
+mod apolo;
+mod apolo_names;
 mod artifacts;
 mod builder;
 mod cases;

@@ -1,4 +1,4 @@
-//! The public Python client, in a process of its own.
+//! The public Python clients, in processes of their own.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,20 +10,52 @@ use serde_json::{Value, json};
 use super::missing;
 use crate::support::{Finished, workspace};
 
-/// A Python that has the client: the one `PEAK_PYTHON` names, or that of `cargo xtask peers up`.
+/// A client in Python, and where a Python is that has it.
+pub(super) struct Client {
+    package: &'static str,
+    module: &'static str,
+    /// Where `cargo xtask peers up` puts it
+    environment: &'static str,
+    /// The variable that may name another
+    variable: &'static str,
+}
+
+const PEAK: Client = Client {
+    package: "peak-sdk",
+    module: "peak",
+    environment: "target/peers/python",
+    variable: "PEAK_PYTHON",
+};
+
+pub(super) const APOLO: Client = Client {
+    package: "apolo-sdk",
+    module: "apolo_sdk",
+    environment: "target/peers/apolo",
+    variable: "PEAK_APOLO_PYTHON",
+};
+
+/// A Python that has the client of the Peak platform.
 pub(super) fn interpreter() -> Option<PathBuf> {
-    let python = std::env::var_os("PEAK_PYTHON").map_or_else(
-        || workspace().join("target/peers/python/bin/python"),
+    interpreter_with(&PEAK)
+}
+
+/// A Python that has a client: the one that its variable names, or that of `cargo xtask peers up`.
+pub(super) fn interpreter_with(client: &Client) -> Option<PathBuf> {
+    let python = std::env::var_os(client.variable).map_or_else(
+        || workspace().join(client.environment).join("bin/python"),
         PathBuf::from,
     );
     let has_client = Command::new(&python)
-        .args(["-c", "import peak"])
+        .arg("-c")
+        .arg(format!("import {}", client.module))
         .output()
         .is_ok_and(|output| output.status.success());
     if !has_client {
         missing(&format!(
-            "no Python with peak-sdk at {} (PEAK_PYTHON may name another)",
-            python.display()
+            "no Python with {} at {} ({} may name another)",
+            client.package,
+            python.display(),
+            client.variable
         ));
     }
     has_client.then_some(python)

@@ -1,7 +1,8 @@
 //! What the tests with real peers need on this machine.
 //!
-//! Debian's `skopeo`, `docker-registry` and, where the tests can start it, Docker Engine; the public Python client
-//! in a virtual environment of its own at `target/peers/python`; and programs in Go at `target/peers/go`.
+//! Debian's `skopeo`, `docker-registry` and, where the tests can start it, Docker Engine; the public Python clients
+//! of Peak and Apolo, each in a virtual environment of its own at `target/peers`; and programs in Go at
+//! `target/peers/go`.
 
 mod go;
 mod python;
@@ -44,9 +45,12 @@ pub(crate) fn up(workspace: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     done(out, "Debian's packages", begun)?;
 
     let begun = Instant::now();
-    let (version, interpreter) = python::up(workspace)?;
-    writeln!(out, "peak-sdk {version} for {}", interpreter.display())?;
-    done(out, "the Python client", begun)?;
+    for client in [python::PEAK, python::APOLO] {
+        let (version, interpreter) = python::up(workspace, &client)?;
+        let package = client.package;
+        writeln!(out, "{package} {version} for {}", interpreter.display())?;
+    }
+    done(out, "the Python clients", begun)?;
 
     let begun = Instant::now();
     match go::up(workspace)? {

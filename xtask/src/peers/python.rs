@@ -1,4 +1,4 @@
-//! The public Python client, in an environment of its own, which is where the tests look for it.
+//! The public Python clients, each in an environment of its own, which is where the tests look for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,43 +18,66 @@ const INTERPRETERS: [&str; 6] = [
 ];
 const FITTING_VERSION: &str = "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))";
 
-/// Where the environment is, from the top of the workspace.
-const ENVIRONMENT: &str = "target/peers/python";
+/// A client, and where its environment is.
+pub(super) struct Client {
+    /// The package's name
+    pub(super) package: &'static str,
+    /// What programs import
+    module: &'static str,
+    /// The environment, from the top of the workspace
+    environment: &'static str,
+    /// What goes into it
+    requirements: &'static str,
+}
 
-/// What goes into it.
-const REQUIREMENTS: &str = "tests/system/peers/requirements.txt";
+/// The client of the Peak platform.
+pub(super) const PEAK: Client = Client {
+    package: "peak-sdk",
+    module: "peak",
+    environment: "target/peers/python",
+    requirements: "tests/system/peers/requirements.txt",
+};
+
+/// The client of the Apolo platform. Its requirements and those of the other do not go together.
+pub(super) const APOLO: Client = Client {
+    package: "apolo-sdk",
+    module: "apolo_sdk",
+    environment: "target/peers/apolo",
+    requirements: "tests/system/peers/requirements-apolo.txt",
+};
 
 /// Written last into the environment: the requirements it was made from.
 const STAMP: &str = "installed.txt";
 
 /// Makes the environment if need be; gives the client's version and its interpreter.
-pub(super) fn up(workspace: &Path) -> anyhow::Result<(String, PathBuf)> {
-    let environment = workspace.join(ENVIRONMENT);
-    let python = python_client(workspace, &environment)?;
-    let shown = output(Command::new(&python).args(["-m", "pip", "show", "peak-sdk"]))?;
+pub(super) fn up(workspace: &Path, client: &Client) -> anyhow::Result<(String, PathBuf)> {
+    let python = interpreter_with(workspace, client)?;
+    let shown = output(Command::new(&python).args(["-m", "pip", "show", client.package]))?;
     let version = shown
         .lines()
         .find_map(|line| line.strip_prefix("Version: "))
-        .with_context(|| format!("peak-sdk is not in {}", environment.display()))?;
+        .with_context(|| format!("{} is not in {}", client.package, client.environment))?;
     Ok((version.to_owned(), python))
 }
 
 /// Makes the virtual environment unless it is there and made from these requirements; gives its interpreter.
-fn python_client(workspace: &Path, environment: &Path) -> anyhow::Result<PathBuf> {
-    let file = workspace.join(REQUIREMENTS);
+fn interpreter_with(workspace: &Path, client: &Client) -> anyhow::Result<PathBuf> {
+    let environment = workspace.join(client.environment);
+    let file = workspace.join(client.requirements);
     let requirements = std::fs::read_to_string(&file)
         .with_context(|| format!("cannot read {}", file.display()))?;
     let python = environment.join("bin/python");
     let stamp = environment.join(STAMP);
     let made_from = std::fs::read_to_string(&stamp).unwrap_or_default();
-    if made_from == requirements && runs(Command::new(&python).args(["-c", "import peak"])) {
+    let import = format!("import {}", client.module);
+    if made_from == requirements && runs(Command::new(&python).args(["-c", &import])) {
         return Ok(python);
     }
     let interpreter = interpreter()?;
     // What an interrupted run left, or an older version, goes first.
     run(Command::new(interpreter)
         .args(["-m", "venv", "--clear"])
-        .arg(environment))?;
+        .arg(&environment))?;
     run(Command::new(&python)
         .args([
             "-m",
@@ -91,19 +114,21 @@ fn interpreter() -> anyhow::Result<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{REQUIREMENTS, STAMP, python_client};
+    use super::{APOLO, PEAK, STAMP, interpreter_with};
 
     #[test]
     fn every_requirement_is_pinned() {
-        let file = crate::workspace_root().unwrap().join(REQUIREMENTS);
-        let requirements = std::fs::read_to_string(file).unwrap();
-        let lines: Vec<_> = requirements
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .collect();
-        assert!(lines.contains(&"peak-sdk==1.29.0"), "{lines:?}");
-        for line in lines {
-            assert!(line.contains("=="), "{line}");
+        for (client, pin) in [(PEAK, "peak-sdk==1.29.0"), (APOLO, "apolo-sdk==26.9.0")] {
+            let file = crate::workspace_root().unwrap().join(client.requirements);
+            let requirements = std::fs::read_to_string(file).unwrap();
+            let lines: Vec<_> = requirements
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .collect();
+            assert!(lines.contains(&pin), "{lines:?}");
+            for line in lines {
+                assert!(line.contains("=="), "{line}");
+            }
         }
     }
 
@@ -111,15 +136,15 @@ mod tests {
     fn an_environment_from_these_requirements_is_not_made_again() {
         let workspace = tempfile::tempdir().unwrap();
         let root = workspace.path();
-        let environment = root.join("python");
+        let environment = root.join(PEAK.environment);
         std::fs::create_dir_all(environment.join("bin")).unwrap();
         std::fs::create_dir_all(root.join("tests/system/peers")).unwrap();
-        for file in [root.join(REQUIREMENTS), environment.join(STAMP)] {
+        for file in [root.join(PEAK.requirements), environment.join(STAMP)] {
             std::fs::write(file, "peak-sdk==0\n").unwrap();
         }
         let python = environment.join("bin/python");
         std::os::unix::fs::symlink("/bin/true", &python).unwrap();
-        assert_eq!(python_client(root, &environment).unwrap(), python);
+        assert_eq!(interpreter_with(root, &PEAK).unwrap(), python);
         assert!(environment.join(STAMP).exists());
     }
 }

@@ -1,5 +1,6 @@
 //! One module for each command: its arguments, and what it does.
 
+pub(crate) mod apolo;
 pub(crate) mod artifacts;
 pub(crate) mod images;
 pub(crate) mod local;

@@ -2,6 +2,7 @@
 //!
 //! Commands report what happens through [`Progress`] and never ask which form it takes.
 
+mod layers;
 mod transfer;
 
 use std::io::{IsTerminal, Write};

@@ -130,6 +130,39 @@ async fn the_catalog_is_walked_like_tags() {
 }
 
 #[tokio::test]
+async fn so_many_entries_as_wanted_are_asked_for_at_once() {
+    let server = Script::start(|_, request| {
+        let kind = if request.line().contains("tags") {
+            "tags"
+        } else {
+            "repositories"
+        };
+        let body = format!("{{\"{kind}\":[\"a\"]}}");
+        answer("200 OK", &[], body.as_bytes())
+    })
+    .await;
+    let registry = Registry::builder()
+        .page_size(std::num::NonZeroU32::new(30).unwrap())
+        .build()
+        .unwrap();
+    let host = server.address.to_string();
+    let names: Vec<_> = registry.catalog(&host).try_collect().await.unwrap();
+    assert_eq!(names.len(), 1);
+    let reference = format!("{host}/team/app").parse().unwrap();
+    let tags = registry.repository(&reference).get_repository_tags();
+    assert_eq!(tags.try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    let asked: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|asked| asked.line().to_owned())
+        .collect();
+    assert_eq!(
+        asked,
+        ["GET /v2/_catalog?n=30", "GET /v2/team/app/tags/list?n=30"]
+    );
+}
+
+#[tokio::test]
 async fn ping_tells_a_registry_from_something_else() {
     let registry = Registry::builder().build().unwrap();
     for (status, expected) in [

@@ -356,7 +356,7 @@ pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
 
 /// Reads the name of a place on disk; a bare path means `oci:`. With a colon in it, a bare path could also be meant
 /// as some transport or as a tag, so it has to say which.
-fn parse_local_target(text: &str) -> Result<Target, CliError> {
+pub(crate) fn parse_local_target(text: &str) -> Result<Target, CliError> {
     if is_local(text) || text.starts_with("docker://") {
         return Ok(text.parse()?);
     }

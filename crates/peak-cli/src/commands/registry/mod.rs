@@ -23,7 +23,7 @@ use peak_sdk::transfer::Target;
 use serde_json::json;
 
 use self::copy::Ends;
-pub(crate) use self::copy::parse_destination;
+pub(crate) use self::copy::{parse_destination, parse_local_target};
 
 use crate::application::Application;
 use crate::commands::transfer::clients;
@@ -47,7 +47,7 @@ pub(crate) struct RegistryArguments {
 
 /// Whom to trust, and who we are, where the registry asks for it.
 #[derive(Debug, Args)]
-struct TlsArguments {
+pub(crate) struct TlsArguments {
     /// PEM file with certificates to trust beside the system's
     #[arg(long, global = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -60,7 +60,7 @@ struct TlsArguments {
 }
 
 impl TlsArguments {
-    fn options(&self) -> Result<TlsOptions, CliError> {
+    pub(crate) fn options(&self) -> Result<TlsOptions, CliError> {
         let wrong = |error: peak_sdk::http::Error| CliError::from_chain(ErrorKind::Usage, &error);
         let mut options = TlsOptions::new();
         if let Some(file) = &self.ca_file {
@@ -409,7 +409,7 @@ fn parse_media_type(text: &str) -> Result<MediaType, CliError> {
         .map_err(|error: MediaTypeError| CliError::from_chain(ErrorKind::Usage, &error))
 }
 
-fn parse_platform(text: &str) -> Result<Platform, CliError> {
+pub(crate) fn parse_platform(text: &str) -> Result<Platform, CliError> {
     text.parse()
         .map_err(|error: PlatformError| CliError::from_chain(ErrorKind::Usage, &error))
 }

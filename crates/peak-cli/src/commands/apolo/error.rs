@@ -1,0 +1,70 @@
+//! The failures of Apolo's images, each with the exit code and the hint that a person needs.
+
+use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError};
+use peak_sdk::docker::{EngineConfigError, EngineError};
+
+use crate::error::{CliError, ErrorKind};
+
+/// What does the same without an Engine.
+const WITHOUT_ENGINE: &str = "--no-docker does it without a Docker Engine, with oci:DIR, oci-archive:FILE or docker-archive:FILE as LOCAL";
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::from_chain(ErrorKind::Usage, &error).with_hint(
+            "`peak apolo --help` lists the variables; APOLO_REGISTRY_URL and APOLO_TOKEN are enough to begin with",
+        )
+    }
+}
+
+impl From<ImageNameError> for CliError {
+    fn from(error: ImageNameError) -> Self {
+        Self::from_chain(ErrorKind::Usage, &error)
+    }
+}
+
+impl From<ApoloError> for CliError {
+    fn from(error: ApoloError) -> Self {
+        let kind = match error {
+            ApoloError::Registry(error) => return error.into(),
+            ApoloError::Transfer(error) => return error.into(),
+            ApoloError::Target(error) => return error.into(),
+            ApoloError::Engine(error) => return of_engine(&error),
+            _ if error.is_not_found() => ErrorKind::NotFound,
+            _ if error.is_authentication() => ErrorKind::Authentication,
+            ApoloError::TimedOut { .. } => ErrorKind::Unavailable,
+            ApoloError::Name(_)
+            | ApoloError::NotPlatformImage { .. }
+            | ApoloError::UnknownCluster { .. }
+            | ApoloError::Unusable { .. }
+            | ApoloError::NoTag { .. }
+            | ApoloError::TagNotAllowed { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, &error)
+    }
+}
+
+/// The place of the Engine cannot be found out.
+pub(super) fn of_engine_config(error: &EngineConfigError) -> CliError {
+    CliError::from_chain(ErrorKind::Usage, error).with_hint(WITHOUT_ENGINE)
+}
+
+fn of_engine(error: &EngineError) -> CliError {
+    let kind = match error {
+        _ if error.is_not_found() => ErrorKind::NotFound,
+        _ if error.is_denied() || error.is_unauthorized() => ErrorKind::Authentication,
+        _ if error.is_unreachable() || error.is_interrupted() => ErrorKind::Unavailable,
+        EngineError::Silent { .. } => ErrorKind::Unavailable,
+        EngineError::Conflict { .. } => ErrorKind::Refused,
+        EngineError::InvalidName { .. }
+        | EngineError::Config(_)
+        | EngineError::UnprotectedCredentials { .. } => ErrorKind::Usage,
+        _ => ErrorKind::Other,
+    };
+    let failure = CliError::from_chain(kind, error);
+    if error.is_unreachable() {
+        failure.with_hint(WITHOUT_ENGINE)
+    } else {
+        failure
+    }
+}
