@@ -266,10 +266,17 @@ impl RegistryBuilder {
     }
 
     /// How many requests that read or delete a registry gets at once, until their answers begin: 16 by default, never
-    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. How many blobs are on
-    /// their way is for the caller to say.
+    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. Uploads are
+    /// not counted here, but by [`uploads_at_once`](Self::uploads_at_once).
     pub fn requests_at_once(mut self, count: usize) -> Self {
         self.limits.at_once = count.max(1);
+        self
+    }
+
+    /// How many blobs are sent to a registry at the same time: 64 by default, never none; the others wait. After a session
+    /// was lost beside others it gets half as many, and slowly more again with blobs that arrive.
+    pub fn uploads_at_once(mut self, count: usize) -> Self {
+        self.limits.uploads = count.max(1);
         self
     }
 

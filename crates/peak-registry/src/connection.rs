@@ -181,6 +181,11 @@ impl Connection {
         self.shared.upload_states.as_ref()
     }
 
+    /// How many requests and uploads each server gets at once.
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.shared.paces
+    }
+
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.shared.lanes
     }

@@ -141,6 +141,8 @@ pub(super) struct Machine {
     min_chunk: u64,
     patience: Patience,
     setbacks: u32,
+    /// How often the registry has lost a session, by its own account.
+    lost_sessions: u32,
     resumed: Resumed,
     capability: Capability,
 }
@@ -182,6 +184,7 @@ impl Machine {
             min_chunk: 0,
             patience: Patience::new(),
             setbacks: 0,
+            lost_sessions: 0,
             resumed: Resumed::No,
             capability,
         }
@@ -253,6 +256,11 @@ impl Machine {
     /// How often something went wrong.
     pub(super) fn setbacks(&self) -> u32 {
         self.setbacks
+    }
+
+    /// How often the registry said that it knows nothing of a session, or failed over what it got in one.
+    pub(super) fn lost_sessions(&self) -> u32 {
+        self.lost_sessions
     }
 
     /// What is known of the registry by now.
@@ -519,6 +527,10 @@ impl Machine {
             .as_ref()
             .is_some_and(|session| session.recovered);
         let is_patch = matches!(step, Step::Patch { .. });
+        let is_gone = reply.is_about_session
+            || matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let has_failed = reply.status.is_server_error() && !matches!(step, Step::Start);
+        self.lost_sessions += u32::from(is_gone || has_failed);
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.fail(Failure::Refused),
             StatusCode::PAYLOAD_TOO_LARGE => self.too_large(step),
