@@ -93,7 +93,7 @@ pub struct CopyReport {
     pub media_type: MediaType,
     /// Whether it is the image of the source, with its digest, or what was left of it for some platforms.
     pub is_whole: bool,
-    /// All bytes of the image: its manifests, its referrers, and each blob once.
+    /// All bytes of the image: its manifests, its referrers, and each blob once, but for missing foreign layers.
     pub size: u64,
     /// Blobs that were moved.
     pub blobs_copied: usize,
@@ -111,6 +111,8 @@ pub struct CopyReport {
     pub referrers: usize,
     /// Referrers that the source lists but does not have.
     pub missing_referrers: Vec<Digest>,
+    /// Layers that stay where their `urls` point: their licence allows that, and neither end has them.
+    pub missing_foreign_layers: Vec<Digest>,
 }
 
 /// What would happen to a blob.
@@ -123,6 +125,8 @@ pub enum BlobAction {
     Skip,
     /// The destination would be asked to take it over from another place of its own. It may still have to be moved.
     Mount,
+    /// It would stay where its `urls` point: its licence allows that, and neither end has it.
+    Omit,
 }
 
 /// What would be moved of one image.
@@ -139,7 +143,7 @@ pub struct CopyPreview {
     pub manifests: Vec<Descriptor>,
     /// How many of them refer to the image, or belong to what does.
     pub referrers: usize,
-    /// Its blobs, and what would happen to each. One that an earlier image of the same run brings counts as there.
+    /// Its blobs, and what would happen to each; those that stay out come last. One that an earlier image of the same run brings counts as there.
     pub blobs: Vec<(Descriptor, BlobAction)>,
 }
 
@@ -241,7 +245,14 @@ impl<'a> Transfer<'a> {
             bytes_mounted: 0,
             referrers: plan.attached.len(),
             missing_referrers: plan.missing_referrers.clone(),
+            missing_foreign_layers: plan.omitted.iter().map(|it| it.digest.clone()).collect(),
         };
+        for layer in &plan.omitted {
+            listener.tell(|| Event::Omitted {
+                digest: layer.digest.clone(),
+                size: layer.size,
+            });
+        }
         self.sink
             .prepare(&plan.root, &plan.blobs)
             .await
@@ -276,7 +287,9 @@ impl<'a> Transfer<'a> {
             let action = if is_there { BlobAction::Skip } else { unseen };
             Ok((blob.clone(), action))
         });
-        let blobs = several(work.collect(), self.options.concurrency).await?;
+        let mut blobs = several(work.collect(), self.options.concurrency).await?;
+        let omitted = plan.omitted.iter().cloned();
+        blobs.extend(omitted.map(|layer| (layer, BlobAction::Omit)));
         Ok(CopyPreview {
             digest: plan.root.digest().clone(),
             media_type: plan.root.media_type().clone(),

@@ -36,6 +36,7 @@ mod blob;
 mod copy;
 mod error;
 mod flights;
+mod foreign;
 mod lanes;
 mod manifests;
 mod mirror;

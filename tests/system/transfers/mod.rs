@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod foreign;
 mod image;
 mod interrupt;
 mod kill;

@@ -52,6 +52,8 @@ pub struct CopiedTag {
     pub digest: Digest,
     /// Bytes of blobs that were moved.
     pub bytes: u64,
+    /// Layers that stay where their `urls` point: their licence allows that, and neither end has them.
+    pub missing_foreign_layers: Vec<Digest>,
 }
 
 /// Something that went wrong.

@@ -384,6 +384,12 @@ impl<'a> Work<'a> {
                 tag: tag.clone(),
                 digest: preview.digest.clone(),
                 bytes: preview.sum(BlobAction::Copy).1,
+                missing_foreign_layers: preview
+                    .blobs
+                    .into_iter()
+                    .filter(|(_, action)| *action == BlobAction::Omit)
+                    .map(|(layer, _)| layer.digest)
+                    .collect(),
             }));
         }
         let placement = Placement::Root {
@@ -394,6 +400,7 @@ impl<'a> Work<'a> {
             tag: tag.clone(),
             digest: report.digest,
             bytes: report.bytes_copied,
+            missing_foreign_layers: report.missing_foreign_layers,
         }))
     }
 

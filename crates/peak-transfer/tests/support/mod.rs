@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) denies: bool,
     /// Blobs that cannot be read, manifests that cannot be put, tags that cannot be deleted.
     pub(crate) broken: HashSet<String>,
+    /// Takes complete images only.
+    pub(crate) wants_foreign_layers: bool,
     /// Listed as a referrer of everything, though it is not there.
     pub(crate) dangling: Option<Descriptor>,
 }
@@ -161,7 +163,7 @@ impl State {
             let is_there = if is_index && child.media_type.is_manifest() {
                 self.manifests.contains_key(&child.digest)
             } else {
-                self.blobs.contains_key(&child.digest)
+                self.blobs.contains_key(&child.digest) || !child.urls.is_empty()
             };
             if !is_there {
                 return Err(missing("a manifest came before what it points to"));
@@ -334,6 +336,10 @@ impl Sink for Memory {
                 .insert(manifest.digest().clone(), manifest.clone());
             Ok(())
         })
+    }
+
+    fn holds_images_without_foreign_layers(&self) -> bool {
+        !self.state().wants_foreign_layers
     }
 
     fn holds(&self, manifest: &Raw<Manifest>) -> Result<(), ContentError> {

@@ -156,10 +156,13 @@ fn repository(report: &RepositoryReport) -> Value {
                 .copied
                 .iter()
                 .map(|copied| {
+                    let missing = copied.missing_foreign_layers.iter();
+                    let missing: Vec<_> = missing.map(ToString::to_string).collect();
                     json!({
                         "tag": copied.tag.to_string(),
                         "digest": copied.digest.to_string(),
                         "bytes": copied.bytes,
+                        "missingForeignLayers": missing,
                     })
                 })
                 .collect();
