@@ -17,8 +17,19 @@ use crate::error::{CliError, ErrorKind};
 /// A failure of what goes over the network. Where the server was not trusted, says how it can be.
 fn over_network(kind: ErrorKind, error: &(dyn StdError + 'static)) -> CliError {
     let failure = CliError::from_chain(kind, error);
-    let mut causes = std::iter::successors(Some(error), |error| StdError::source(*error));
-    let is_about_tls = causes.any(|cause| {
+    let causes = || std::iter::successors(Some(error), |error| StdError::source(*error));
+    let asks_to_wait = causes().any(|cause| {
+        matches!(
+            cause.downcast_ref(),
+            Some(RegistryError::RateLimited { .. })
+        )
+    });
+    if asks_to_wait {
+        return failure.with_hint(
+            "try again then, or ask more slowly with --requests-per-second; after `peak registry login` there may be more",
+        );
+    }
+    let is_about_tls = causes().any(|cause| {
         cause
             .downcast_ref::<http::Error>()
             .is_some_and(|cause| cause.kind() == http::ErrorKind::Tls)

@@ -1,6 +1,7 @@
 //! Images from one end to another.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -183,6 +184,14 @@ pub struct Transfer<'a> {
     flights: Flights,
     /// What previews have counted.
     previewed: Flights,
+    /// What the destination said to previews: whether it has a blob.
+    present: Mutex<HashMap<Digest, bool>>,
+}
+
+/// An image as it was read, and which of its blobs the destination has.
+struct Looked {
+    plan: Plan,
+    there: Vec<bool>,
 }
 
 impl<'a> Transfer<'a> {
@@ -196,6 +205,7 @@ impl<'a> Transfer<'a> {
             options,
             flights: Flights::default(),
             previewed: Flights::default(),
+            present: Mutex::default(),
         }
     }
 
@@ -273,31 +283,78 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// Those of reading the manifests, and what the destination says when it is asked for a blob.
     pub async fn preview(&self, selector: Option<&Selector>) -> Result<CopyPreview, TransferError> {
+        Ok(self.count(self.look(selector).await?))
+    }
+
+    /// What [`all_tags`](Self::all_tags) would move, image by image in the order of the tags; several are looked at at the
+    /// same time.
+    ///
+    /// The stream ends after the first error, one of [`all_tags`](Self::all_tags) or [`preview`](Self::preview).
+    pub fn all_previews(
+        &self,
+    ) -> impl stream::Stream<Item = Result<(Tag, CopyPreview), TransferError>> + Send + '_ {
+        self.tags()
+            .map_ok(move |tag| async move {
+                let looked = self.look(Some(&Selector::Tag(tag.clone()))).await?;
+                Ok((tag, looked))
+            })
+            .try_buffered(self.options.concurrency)
+            .map_ok(move |(tag, looked)| (tag, self.count(looked)))
+    }
+
+    /// Reads an image, and asks the destination for each of its blobs that no other image had.
+    async fn look(&self, selector: Option<&Selector>) -> Result<Looked, TransferError> {
         let plan = plan::make(self.source, selector, self.sink, &self.scope).await?;
+        let work = plan.blobs.iter().map(|blob| self.is_there(blob));
+        let there = several(work.collect(), self.options.concurrency).await?;
+        Ok(Looked { plan, there })
+    }
+
+    /// Whether the destination has a blob; it is asked once in the run.
+    async fn is_there(&self, blob: &Descriptor) -> Result<bool, TransferError> {
+        let known = self.present().get(&blob.digest).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let is_there = self
+            .sink
+            .has_blob(blob)
+            .await
+            .map_err(|error| TransferError::writing(format!("blob {}", blob.digest), error))?;
+        self.present().insert(blob.digest.clone(), is_there);
+        Ok(is_there)
+    }
+
+    fn present(&self) -> MutexGuard<'_, HashMap<Digest, bool>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what would happen to each blob, where images are counted in order.
+    fn count(&self, Looked { plan, there }: Looked) -> CopyPreview {
         let unseen = if self.sink.mounts_from(self.source) {
             BlobAction::Mount
         } else {
             BlobAction::Copy
         };
-        let work = plan.blobs.iter().map(|blob| async move {
-            let is_there = !self.previewed.note(&blob.digest)
-                || self.sink.has_blob(blob).await.map_err(|error| {
-                    TransferError::writing(format!("blob {}", blob.digest), error)
-                })?;
-            let action = if is_there { BlobAction::Skip } else { unseen };
-            Ok((blob.clone(), action))
+        let moved = plan.blobs.iter().zip(there).map(|(blob, is_there)| {
+            let is_first = self.previewed.note(&blob.digest);
+            let action = if is_there || !is_first {
+                BlobAction::Skip
+            } else {
+                unseen
+            };
+            (blob.clone(), action)
         });
-        let mut blobs = several(work.collect(), self.options.concurrency).await?;
         let omitted = plan.omitted.iter().cloned();
-        blobs.extend(omitted.map(|layer| (layer, BlobAction::Omit)));
-        Ok(CopyPreview {
+        let omitted = omitted.map(|layer| (layer, BlobAction::Omit));
+        CopyPreview {
             digest: plan.root.digest().clone(),
             media_type: plan.root.media_type().clone(),
             is_whole: plan.is_whole,
             manifests: plan.manifests().map(Raw::descriptor).collect(),
             referrers: plan.attached.len(),
-            blobs,
-        })
+            blobs: moved.chain(omitted).collect(),
+        }
     }
 
     /// Moves the images under all tags of the source, to the same tags, several at once. `done` is told of each.

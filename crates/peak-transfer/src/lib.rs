@@ -51,7 +51,7 @@ pub use error::TransferError;
 pub use mirror::{
     CopiedTag, Destination, DestinationReport, MirrorDestination, MirrorFailure, MirrorOptions,
     MirrorPlan, MirrorReport, MirrorRepository, PlanError, Repositories, RepositoryReport, Shard,
-    ShardError, TagFilter, TagFilterError, mirror,
+    ShardError, TagFilter, TagFilterError, mirror, mirror_until,
 };
 pub use progress::{BlobProgress, Event, ProgressState};
 pub use select::Platforms;

@@ -13,6 +13,7 @@ mod kill;
 mod matrix;
 #[cfg(target_os = "linux")]
 mod memory;
+mod places;
 mod proxy;
 
 use std::path::Path;

@@ -55,6 +55,22 @@ struct Content {
     blobs: HashMap<Digest, Extent>,
 }
 
+/// An archive, and the images that it says it has.
+fn listed(path: &Path) -> Result<(TarIndex, Vec<Listed>), LayoutError> {
+    let tar = TarIndex::open(path)?;
+    let Some(extent) = tar.resolve(MANIFEST)? else {
+        return Err(tar.error(ArchiveError::Missing {
+            name: MANIFEST.to_owned(),
+        }));
+    };
+    let bytes = tar.content(MANIFEST, extent, MAX_MANIFEST_SIZE)?;
+    let images = serde_json::from_slice(&bytes).map_err(|source| LayoutError::InvalidJson {
+        path: tar.within(MANIFEST),
+        source,
+    })?;
+    Ok((tar, images))
+}
+
 impl DockerArchive {
     /// Opens the image of that name in the archive at `path`; without a name, its only image.
     ///
@@ -69,18 +85,7 @@ impl DockerArchive {
         path: impl AsRef<Path>,
         reference: Option<&Reference>,
     ) -> Result<Self, LayoutError> {
-        let tar = TarIndex::open(path.as_ref())?;
-        let Some(extent) = tar.resolve(MANIFEST)? else {
-            return Err(tar.error(ArchiveError::Missing {
-                name: MANIFEST.to_owned(),
-            }));
-        };
-        let bytes = tar.content(MANIFEST, extent, MAX_MANIFEST_SIZE)?;
-        let images: Vec<Listed> =
-            serde_json::from_slice(&bytes).map_err(|source| LayoutError::InvalidJson {
-                path: tar.within(MANIFEST),
-                source,
-            })?;
+        let (tar, images) = listed(path.as_ref())?;
         let image = choose(&images, reference)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -89,6 +94,18 @@ impl DockerArchive {
                 content: OnceCell::new(),
             }),
         })
+    }
+
+    /// The names of all images in the archive at `path`, as they stand there. Blocks as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) about the archive itself.
+    pub fn all_names(path: impl AsRef<Path>) -> Result<Vec<String>, LayoutError> {
+        let (_, images) = listed(path.as_ref())?;
+        Ok(images
+            .into_iter()
+            .flat_map(|image| image.names.unwrap_or_default())
+            .collect())
     }
 
     /// The names of the image, as they stand in the archive.

@@ -12,6 +12,8 @@ pub struct MirrorReport {
     pub repositories: Vec<RepositoryReport>,
     /// Whether a failure ended the run before everything was tried.
     pub is_stopped: bool,
+    /// Whether it was told to stop before everything was tried.
+    pub is_interrupted: bool,
 }
 
 /// What became of one repository.

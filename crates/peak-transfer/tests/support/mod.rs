@@ -35,6 +35,9 @@ pub(crate) struct State {
     /// How often it was asked what a tag stands for, and for a manifest.
     pub(crate) digests_asked: usize,
     pub(crate) manifests_asked: usize,
+    /// Most manifests that were asked for at the same time.
+    pub(crate) most_asked: usize,
+    asked: usize,
     pub(crate) tags_listed: usize,
     pub(crate) takes_schema1: bool,
     /// Says of what is not there that it may not be read.
@@ -197,8 +200,14 @@ impl Source for Memory {
         selector: Option<&'a Selector>,
     ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>> {
         Box::pin(async move {
+            {
+                let mut state = self.state();
+                state.asked += 1;
+                state.most_asked = state.most_asked.max(state.asked);
+            }
             tokio::task::yield_now().await;
             let mut state = self.state();
+            state.asked -= 1;
             state.manifests_asked += 1;
             let digest = state
                 .resolve(selector)

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use peak_sdk::oci::{Descriptor, Digest, Selector};
+use peak_sdk::oci::{Descriptor, Digest};
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{
     BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, Transfer,
@@ -124,13 +124,11 @@ async fn all_tags(
     if how.dry_run {
         use futures_util::TryStreamExt as _;
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
-        let tags: Vec<_> = run.tags().try_collect().await?;
-        let mut previews = Vec::with_capacity(tags.len());
-        for tag in tags {
-            let selector = Selector::Tag(tag.clone());
-            let preview = run.preview(Some(&selector)).await?;
-            previews.push((Some(tag.to_string()), preview));
-        }
+        let previews: Vec<_> = run
+            .all_previews()
+            .map_ok(|(tag, preview)| (Some(tag.to_string()), preview))
+            .try_collect()
+            .await?;
         return show_previews(application, &name, &previews);
     }
     let meter = application.progress.transfer("copy", name.clone());

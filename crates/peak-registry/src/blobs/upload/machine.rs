@@ -26,6 +26,10 @@ use crate::capabilities::Capability;
 /// Smallest chunk that is tried, in bytes.
 const LEAST_CHUNK: u64 = 64 * 1024;
 
+/// Bytes of a chunk that is tried where the registry is not known to refuse it: enough that a request for each costs
+/// nothing, little enough to send once more.
+const LARGE_CHUNK: u64 = 64 * 1024 * 1024;
+
 /// After so many chunks in a row larger ones are tried again, where smaller ones are sent because some were lost.
 const CHUNKS_BEFORE_LARGER: u32 = 16;
 
@@ -179,7 +183,12 @@ impl Machine {
             lost_wholes: 0,
             remakes: 0,
             chunks_refused: false,
-            chunk: capability.chunk,
+            // What goes on in the middle goes on with all of the rest, unless that is known to be too much.
+            chunk: if size <= capability.whole {
+                u64::MAX
+            } else {
+                largest_chunk(&capability)
+            },
             chunks_in_row: 0,
             min_chunk: 0,
             patience: Patience::new(),
@@ -311,7 +320,11 @@ impl Machine {
                 if let Some(session) = &mut self.session {
                     session.sent = session.sent.max(offset.saturating_add(length));
                 }
-                self.chunk = (self.chunk / 2).max(LEAST_CHUNK);
+                self.chunk = match length {
+                    _ if length > LARGE_CHUNK => LARGE_CHUNK,
+                    _ if length > self.capability.chunk => self.capability.chunk,
+                    _ => (self.chunk.min(self.capability.chunk) / 2).max(LEAST_CHUNK),
+                };
                 self.chunks_in_row = 0;
                 self.interrupted(Phase::Status);
             }
@@ -403,6 +416,10 @@ impl Machine {
             return self.fail(Failure::Refused);
         }
         let wants_chunks = self.lost_wholes >= LOST_WHOLES && !self.chunks_refused;
+        if wants_chunks {
+            // It was lost as a whole, so it is begun with what is sure to get through.
+            self.chunk = self.chunk.min(self.capability.chunk);
+        }
         self.session = Some(Session {
             location,
             way: if needs_chunks || wants_chunks {
@@ -465,7 +482,8 @@ impl Machine {
         self.chunks_in_row += 1;
         if self.chunks_in_row >= CHUNKS_BEFORE_LARGER {
             self.chunks_in_row = 0;
-            self.chunk = self.chunk.saturating_mul(2).min(self.capability.chunk);
+            let largest = largest_chunk(&self.capability);
+            self.chunk = self.chunk.saturating_mul(2).min(largest.max(self.chunk));
         }
         self.phase = Phase::Send;
     }
@@ -648,6 +666,15 @@ impl Machine {
 
     fn fail(&mut self, failure: Failure) {
         self.phase = Phase::Failed(failure);
+    }
+}
+
+/// How many bytes a chunk has at most, where chunks are sent at all.
+fn largest_chunk(capability: &Capability) -> u64 {
+    if capability.whole > capability.chunk {
+        capability.whole.min(LARGE_CHUNK)
+    } else {
+        capability.chunk
     }
 }
 
