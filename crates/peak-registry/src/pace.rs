@@ -295,7 +295,7 @@ impl UploadTurn<'_> {
     /// The blob is there.
     pub(crate) fn done(self) {
         self.paces.with(&self.server, |server| {
-            server.uploads.change(Window::answered)
+            server.uploads.change(Window::answered);
         });
     }
 

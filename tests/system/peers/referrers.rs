@@ -88,7 +88,10 @@ fn others_find_the_referrers_that_we_copied_in_registries_with_a_list_of_them_an
                 .args(["inspect", "--raw", "--tls-verify=false"])
                 .arg(format!("docker://{name}")));
             assert_eq!(digest(seen.as_bytes()), **referrer);
-            tool(&crane, &["validate", "--remote", &name]);
+            assert_eq!(
+                tool(&crane, &["manifest", &name]).trim_end(),
+                seen.trim_end()
+            );
         }
         tool(&crane, &["validate", "--remote", &tagged(repository)]);
     }

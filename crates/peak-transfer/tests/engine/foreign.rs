@@ -68,7 +68,10 @@ async fn a_foreign_layer_that_the_source_lacks_stays_out_and_the_manifest_goes_a
 
     let (report, heard) = run(&from, &to).await;
     let report = report.unwrap();
-    assert_eq!(report.missing_foreign_layers, [layer.digest.clone()]);
+    assert_eq!(
+        report.missing_foreign_layers,
+        std::slice::from_ref(&layer.digest)
+    );
     assert_eq!(
         (report.blobs_copied, report.digest),
         (2, image.digest().clone())
