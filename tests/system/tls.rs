@@ -71,6 +71,35 @@ fn the_registry_of_a_server_that_speaks_tls_is_read_and_written_with_its_authori
 }
 
 #[test]
+fn a_registry_that_is_marked_insecure_may_show_any_certificate_and_another_may_not() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    trusting(&sandbox, &server, &["ship", "project"]).assert_code(0);
+    let image = format!("{}/project:0.0.1", server.host());
+    let digest = ["registry", "digest", &image];
+    assert_ne!(sandbox.peak(digest).code, Some(0));
+    // The mark is for a host and its port.
+    for (marked, is_taken) in [
+        (server.host(), true),
+        ("127.0.0.1", false),
+        ("127.0.0.1:1", false),
+    ] {
+        let done = sandbox.peak(digest.iter().chain(&["--insecure", marked]));
+        assert_eq!(done.code == Some(0), is_taken, "{marked}: {}", done.stderr);
+    }
+    let pull = [
+        "registry",
+        "pull",
+        &image,
+        "oci:pulled",
+        "--insecure",
+        server.host(),
+    ];
+    sandbox.peak(pull).assert_code(0);
+}
+
+#[test]
 fn who_does_not_trust_the_registry_is_told_how_to() {
     let sandbox = Sandbox::new();
     let server = sandbox.serve_with(&["--tls-self-signed"]);

@@ -18,6 +18,11 @@ use crate::error::{CliError, ErrorKind};
 /// A failure of what goes over the network. Where the server was not trusted, says how it can be.
 fn over_network(kind: ErrorKind, error: &(dyn StdError + 'static)) -> CliError {
     let failure = CliError::from_chain(kind, error);
+    if let Some(RegistryError::RateLimited { .. }) = said_by_registry(error) {
+        return failure.with_hint(
+            "try again then, or ask more slowly with --requests-per-second; after `peak registry login` there may be more",
+        );
+    }
     let mut causes = std::iter::successors(Some(error), |error| StdError::source(*error));
     let is_about_tls = causes.any(|cause| {
         cause
@@ -112,23 +117,32 @@ impl From<RegistryError> for CliError {
 
 impl From<&RegistryError> for CliError {
     fn from(error: &RegistryError) -> Self {
-        let kind = match error {
-            _ if error.is_integrity() => ErrorKind::Integrity,
-            _ if error.is_not_found() => ErrorKind::NotFound,
-            _ if error.is_authentication() => ErrorKind::Authentication,
-            RegistryError::InvalidRegistry { .. } | RegistryError::NoSelector { .. } => {
-                ErrorKind::Usage
-            }
-            RegistryError::Status { status, .. } => ErrorKind::of_status(status.as_u16()),
-            RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
-            RegistryError::RateLimited { .. }
-            | RegistryError::Transport { .. }
-            | RegistryError::Interrupted { .. }
-            | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
-            _ => ErrorKind::Other,
-        };
-        over_network(kind, error)
+        over_network(kind_of_registry(error), error)
     }
+}
+
+fn kind_of_registry(error: &RegistryError) -> ErrorKind {
+    match error {
+        _ if error.is_integrity() => ErrorKind::Integrity,
+        _ if error.is_not_found() => ErrorKind::NotFound,
+        _ if error.is_authentication() => ErrorKind::Authentication,
+        RegistryError::InvalidRegistry { .. } | RegistryError::NoSelector { .. } => {
+            ErrorKind::Usage
+        }
+        RegistryError::Status { status, .. } => ErrorKind::of_status(status.as_u16()),
+        RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
+        RegistryError::RateLimited { .. }
+        | RegistryError::Transport { .. }
+        | RegistryError::Interrupted { .. }
+        | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// What a registry that failed said, which tells more than that it was a registry.
+fn said_by_registry<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a RegistryError> {
+    std::iter::successors(Some(error), |error| StdError::source(*error))
+        .find_map(|cause| cause.downcast_ref())
 }
 
 impl From<TransferError> for CliError {
@@ -143,6 +157,10 @@ impl From<&TransferError> for CliError {
             _ if error.is_integrity() => ErrorKind::Integrity,
             Some(kind) => kind_of_content(kind),
             None => ErrorKind::Other,
+        };
+        let kind = match said_by_registry(error) {
+            Some(cause) if kind == ErrorKind::Other => kind_of_registry(cause),
+            _ => kind,
         };
         over_network(kind, error)
     }

@@ -101,6 +101,10 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         Command::Artifacts(command) => {
             interruptible(application, commands::artifacts::run(application, command)).await
         }
+        Command::Registry(arguments) if arguments.is_ended_by_itself() => {
+            let result = commands::registry::run(application, arguments).await;
+            concluded(application, result).await
+        }
         Command::Registry(arguments) => {
             Box::pin(interruptible(
                 application,
@@ -128,6 +132,14 @@ async fn interruptible(
         result = Box::pin(command) => result,
     };
     application.end_embedded(result.is_ok()).await;
+    concluded(application, result).await
+}
+
+/// Sees to the uploads that a command has left.
+async fn concluded(
+    application: &Application,
+    result: Result<(), CliError>,
+) -> Result<(), CliError> {
     // Where the registry is out of reach the uploads wait for the next run instead.
     if result
         .as_ref()

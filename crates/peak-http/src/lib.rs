@@ -99,7 +99,7 @@ pub use crate::request::{
     RequestExt, WholeBody,
 };
 pub use crate::response::{Response, ResponseBody};
-pub use crate::retry::RetryPolicy;
+pub use crate::retry::{RetryPolicy, retry_after};
 pub use crate::tls::TlsOptions;
 pub use crate::version::HttpVersions;
 

@@ -192,7 +192,7 @@ impl RetryPolicy {
 }
 
 /// What `Retry-After` asks for: seconds, or a date to come (a past one asks for nothing but "now").
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit ask for longer than anyone waits; the cap follows.

@@ -1,20 +1,24 @@
 //! TLS settings, turned into a configuration on the first https connection.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
+use http::Uri;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use tokio::sync::OnceCell;
+use url::Url;
 
 use crate::error::{Error, ErrorKind};
+use crate::origin::Origin;
 use crate::version::HttpVersions;
 
 /// Most bytes of a PEM file: far more than the roots of a whole platform.
@@ -26,6 +30,7 @@ pub struct TlsOptions {
     roots: Vec<CertificateDer<'static>>,
     without_platform_roots: bool,
     identity: Option<Arc<CertifiedKey>>,
+    unverified: BTreeSet<Origin>,
 }
 
 impl TlsOptions {
@@ -55,6 +60,16 @@ impl TlsOptions {
     #[must_use]
     pub fn without_platform_roots(mut self) -> Self {
         self.without_platform_roots = true;
+        self
+    }
+
+    /// Takes whatever certificate the server of this origin shows, for as many origins as this is called with.
+    ///
+    /// Whoever stands between us and that server can then read and change everything. All other servers are verified as
+    /// before, those that it redirects to and proxies among them.
+    #[must_use]
+    pub fn without_verification_of(mut self, origin: Origin) -> Self {
+        self.unverified.insert(origin);
         self
     }
 
@@ -141,6 +156,7 @@ impl fmt::Debug for TlsOptions {
             .field("roots", &self.roots.len())
             .field("without_platform_roots", &self.without_platform_roots)
             .field("client_certificate", &self.identity.is_some())
+            .field("unverified", &self.unverified)
             .finish()
     }
 }
@@ -178,13 +194,27 @@ fn configuration(message: String) -> Error {
     Error::new(ErrorKind::Configuration, message)
 }
 
-/// The two configurations of a client.
+/// The configurations of a client.
 #[derive(Debug)]
 pub(crate) struct TlsConfigs {
     /// Towards the servers that are asked.
-    pub(crate) server: Arc<ClientConfig>,
+    server: Arc<ClientConfig>,
+    /// Towards those of them whose certificate does not matter. It has sessions of its own, so that none of them is gone on
+    /// with where it does.
+    unverified: Option<(BTreeSet<Origin>, Arc<ClientConfig>)>,
     /// Towards proxies reached over TLS: HTTP/1.1 only, and without showing who we are.
     pub(crate) proxy: Arc<ClientConfig>,
+}
+
+impl TlsConfigs {
+    /// That towards the server of an https URL.
+    pub(crate) fn towards(&self, uri: &Uri) -> &Arc<ClientConfig> {
+        let origin = || Origin::of(&Url::parse(&uri.to_string()).ok()?);
+        match &self.unverified {
+            Some((origins, config)) if origin().is_some_and(|one| origins.contains(&one)) => config,
+            _ => &self.server,
+        }
+    }
 }
 
 /// The configurations, built when first needed: loading the roots takes longer than a request to a local server, which
@@ -222,23 +252,76 @@ impl LazyTls {
 fn build(options: &TlsOptions, versions: HttpVersions) -> Result<TlsConfigs, Error> {
     let provider = Arc::new(crypto_provider());
     let verifier = verifier(options, &provider)?;
-    let builder = ClientConfig::builder_with_provider(provider)
+    let without_verifier = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|source| failed().with_source(source))?
+        .map_err(|source| failed().with_source(source))?;
+    let builder = without_verifier
+        .clone()
         .dangerous() // only the name of the way in: both verifiers are strict ones
         .with_custom_certificate_verifier(verifier);
     let mut proxy = builder.clone().with_no_client_auth();
     proxy.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let mut server = match &options.identity {
-        Some(identity) => builder
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity)))),
-        None => builder.with_no_client_auth(),
+    let towards_servers = |builder: ConfigBuilder<ClientConfig, WantsClientCert>| {
+        let mut config = match &options.identity {
+            Some(identity) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity)))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = versions.alpn();
+        Arc::new(config)
     };
-    server.alpn_protocols = versions.alpn();
+    let unverified = (!options.unverified.is_empty()).then(|| {
+        let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+        let builder = without_verifier.dangerous();
+        let builder = builder.with_custom_certificate_verifier(anybody);
+        (options.unverified.clone(), towards_servers(builder))
+    });
     Ok(TlsConfigs {
-        server: Arc::new(server),
+        server: towards_servers(builder),
+        unverified,
         proxy: Arc::new(proxy),
     })
+}
+
+/// Takes any certificate. That whoever shows it has its key is checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn verifier(

@@ -142,7 +142,7 @@ impl Registry {
     }
 
     pub(crate) fn insecure_origins(&self) -> BTreeSet<Origin> {
-        origins(&self.inner.insecure)
+        origins(&self.inner.insecure, Scheme::Http)
     }
 
     /// A client with the same settings and other credentials.
@@ -154,13 +154,13 @@ impl Registry {
     }
 }
 
-/// Where registries that are marked insecure answer in the clear.
-fn origins(insecure: &BTreeSet<String>) -> BTreeSet<Origin> {
+/// Where registries that are marked insecure answer.
+fn origins(insecure: &BTreeSet<String>, scheme: Scheme) -> BTreeSet<Origin> {
     insecure
         .iter()
         .filter_map(|registry| {
             let host = Host::new(registry, insecure);
-            Origin::of(&host.root(Scheme::Http).ok()?)
+            Origin::of(&host.root(scheme).ok()?)
         })
         .collect()
 }
@@ -210,8 +210,11 @@ impl RegistryBuilder {
         self
     }
 
-    /// Speaks plain HTTP to `registry` (`registry.example:5000`), at that host and port alone, where it does not speak
-    /// TLS. One that does has to show a certificate that is trusted. Loopback needs no such mark.
+    /// Speaks to `registry` (`registry.example:5000`), at that host and port alone, over plain HTTP where it does not speak
+    /// TLS, and over TLS with whatever certificate it shows where it does. Whoever is on the way can then read and change
+    /// everything, credentials too. Loopback needs no such mark for plain HTTP.
+    ///
+    /// Servers that it leads to, by a redirect or as its token server, are verified.
     pub fn insecure(mut self, registry: &str) -> Self {
         self.insecure.insert(host::canonical_name(registry));
         self
@@ -269,10 +272,17 @@ impl RegistryBuilder {
     }
 
     /// How many requests that read or delete a registry gets at once, until their answers begin: 16 by default, never
-    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. How many blobs are on
-    /// their way is for the caller to say.
+    /// none. After a 429 or 503 it gets half as many, and slowly more again with good answers. Uploads are
+    /// not counted here, but by [`uploads_at_once`](Self::uploads_at_once).
     pub fn requests_at_once(mut self, count: usize) -> Self {
         self.limits.at_once = count.max(1);
+        self
+    }
+
+    /// How many blobs are sent to a registry at the same time: 64 by default, never none; the others wait. After a session
+    /// was lost beside others it gets half as many, and slowly more again with blobs that arrive.
+    pub fn uploads_at_once(mut self, count: usize) -> Self {
+        self.limits.uploads = count.max(1);
         self
     }
 
@@ -308,11 +318,14 @@ impl RegistryBuilder {
                 .capabilities
                 .learn(registry, |known| known.whole = *bytes);
         }
+        let tls = origins(&self.insecure, Scheme::Https)
+            .into_iter()
+            .fold(self.tls, TlsOptions::without_verification_of);
         let observer = Arc::clone(&shared);
         let http = peak_http::Client::builder()
             .user_agent(&self.user_agent)
             .idle_timeout(self.idle_timeout)
-            .tls(self.tls)
+            .tls(tls)
             .proxies(self.proxies)
             .retry(RetryPolicy::new().transient_statuses(transient_statuses()))
             .on_attempt(move |attempt| observer.notice(attempt));
@@ -325,7 +338,11 @@ impl RegistryBuilder {
                 credentials.extend(origin.map(|origin| (origin, identity.clone())));
             }
         }
-        let identities = Identities::new(credentials, self.keychain, origins(&self.insecure));
+        let identities = Identities::new(
+            credentials,
+            self.keychain,
+            origins(&self.insecure, Scheme::Http),
+        );
         let (client, authenticator) = RegistryAuthenticator::client(&http, identities)?;
         Ok(Registry {
             inner: Arc::new(Inner {

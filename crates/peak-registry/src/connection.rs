@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode};
 use peak_http::{
@@ -190,6 +190,11 @@ impl Connection {
         self.shared.upload_states.as_ref()
     }
 
+    /// How many requests and uploads each server gets at once.
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.shared.paces
+    }
+
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.shared.lanes
     }
@@ -283,10 +288,11 @@ pub(crate) fn transport(place: &str, source: peak_http::Error) -> RegistryError 
 
 /// What the registry says in the body of an answer that is no success. No body, no reasons.
 pub(crate) async fn reasons(response: Response) -> Reasons {
+    let wait = peak_http::retry_after(response.headers(), SystemTime::now());
     let body = response
         .beginning(usize::try_from(MAX_ERROR_BODY).unwrap_or(usize::MAX))
         .await;
-    Reasons::parse(&body)
+    Reasons::parse(&body).waiting(wait)
 }
 
 /// The error for a status that means the same for every request.
@@ -303,6 +309,7 @@ pub(crate) fn refusal(place: &str, status: StatusCode, reasons: Reasons) -> Regi
         },
         StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited {
             repository,
+            retry_after: reasons.wait(),
             reasons,
         },
         status => RegistryError::Status {

@@ -1,6 +1,7 @@
 //! What can go wrong with a registry, by outcome.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
@@ -132,10 +133,12 @@ pub enum RegistryError {
         KeychainError,
     ),
     /// Too many requests (429), also after waiting as told.
-    #[error("{repository} limits how often it may be asked; try again later{reasons}")]
+    #[error("{repository} limits how often it may be asked; {}{reasons}", when(*.retry_after))]
     RateLimited {
         /// Registry and repository.
         repository: String,
+        /// For how long it wants to be left alone (`Retry-After`), where it says that.
+        retry_after: Option<Duration>,
         /// What the registry said.
         reasons: Reasons,
     },
@@ -350,7 +353,7 @@ impl RegistryError {
             | Self::LoginRefused { reasons, .. }
             | Self::RateLimited { reasons, .. }
             | Self::Status { reasons, .. } => {
-                reasons.0.iter().map(|one| one.code.as_str()).collect()
+                reasons.list.iter().map(|one| one.code.as_str()).collect()
             }
             _ => Vec::new(),
         }
@@ -406,6 +409,7 @@ impl From<RegistryError> for ContentError {
             _ if matches!(error, RegistryError::UploadInterrupted { .. }) => {
                 "the upload was cut off"
             }
+            _ if matches!(error, RegistryError::RateLimited { .. }) => "the registry asks to wait",
             ContentErrorKind::NotFound => "the registry does not have it",
             ContentErrorKind::Denied => "the registry refuses access",
             ContentErrorKind::Integrity => "the registry sent wrong content",
@@ -417,9 +421,25 @@ impl From<RegistryError> for ContentError {
     }
 }
 
+/// When to come back.
+fn when(retry_after: Option<Duration>) -> String {
+    match retry_after {
+        // A part of a second is a second to a person.
+        Some(wait) if !wait.is_zero() => {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            format!("it asks to wait for {seconds} s")
+        }
+        _ => "try again later".to_owned(),
+    }
+}
+
 /// What a registry's error body says: its codes and messages, cut to a readable length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reasons(Vec<Reason>);
+pub struct Reasons {
+    list: Vec<Reason>,
+    /// For how long the registry wants to be left alone, where it says that.
+    wait: Option<Duration>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Reason {
@@ -445,23 +465,32 @@ impl Reasons {
         let Ok(body) = serde_json::from_slice::<Body>(body) else {
             return Self::default();
         };
-        Self(
-            body.errors
-                .into_iter()
-                .take(MAX_ERRORS)
-                .map(|entry| Reason {
-                    code: printable(entry.code.as_deref().unwrap_or("UNKNOWN")),
-                    message: printable(entry.message.as_deref().unwrap_or_default()),
-                })
-                .collect(),
-        )
+        let entries = body.errors.into_iter().take(MAX_ERRORS);
+        let list = entries.map(|entry| Reason {
+            code: printable(entry.code.as_deref().unwrap_or("UNKNOWN")),
+            message: printable(entry.message.as_deref().unwrap_or_default()),
+        });
+        Self {
+            list: list.collect(),
+            wait: None,
+        }
     }
 }
 
 impl Reasons {
+    /// With the time that the answer's headers say.
+    pub(crate) fn waiting(mut self, wait: Option<Duration>) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
     /// Whether one of these codes is among them.
     pub(crate) fn has_any(&self, codes: &[&str]) -> bool {
-        self.0
+        self.list
             .iter()
             .any(|reason| codes.contains(&reason.code.as_str()))
     }
@@ -469,7 +498,7 @@ impl Reasons {
 
 impl fmt::Display for Reasons {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, reason) in self.0.iter().enumerate() {
+        for (position, reason) in self.list.iter().enumerate() {
             let separator = if position == 0 { ": " } else { "; " };
             write!(formatter, "{separator}{}", reason.code)?;
             if !reason.message.is_empty() {

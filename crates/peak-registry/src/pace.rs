@@ -4,7 +4,11 @@
 //! A 429 or 503 halves the number of requests at once, for all requests that were under way at that moment one time; as
 //! many good answers as there are places give one place back. This is how TCP finds what a network takes, and it lets
 //! several clients of one server share it. Requests that carry a blob up are not counted: their bodies may themselves
-//! have to wait for a request to the same server, and the engine bounds them.
+//! have to wait for a request to the same server.
+//!
+//! Uploads are counted as a whole instead, from the beginning of a session to its end, since some registries lose sessions
+//! of uploads that go on beside each other. Whoever loses one halves the number of those that go on at that moment, and
+//! waits for its turn before it begins anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +27,8 @@ const MOST: usize = 64;
 pub(crate) struct Limits {
     /// Requests at once.
     pub(crate) at_once: usize,
+    /// Uploads at once.
+    pub(crate) uploads: usize,
     /// The time between two requests.
     pub(crate) interval: Duration,
 }
@@ -31,6 +37,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             at_once: 16,
+            // Who sends more blobs at once than this has other troubles.
+            uploads: 64,
             interval: Duration::ZERO,
         }
     }
@@ -58,12 +66,12 @@ impl Window {
         }
     }
 
-    /// A request that was sent at this time was too many.
-    fn complained(&mut self, sent: Instant, now: Instant) {
-        if self.lowered.is_some_and(|lowered| sent <= lowered) {
+    /// Something that began at this time, with so many under way, was too many.
+    fn complained(&mut self, begun: Instant, now: Instant, under_way: usize) {
+        if self.lowered.is_some_and(|lowered| begun <= lowered) {
             return;
         }
-        self.now = (self.now / 2).max(1);
+        self.now = (self.now.min(under_way) / 2).max(1);
         self.good = 0;
         self.lowered = Some(now);
     }
@@ -96,31 +104,61 @@ impl Turns {
     }
 }
 
-/// One server.
+/// How many of something a server gets at once, and who has a place.
 #[derive(Debug)]
-struct Server {
+struct Places {
     window: Window,
-    turns: Turns,
-    places: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     /// Places that are to go when they become free.
     owed: usize,
 }
 
-impl Server {
-    /// Makes as many places as the window has, at once or as they become free.
-    fn settle(&mut self, before: usize) {
+impl Places {
+    fn new(most: usize) -> Self {
+        let window = Window::new(most);
+        Self {
+            free: Arc::new(Semaphore::new(window.now)),
+            window,
+            owed: 0,
+        }
+    }
+
+    /// How many are taken.
+    fn taken(&self) -> usize {
+        (self.window.now + self.owed).saturating_sub(self.free.available_permits())
+    }
+
+    /// Changes the number of places, at once or as they become free.
+    fn change(&mut self, change: impl FnOnce(&mut Window)) {
+        let before = self.window.now;
+        change(&mut self.window);
         let after = self.window.now;
         if after < before {
             let gone = before - after;
-            let free = self.places.forget_permits(gone);
+            let free = self.free.forget_permits(gone);
             self.owed += gone - free;
         } else {
             let more = after - before;
             let paid = more.min(self.owed);
             self.owed -= paid;
-            self.places.add_permits(more - paid);
+            self.free.add_permits(more - paid);
         }
     }
+
+    fn give_back(&mut self, place: OwnedSemaphorePermit) {
+        if self.owed > 0 {
+            self.owed -= 1;
+            place.forget();
+        }
+    }
+}
+
+/// One server.
+#[derive(Debug)]
+struct Server {
+    requests: Places,
+    uploads: Places,
+    turns: Turns,
 }
 
 /// The pace of all servers of a client.
@@ -137,6 +175,14 @@ pub(crate) struct Turn<'a> {
     place: Option<OwnedSemaphorePermit>,
 }
 
+/// The place of an upload among those that a server gets at once, from the beginning of its session.
+pub(crate) struct UploadTurn<'a> {
+    paces: &'a Paces,
+    server: Origin,
+    begun: Instant,
+    place: Option<OwnedSemaphorePermit>,
+}
+
 impl Paces {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
@@ -148,7 +194,7 @@ impl Paces {
     /// Waits until a request may be sent; `counts` says whether it takes up a place until its answer begins.
     pub(crate) async fn turn(&self, server: Option<&Origin>, counts: bool) -> Option<Turn<'_>> {
         let server = server?;
-        let places = self.with(server, |server| Arc::clone(&server.places))?;
+        let places = self.with(server, |server| Arc::clone(&server.requests.free))?;
         let place = if counts {
             places.acquire_owned().await.ok()
         } else {
@@ -169,6 +215,20 @@ impl Paces {
         Some(turn)
     }
 
+    /// Waits until an upload may begin. Where an upload waits for a request to the same server, that is no upload: nobody
+    /// waits for themselves.
+    pub(crate) async fn upload(&self, server: Option<&Origin>) -> Option<UploadTurn<'_>> {
+        let server = server?;
+        let places = self.with(server, |server| Arc::clone(&server.uploads.free))?;
+        let place = places.acquire_owned().await.ok()?;
+        Some(UploadTurn {
+            paces: self,
+            server: server.clone(),
+            begun: Instant::now(),
+            place: Some(place),
+        })
+    }
+
     /// Looks at what became of an attempt.
     pub(crate) fn notice(&self, attempt: &Attempt) {
         let (Some(origin), AttemptOutcome::Answered(status)) = (&attempt.server, attempt.outcome)
@@ -178,23 +238,24 @@ impl Paces {
         let now = Instant::now();
         let sent = now.checked_sub(attempt.elapsed).unwrap_or(now);
         self.with(origin, |server| {
-            let before = server.window.now;
+            let before = server.requests.window.now;
             if matches!(
                 status,
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
             ) {
-                server.window.complained(sent, now);
-                if server.window.now < before {
+                server
+                    .requests
+                    .change(|window| window.complained(sent, now, usize::MAX));
+                if server.requests.window.now < before {
                     tracing::debug!(
                         %status,
-                        requests = server.window.now,
+                        requests = server.requests.window.now,
                         "the registry gets fewer requests at once"
                     );
                 }
             } else if status.is_success() {
-                server.window.answered();
+                server.requests.change(Window::answered);
             }
-            server.settle(before);
         });
     }
 
@@ -205,12 +266,10 @@ impl Paces {
             if servers.len() >= MOST {
                 return None;
             }
-            let window = Window::new(self.limits.at_once);
             let server = Server {
-                places: Arc::new(Semaphore::new(window.now)),
-                window,
+                requests: Places::new(self.limits.at_once),
+                uploads: Places::new(self.limits.uploads),
                 turns: Turns::default(),
-                owed: 0,
             };
             servers.insert(origin.clone(), server);
         }
@@ -227,12 +286,43 @@ impl Drop for Turn<'_> {
         let Some(place) = self.place.take() else {
             return;
         };
+        self.paces
+            .with(&self.server, |server| server.requests.give_back(place));
+    }
+}
+
+impl UploadTurn<'_> {
+    /// The blob is there.
+    pub(crate) fn done(self) {
         self.paces.with(&self.server, |server| {
-            if server.owed > 0 {
-                server.owed -= 1;
-                place.forget();
-            }
+            server.uploads.change(Window::answered);
         });
+    }
+
+    /// The server has lost the session. Alone it would have lost it, too; beside others there were too many.
+    pub(crate) fn lost(self) {
+        self.paces.with(&self.server, |server| {
+            let taken = server.uploads.taken();
+            if taken < 2 {
+                return;
+            }
+            server
+                .uploads
+                .change(|window| window.complained(self.begun, Instant::now(), taken));
+            tracing::debug!(
+                uploads = server.uploads.window.now,
+                "the registry gets fewer uploads at once"
+            );
+        });
+    }
+}
+
+impl Drop for UploadTurn<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.paces
+                .with(&self.server, |server| server.uploads.give_back(place));
+        }
     }
 }
 
@@ -260,19 +350,19 @@ mod tests {
     fn answer(paces: &Paces, server: &Origin, complains: bool) {
         let now = Instant::now();
         paces.with(server, |server| {
-            let before = server.window.now;
-            if complains {
-                server.window.complained(now, now);
-            } else {
-                server.window.answered();
-            }
-            server.settle(before);
+            server.requests.change(|window| {
+                if complains {
+                    window.complained(now, now, usize::MAX);
+                } else {
+                    window.answered();
+                }
+            });
         });
     }
 
     fn free(paces: &Paces, server: &Origin) -> usize {
         paces
-            .with(server, |server| server.places.available_permits())
+            .with(server, |server| server.requests.free.available_permits())
             .unwrap()
     }
 
@@ -280,14 +370,14 @@ mod tests {
     async fn a_complaint_halves_and_good_answers_bring_back_one_by_one() {
         let start = Instant::now();
         let mut window = Window::new(16);
-        window.complained(start, start + SECOND);
+        window.complained(start, start + SECOND, usize::MAX);
         assert_eq!(window.now, 8);
         // The others that were under way then say nothing new.
         for _ in 0..15 {
-            window.complained(start + SECOND, start + 2 * SECOND);
+            window.complained(start + SECOND, start + 2 * SECOND, usize::MAX);
         }
         assert_eq!(window.now, 8);
-        window.complained(start + 2 * SECOND, start + 3 * SECOND);
+        window.complained(start + 2 * SECOND, start + 3 * SECOND, usize::MAX);
         assert_eq!(window.now, 4);
         for (answers, expected) in [(3, 4), (1, 5), (4, 5), (1, 6), (1000, 16)] {
             for _ in 0..answers {
@@ -296,7 +386,7 @@ mod tests {
             assert_eq!(window.now, expected);
         }
         for second in 4..20 {
-            window.complained(start + second * SECOND, start + second * SECOND);
+            window.complained(start + second * SECOND, start + second * SECOND, usize::MAX);
         }
         assert_eq!(window.now, 1);
         window.answered();
@@ -358,6 +448,7 @@ mod tests {
         let paces = Paces::new(Limits {
             at_once: 10,
             interval: Duration::from_millis(200),
+            ..Limits::default()
         });
         let begun = Instant::now();
         for _ in 0..6 {
@@ -382,5 +473,47 @@ mod tests {
         }
         assert_eq!(paces.lock().len(), MOST);
         assert!(paces.turn(None, true).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_a_session_beside_others_waits_until_there_are_half_as_many() {
+        let server = origin("https://r.example");
+        let paces = paces(16);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            turns.push(paces.upload(Some(&server)).await.unwrap());
+        }
+        tokio::time::sleep(SECOND).await;
+        // Two lose theirs at the same time; that is one complaint.
+        turns.pop().unwrap().lost();
+        turns.pop().unwrap().lost();
+        assert!(paces.upload(Some(&server)).now_or_never().is_none());
+        turns.pop().unwrap().done();
+        let again = paces.upload(Some(&server)).now_or_never().unwrap();
+        assert!(paces.upload(Some(&server)).now_or_never().is_none());
+        // Good ones bring back more.
+        again.unwrap().done();
+        turns.pop().unwrap().done();
+        for _ in 0..3 {
+            turns.push(paces.upload(Some(&server)).now_or_never().unwrap().unwrap());
+        }
+        // Other servers and requests have nothing to do with it.
+        let other = origin("https://other.example");
+        assert!(paces.upload(Some(&other)).now_or_never().is_some());
+        assert_eq!(free(&paces, &server), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_a_session_alone_is_not_one_too_many() {
+        let server = origin("https://r.example");
+        let paces = paces(16);
+        for _ in 0..3 {
+            paces.upload(Some(&server)).await.unwrap().lost();
+        }
+        let taken: Vec<_> = (0..64)
+            .map(|_| paces.upload(Some(&server)).now_or_never().unwrap())
+            .collect();
+        assert!(paces.upload(Some(&server)).now_or_never().is_none());
+        drop(taken);
     }
 }

@@ -1,6 +1,7 @@
 //! Images from one end to another.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -93,7 +94,7 @@ pub struct CopyReport {
     pub media_type: MediaType,
     /// Whether it is the image of the source, with its digest, or what was left of it for some platforms.
     pub is_whole: bool,
-    /// All bytes of the image: its manifests, its referrers, and each blob once.
+    /// All bytes of the image: its manifests, its referrers, and each blob once, but for missing foreign layers.
     pub size: u64,
     /// Blobs that were moved.
     pub blobs_copied: usize,
@@ -111,6 +112,8 @@ pub struct CopyReport {
     pub referrers: usize,
     /// Referrers that the source lists but does not have.
     pub missing_referrers: Vec<Digest>,
+    /// Layers that stay where their `urls` point: their licence allows that, and neither end has them.
+    pub missing_foreign_layers: Vec<Digest>,
 }
 
 /// What would happen to a blob.
@@ -123,6 +126,8 @@ pub enum BlobAction {
     Skip,
     /// The destination would be asked to take it over from another place of its own. It may still have to be moved.
     Mount,
+    /// It would stay where its `urls` point: its licence allows that, and neither end has it.
+    Omit,
 }
 
 /// What would be moved of one image.
@@ -139,7 +144,7 @@ pub struct CopyPreview {
     pub manifests: Vec<Descriptor>,
     /// How many of them refer to the image, or belong to what does.
     pub referrers: usize,
-    /// Its blobs, and what would happen to each. One that an earlier image of the same run brings counts as there.
+    /// Its blobs, and what would happen to each; those that stay out come last. One that an earlier image of the same run brings counts as there.
     pub blobs: Vec<(Descriptor, BlobAction)>,
 }
 
@@ -179,6 +184,14 @@ pub struct Transfer<'a> {
     flights: Flights,
     /// What previews have counted.
     previewed: Flights,
+    /// What the destination said to previews: whether it has a blob.
+    present: Mutex<HashMap<Digest, bool>>,
+}
+
+/// An image as it was read, and which of its blobs the destination has.
+struct Looked {
+    plan: Plan,
+    there: Vec<bool>,
 }
 
 impl<'a> Transfer<'a> {
@@ -192,6 +205,7 @@ impl<'a> Transfer<'a> {
             options,
             flights: Flights::default(),
             previewed: Flights::default(),
+            present: Mutex::default(),
         }
     }
 
@@ -241,7 +255,14 @@ impl<'a> Transfer<'a> {
             bytes_mounted: 0,
             referrers: plan.attached.len(),
             missing_referrers: plan.missing_referrers.clone(),
+            missing_foreign_layers: plan.omitted.iter().map(|it| it.digest.clone()).collect(),
         };
+        for layer in &plan.omitted {
+            listener.tell(|| Event::Omitted {
+                digest: layer.digest.clone(),
+                size: layer.size,
+            });
+        }
         self.sink
             .prepare(&plan.root, &plan.blobs)
             .await
@@ -262,29 +283,78 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// Those of reading the manifests, and what the destination says when it is asked for a blob.
     pub async fn preview(&self, selector: Option<&Selector>) -> Result<CopyPreview, TransferError> {
+        Ok(self.count(self.look(selector).await?))
+    }
+
+    /// What [`all_tags`](Self::all_tags) would move, image by image in the order of the tags; several are looked at at the
+    /// same time.
+    ///
+    /// The stream ends after the first error, one of [`all_tags`](Self::all_tags) or [`preview`](Self::preview).
+    pub fn all_previews(
+        &self,
+    ) -> impl stream::Stream<Item = Result<(Tag, CopyPreview), TransferError>> + Send + '_ {
+        self.tags()
+            .map_ok(move |tag| async move {
+                let looked = self.look(Some(&Selector::Tag(tag.clone()))).await?;
+                Ok((tag, looked))
+            })
+            .try_buffered(self.options.concurrency)
+            .map_ok(move |(tag, looked)| (tag, self.count(looked)))
+    }
+
+    /// Reads an image, and asks the destination for each of its blobs that no other image had.
+    async fn look(&self, selector: Option<&Selector>) -> Result<Looked, TransferError> {
         let plan = plan::make(self.source, selector, self.sink, &self.scope).await?;
+        let work = plan.blobs.iter().map(|blob| self.is_there(blob));
+        let there = several(work.collect(), self.options.concurrency).await?;
+        Ok(Looked { plan, there })
+    }
+
+    /// Whether the destination has a blob; it is asked once in the run.
+    async fn is_there(&self, blob: &Descriptor) -> Result<bool, TransferError> {
+        let known = self.present().get(&blob.digest).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let is_there = self
+            .sink
+            .has_blob(blob)
+            .await
+            .map_err(|error| TransferError::writing(format!("blob {}", blob.digest), error))?;
+        self.present().insert(blob.digest.clone(), is_there);
+        Ok(is_there)
+    }
+
+    fn present(&self) -> MutexGuard<'_, HashMap<Digest, bool>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what would happen to each blob, where images are counted in order.
+    fn count(&self, Looked { plan, there }: Looked) -> CopyPreview {
         let unseen = if self.sink.mounts_from(self.source) {
             BlobAction::Mount
         } else {
             BlobAction::Copy
         };
-        let work = plan.blobs.iter().map(|blob| async move {
-            let is_there = !self.previewed.note(&blob.digest)
-                || self.sink.has_blob(blob).await.map_err(|error| {
-                    TransferError::writing(format!("blob {}", blob.digest), error)
-                })?;
-            let action = if is_there { BlobAction::Skip } else { unseen };
-            Ok((blob.clone(), action))
+        let moved = plan.blobs.iter().zip(there).map(|(blob, is_there)| {
+            let is_first = self.previewed.note(&blob.digest);
+            let action = if is_there || !is_first {
+                BlobAction::Skip
+            } else {
+                unseen
+            };
+            (blob.clone(), action)
         });
-        let blobs = several(work.collect(), self.options.concurrency).await?;
-        Ok(CopyPreview {
+        let omitted = plan.omitted.iter().cloned();
+        let omitted = omitted.map(|layer| (layer, BlobAction::Omit));
+        CopyPreview {
             digest: plan.root.digest().clone(),
             media_type: plan.root.media_type().clone(),
             is_whole: plan.is_whole,
             manifests: plan.manifests().map(Raw::descriptor).collect(),
             referrers: plan.attached.len(),
-            blobs,
-        })
+            blobs: moved.chain(omitted).collect(),
+        }
     }
 
     /// Moves the images under all tags of the source, to the same tags, several at once. `done` is told of each.

@@ -36,6 +36,7 @@ mod blob;
 mod copy;
 mod error;
 mod flights;
+mod foreign;
 mod lanes;
 mod manifests;
 mod mirror;
@@ -50,7 +51,7 @@ pub use error::TransferError;
 pub use mirror::{
     CopiedTag, Destination, DestinationReport, MirrorDestination, MirrorFailure, MirrorOptions,
     MirrorPlan, MirrorReport, MirrorRepository, PlanError, Repositories, RepositoryReport, Shard,
-    ShardError, TagFilter, TagFilterError, mirror,
+    ShardError, TagFilter, TagFilterError, mirror, mirror_until,
 };
 pub use progress::{BlobProgress, Event, ProgressState};
 pub use select::Platforms;

@@ -8,6 +8,7 @@ use peak_oci::{
 };
 
 use crate::TransferError;
+use crate::foreign;
 use crate::manifests::Manifests;
 use crate::select::{self, Platforms};
 use crate::several::several;
@@ -45,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) missing_referrers: Vec<Digest>,
     /// Each digest once, in the order in which they are named.
     pub(crate) blobs: Vec<Descriptor>,
+    /// Layers that stay where their `urls` point: neither end has them.
+    pub(crate) omitted: Vec<Descriptor>,
 }
 
 /// A manifest that does not belong to the image itself.
@@ -82,9 +85,10 @@ pub(crate) async fn make(
     let whole = manifests.root(selector).await?;
     let digest = whole.digest().clone();
     let root = select::choose(&manifests, whole, &scope.platforms).await?;
+    let concurrency = scope.concurrency.max(1);
     let mut reader = Reader {
         manifests: &manifests,
-        concurrency: scope.concurrency.max(1),
+        concurrency,
         known: HashMap::new(),
         layers: HashMap::new(),
         order: Order::default(),
@@ -109,13 +113,15 @@ pub(crate) async fn make(
             return Err(TransferError::writing(what, error));
         }
     }
+    let (blobs, omitted) = foreign::divide(source, sink, reader.order.blobs, concurrency).await?;
     Ok(Plan {
         is_whole: *root.digest() == digest,
         root,
         children,
         attached,
         missing_referrers,
-        blobs: reader.order.blobs,
+        blobs,
+        omitted,
     })
 }
 
@@ -349,7 +355,8 @@ struct Order {
     visited: HashSet<Digest>,
     children: Vec<Raw<Manifest>>,
     blobs: Vec<Descriptor>,
-    sizes: HashMap<Digest, u64>,
+    /// Where in `blobs` each digest is.
+    places: HashMap<Digest, usize>,
 }
 
 impl Order {
@@ -378,17 +385,25 @@ impl Order {
     }
 
     fn add_blob(&mut self, blob: &Descriptor) -> Result<(), TransferError> {
-        match self.sizes.insert(blob.digest.clone(), blob.size) {
-            None => {
-                self.blobs.push(blob.clone());
-                Ok(())
-            }
-            Some(first) if first == blob.size => Ok(()),
-            Some(first) => Err(TransferError::ConflictingSizes {
+        let place = *self
+            .places
+            .entry(blob.digest.clone())
+            .or_insert(self.blobs.len());
+        let Some(first) = self.blobs.get_mut(place) else {
+            self.blobs.push(blob.clone());
+            return Ok(());
+        };
+        if first.size != blob.size {
+            return Err(TransferError::ConflictingSizes {
                 digest: blob.digest.clone(),
-                first,
+                first: first.size,
                 second: blob.size,
-            }),
+            });
         }
+        // It may be missing only where everybody who names it says so.
+        if foreign::may_be_missing(first) && !foreign::may_be_missing(blob) {
+            *first = blob.clone();
+        }
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod engine;
 mod life;
 mod python;
 mod recorder;
+mod referrers;
 mod registries;
 
 use std::path::PathBuf;

@@ -272,9 +272,9 @@ fn a_whole_blob_in_place_of_its_rest_is_taken_from_there() {
 }
 
 #[test]
-fn a_range_that_was_not_asked_for_is_refused_and_nothing_of_it_taken() {
+fn of_a_range_that_was_not_asked_for_nothing_is_taken_and_the_whole_is_asked_for() {
     let site = Site::new(LAYER);
-    site.fails("starts elsewhere", |number, _| match number {
+    site.arrives("other-range", |number, _| match number {
         0 => Fate::Cut(100_000),
         _ => Fate::OtherRange,
     });

@@ -144,6 +144,35 @@ impl Image {
         image
     }
 
+    /// An image with a layer of its own, and before that one that is only where its URL points.
+    pub(super) fn with_foreign_layer() -> Self {
+        let mut image = Self::default();
+        let foreign = Blob {
+            digest: digest(b"elsewhere"),
+            content: b"elsewhere".to_vec(),
+        };
+        let layer = image.blob(noise(3, 1000));
+        let config = json!({
+            "architecture": "amd64",
+            "os": "windows",
+            "rootfs": {"type": "layers", "diff_ids": [foreign.digest, layer.digest]},
+        });
+        let config = image.blob(config.to_string().into_bytes());
+        let mut elsewhere = described(
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            &foreign,
+        );
+        elsewhere["urls"] = json!(["https://layers.example/elsewhere"]);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": described(DOCKER_CONFIG, &config),
+            "layers": [elsewhere, described(DOCKER_LAYER, &layer)],
+        });
+        image.manifest(DOCKER_MANIFEST, &manifest, Some(config.digest));
+        image
+    }
+
     /// An image with layers of these sizes that are different for each seed. They are not compressed.
     pub(super) fn large(layers: &[(u64, usize)]) -> Self {
         let mut image = Self::default();

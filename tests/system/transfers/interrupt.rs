@@ -189,3 +189,46 @@ fn two_pushes_of_one_image_at_once_both_succeed() {
         }
     }
 }
+
+#[test]
+fn ctrl_c_during_a_mirror_tells_what_was_done() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    Image::large(&[(9, 1000)]).push(server.host(), "from/app", "v1");
+    image().push(server.host(), "from/app", "v2");
+    let proxy = Proxy::start(server.host(), Some(SLOW), |_| Fate::Pass);
+    let plan = format!(
+        "destinations:\n  - to: {}/mirror\nrepositories:\n  - from: {}/from/app\n",
+        proxy.host(),
+        server.host()
+    );
+    sandbox.files("", [("plan.yaml", plan.as_bytes())]);
+    let mirror = ["registry", "mirror", "plan.yaml", "-o", "json"];
+    let child = sandbox.command(mirror).spawn().unwrap();
+    eventually("the small image is there and the other on its way", || {
+        let all = proxy.exchanges();
+        let large = all.iter().filter(|one| one.received > MIB / 2).count();
+        (large == 2 && all.iter().any(is_manifest_put)).then_some(())
+    });
+    let finished = interrupt(child);
+    let report: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(
+        (&report["interrupted"], &report["stopped"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(report["copied"], 1);
+    let copied = &report["repositories"][0]["destinations"][0]["copied"];
+    assert_eq!(copied[0]["tag"], "v1");
+
+    let done = sandbox.peak_json(mirror);
+    assert_eq!(
+        (&done["interrupted"], &done["copied"]),
+        (&false.into(), &1.into())
+    );
+}
+
+fn is_manifest_put(exchange: &super::proxy::Exchange) -> bool {
+    exchange.request.line().starts_with("PUT")
+        && exchange.request.line().contains("/manifests/v1")
+        && exchange.status == 201
+}

@@ -6,12 +6,14 @@
 )]
 
 mod faults;
+mod foreign;
 mod image;
 mod interrupt;
 mod kill;
 mod matrix;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
+mod places;
 mod proxy;
 
 use std::path::Path;

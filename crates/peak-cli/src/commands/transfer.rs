@@ -76,4 +76,9 @@ pub(crate) fn warn(application: &Application, report: &CopyReport) {
             "{digest} is listed as a referrer of the image, but the source does not have it"
         ));
     }
+    for digest in &report.missing_foreign_layers {
+        application.progress.warning(&format!(
+            "the foreign layer {digest} is not at the source and stays where its URLs point"
+        ));
+    }
 }

@@ -249,6 +249,7 @@ fn as_json(event: &Event) -> Option<Value> {
         Event::Skipped { digest, size } => blob("skipped", digest, *size),
         Event::Mounted { digest, size } => blob("mounted", digest, *size),
         Event::Finished { digest, size } => blob("finished", digest, *size),
+        Event::Omitted { digest, size } => blob("omitted", digest, *size),
         Event::Image { digest } => json!({"event": "image", "digest": digest.to_string()}),
         _ => return None,
     })

@@ -72,7 +72,7 @@ impl Connector {
         if uri.scheme() == Some(&Scheme::HTTPS) {
             let link = self.link(&uri).await?;
             let configs = self.tls.configs().await?;
-            let stream = handshake(&configs.server, &uri, link).await?;
+            let stream = handshake(configs.towards(&uri), &uri, link).await?;
             return Ok(Connection::Tls(Box::new(stream)));
         }
         Ok(match self.proxy(&uri)? {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use http::Request;
 use peak_http::{
-    Client, Error, ErrorKind, HttpVersions, Proxies, Proxy, RequestBuilderExt as _, Response,
-    TlsOptions,
+    Client, Error, ErrorKind, HttpVersions, Origin, Proxies, Proxy, RequestBuilderExt as _,
+    Response, TlsOptions,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use url::Url;
 
 use crate::secure::{CLIENT_CERTIFICATE, CLIENT_KEY, Secure, Speaks, trust};
 use crate::server::quick;
@@ -29,6 +30,11 @@ use rustls::crypto::ring as provider;
 
 /// Serves one connection; the result says whether a request came through.
 fn serve_one() -> (SocketAddr, JoinHandle<bool>) {
+    serve_answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret".to_owned())
+}
+
+/// The same with another answer.
+fn serve_answer(answer: String) -> (SocketAddr, JoinHandle<bool>) {
     let provider = Arc::new(provider::default_provider());
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
@@ -52,9 +58,7 @@ fn serve_one() -> (SocketAddr, JoinHandle<bool>) {
             }
             head.push(byte[0]);
         }
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
-            .is_ok()
+        stream.write_all(answer.as_bytes()).is_ok()
     });
     (address, thread)
 }
@@ -90,6 +94,45 @@ async fn a_stranger_is_not_trusted_and_gets_no_request() {
     assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
     assert!(!error.is_transient() && !error.may_have_been_sent());
     assert!(!server.join().unwrap());
+}
+
+/// A client that trusts nobody, and does not ask the server there for trust.
+fn unverifying(address: SocketAddr) -> Client {
+    let url = Url::parse(&format!("https://{address}/")).unwrap();
+    let tls = TlsOptions::new().without_verification_of(Origin::of(&url).unwrap());
+    quick().tls(tls).build().unwrap()
+}
+
+#[tokio::test]
+async fn the_certificate_of_one_server_does_not_matter_where_that_was_asked_for() {
+    let (address, server) = serve_one();
+    let client = unverifying(address);
+    let response = get(&client, format!("https://{address}/")).await.unwrap();
+    assert_eq!(response.text(10).await.unwrap(), "secret");
+    assert!(server.join().unwrap());
+
+    // Another port is another server, and so is another client's.
+    for client in [client, quick().build().unwrap()] {
+        let (other, server) = serve_one();
+        let error = get(&client, format!("https://{other}/")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+        assert!(!server.join().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn who_a_server_that_is_not_verified_redirects_to_is_verified() {
+    let (other, reached) = serve_one();
+    let answer = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://{other}/\r\nContent-Length: 0\r\n\r\n"
+    );
+    let (address, server) = serve_answer(answer);
+    let error = get(&unverifying(address), format!("https://{address}/"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(server.join().unwrap());
+    assert!(!reached.join().unwrap());
 }
 
 #[tokio::test]

@@ -31,18 +31,21 @@ pub(super) fn find(
     files: &impl Files,
     reference: Option<&Reference>,
 ) -> Result<Listed, LayoutError> {
+    choose(&listed(files)?, reference)
+}
+
+/// The images that the archive says it has.
+pub(super) fn listed(files: &impl Files) -> Result<Vec<Listed>, LayoutError> {
     let Some(extent) = files.resolve(MANIFEST)? else {
         return Err(files.error(ArchiveError::Missing {
             name: MANIFEST.to_owned(),
         }));
     };
     let bytes = files.content(MANIFEST, extent, MAX_MANIFEST_SIZE)?;
-    let images: Vec<Listed> =
-        serde_json::from_slice(&bytes).map_err(|source| LayoutError::InvalidJson {
-            path: files.within(MANIFEST),
-            source,
-        })?;
-    choose(&images, reference)
+    serde_json::from_slice(&bytes).map_err(|source| LayoutError::InvalidJson {
+        path: files.within(MANIFEST),
+        source,
+    })
 }
 
 /// The name with its tag, in a form that is the same for all ways of writing it.

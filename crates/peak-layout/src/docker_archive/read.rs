@@ -65,6 +65,17 @@ impl DockerArchive {
         })
     }
 
+    /// The names of all images in the archive at `path`, as they stand there. Blocks as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) about the archive itself.
+    pub fn all_names(path: impl AsRef<Path>) -> Result<Vec<String>, LayoutError> {
+        Ok(contents::listed(&TarIndex::open(path.as_ref())?)?
+            .into_iter()
+            .flat_map(|image| image.names.unwrap_or_default())
+            .collect())
+    }
+
     /// The names of the image, as they stand in the archive.
     pub fn names(&self) -> &[String] {
         self.inner.listed.names.as_deref().unwrap_or_default()

@@ -244,6 +244,13 @@ pub trait Sink: Send + Sync {
         true
     }
 
+    /// Whether an image can be kept without [foreign layers](crate::MediaType::is_foreign_layer) that the source does
+    /// not have and that say by their `urls` where they are. A sink that does not override this says yes; one whose
+    /// form has no place for a layer that is elsewhere says no.
+    fn holds_images_without_foreign_layers(&self) -> bool {
+        true
+    }
+
     /// Whether it takes over blobs from this source without moving them, where they are there.
     ///
     /// A sink that does not override this moves everything.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use peak_oci::{BlobRead, ContentError, Descriptor};
 
-use super::part::{Opened, Part};
+use super::part::{Broken, Opened, Part};
 use super::ranges;
 use super::side_by_side::{self, SideBySide};
 use crate::{RegistryError, Repository};
@@ -45,7 +45,7 @@ pub(crate) async fn open(
         // The lane is taken for as long as something comes through it.
         let frames = part.frames().map(move |frame| {
             let _ = &lane;
-            frame
+            frame.map_err(Broken::into_error)
         });
         read(start, size, frames)
     })

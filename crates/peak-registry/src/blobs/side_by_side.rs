@@ -12,7 +12,7 @@ use peak_oci::Descriptor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::part::{Frames, Part};
+use super::part::{Broken, Frames, Part, Version};
 use super::ranges::{self, ParallelRanges};
 use crate::{RegistryError, Repository};
 
@@ -25,6 +25,9 @@ const LONGEST_STRETCH: u64 = 256 * 1024 * 1024;
 ///
 /// The front part is given on as it comes; those behind it are loaded into memory meanwhile. They are no tasks: they
 /// come while somebody waits for the front.
+///
+/// A registry whose answer to a range is something else, after it has sent ranges, is asked for everything behind what was
+/// given on in one piece. What came from behind that is let go of.
 pub(super) struct SideBySide {
     repository: Repository,
     descriptor: Descriptor,
@@ -37,8 +40,14 @@ pub(super) struct SideBySide {
     /// How long the next stretch is.
     stretch: u64,
     begun: Instant,
+    /// The offset of the next byte to be given on.
+    position: u64,
     /// Bytes given on so far.
     given: u64,
+    /// What the registry calls the bytes that the first part was of.
+    version: Option<Version>,
+    /// The registry is not asked for ranges any more.
+    is_in_one_piece: bool,
     is_over: bool,
     lane: Option<OwnedSemaphorePermit>,
 }
@@ -46,7 +55,7 @@ pub(super) struct SideBySide {
 /// A part that is loaded before its turn.
 struct Behind {
     frames: Option<Frames>,
-    loaded: VecDeque<Result<Bytes, RegistryError>>,
+    loaded: VecDeque<Result<Bytes, Broken>>,
     lane: Option<OwnedSemaphorePermit>,
 }
 
@@ -73,7 +82,10 @@ impl SideBySide {
             next: front.end(),
             stretch: FIRST_STRETCH * 2,
             begun: Instant::now(),
+            position: front.start(),
             given: 0,
+            version: front.version().cloned(),
+            is_in_one_piece: false,
             front: front.frames(),
             behind: VecDeque::new(),
             is_over: false,
@@ -82,19 +94,39 @@ impl SideBySide {
     }
 
     fn later(&self, range: Range<u64>) -> Frames {
-        Part::later(self.repository.clone(), self.descriptor.clone(), range)
+        let version = self.version.clone();
+        Part::later(
+            self.repository.clone(),
+            self.descriptor.clone(),
+            range,
+            version,
+        )
+    }
+
+    /// Lets go of everything that was asked for, and asks for what is behind the last byte given on.
+    fn go_on_in_one_piece(&mut self) {
+        self.is_in_one_piece = true;
+        self.behind.clear();
+        self.next = self.descriptor.size;
+        self.front = Part::rest(
+            self.repository.clone(),
+            self.descriptor.clone(),
+            self.position,
+        );
     }
 
     /// Whether more could be asked for beside the front, and would be of use.
     fn has_room(&self) -> bool {
-        self.behind.len() + 1 < self.ranges.at_once
+        !self.is_in_one_piece
+            && self.behind.len() + 1 < self.ranges.at_once
             && self.next < self.descriptor.size
             && self.ranges.are_for_speed(self.given, self.begun.elapsed())
     }
 
     /// Asks for more, as far as lanes are free, and loads what has come.
     fn load(&mut self, context: &mut Context<'_>) {
-        while self.has_room() {
+        // A part that has failed ends the whole, or all that comes side by side: nothing more is asked for behind it.
+        while self.has_room() && !self.behind.iter().any(Behind::has_failed) {
             let Some(lane) = ranges::take(&self.lanes) else {
                 break;
             };
@@ -111,6 +143,10 @@ impl SideBySide {
         }
         for part in &mut self.behind {
             part.load(context);
+            if part.has_failed() {
+                // What is behind it would come in vain.
+                break;
+            }
         }
     }
 
@@ -150,13 +186,22 @@ impl Stream for SideBySide {
             match this.front.as_mut().poll_next(context) {
                 Poll::Ready(None) if this.advance() => {}
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.given = this.given.saturating_add(frame.len() as u64);
+                    let count = frame.len() as u64;
+                    this.given = this.given.saturating_add(count);
+                    this.position = this.position.saturating_add(count);
                     return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(Broken::NoRanges(error)))) if !this.is_in_one_piece => {
+                    tracing::debug!(
+                        digest = %this.descriptor.digest, position = this.position, %error,
+                        "a blob goes on in one piece"
+                    );
+                    this.go_on_in_one_piece();
                 }
                 Poll::Ready(end) => {
                     this.is_over = true;
                     this.behind.clear();
-                    return Poll::Ready(end);
+                    return Poll::Ready(end.map(|frame| frame.map_err(Broken::into_error)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -165,6 +210,10 @@ impl Stream for SideBySide {
 }
 
 impl Behind {
+    fn has_failed(&self) -> bool {
+        self.loaded.back().is_some_and(Result::is_err)
+    }
+
     /// Takes in what has come. Its range bounds how much that can be.
     fn load(&mut self, context: &mut Context<'_>) {
         while let Some(frames) = &mut self.frames {

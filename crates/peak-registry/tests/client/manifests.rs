@@ -170,6 +170,15 @@ async fn a_registry_that_says_later_is_asked_later() {
         "{error}"
     );
     assert_eq!(error.codes(), ["TOOMANYREQUESTS"]);
+
+    // For how long is told to whoever has to wait.
+    let server =
+        Script::start(|_, _| answer("429 Too Many Requests", &[("retry-after", "1")], b"")).await;
+    let error = server.manifest_error().await;
+    let shown = error.to_string();
+    assert!(shown.ends_with("asked; it asks to wait for 1 s"), "{shown}");
+    let error = peak_oci::ContentError::from(error);
+    assert!(error.to_string().contains("asks to wait"), "{error}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use peak_oci::{ContentError, ContentErrorKind, Descriptor, MediaType};
+use peak_oci::{ContentError, Descriptor, MediaType};
 use peak_registry::{ParallelRanges, Registry, Repository};
 
 use crate::script::{Request, Script, with_headers};
@@ -216,50 +216,194 @@ async fn no_ranges_are_asked_for_where_they_are_switched_off() {
     assert!(got.unwrap() == content);
 }
 
+/// What a registry sends in the place of a range.
+#[derive(Clone, Copy, Debug)]
+enum Instead {
+    Whole,
+    OtherStart,
+    OtherTotal,
+    OtherVersion,
+    NoRange,
+    Refusal,
+}
+
+/// The range that is asked for, with what else the registry says of it.
+fn described(
+    content: &Bytes,
+    first: usize,
+    last: usize,
+    start: usize,
+    total: usize,
+    tag: &str,
+) -> Vec<u8> {
+    let part = &content[first..=last];
+    with_headers(
+        "206 Partial Content",
+        &[
+            ("content-length", &part.len().to_string()),
+            ("content-range", &format!("bytes {start}-{last}/{total}")),
+            ("etag", tag),
+        ],
+        part,
+    )
+}
+
+/// A registry that sends ranges up to a place in the blob, and something else instead of those behind it.
+fn changing(served: &Bytes, request: &Request, from: usize, instead: Instead) -> Vec<u8> {
+    let whole = || with_headers("200 OK", &[("content-length", &SIZE.to_string())], served);
+    let Some((first, last)) = asked(request) else {
+        return whole();
+    };
+    if first < from {
+        return described(served, first, last, first, SIZE, "\"a\"");
+    }
+    match instead {
+        Instead::Whole => whole(),
+        Instead::OtherStart => described(served, first, last, first - 1, SIZE, "\"a\""),
+        Instead::OtherTotal => described(served, first, last, first, SIZE + 1, "\"a\""),
+        Instead::OtherVersion => described(served, first, last, first, SIZE, "\"b\""),
+        Instead::NoRange => with_headers("206 Partial Content", &[], &served[first..=last]),
+        Instead::Refusal => {
+            with_headers("416 Range Not Satisfiable", &[("content-length", "0")], b"")
+        }
+    }
+}
+
+const ALL: [Instead; 6] = [
+    Instead::Whole,
+    Instead::OtherStart,
+    Instead::OtherTotal,
+    Instead::OtherVersion,
+    Instead::NoRange,
+    Instead::Refusal,
+];
+
 #[tokio::test]
-async fn another_range_than_asked_for_is_an_error() {
+async fn something_else_in_place_of_a_later_range_makes_the_rest_come_in_one_piece() {
     let content = content();
-    let served = content.clone();
-    for wrong in ["start", "total", "whole"] {
-        let served = served.clone();
-        let server = Script::start(move |_, request| {
-            let (first, last) = asked(request).unwrap();
-            if first == 0 {
-                return partial(&served, request, SIZE);
-            }
-            let (status, range) = match wrong {
-                "start" => (
-                    "206 Partial Content",
-                    format!("bytes {}-{last}/{SIZE}", first - 1),
-                ),
-                "total" => (
-                    "206 Partial Content",
-                    format!("bytes {first}-{last}/{}", SIZE + 1),
-                ),
-                _ => ("200 OK", String::from("none")),
-            };
-            let body = &served[first..=last];
-            let length = body.len().to_string();
-            let headers = [
-                ("content-length", length.as_str()),
-                ("content-range", range.as_str()),
-            ];
-            let headers = if wrong == "whole" {
-                &headers[..0]
-            } else {
-                &headers[..]
-            };
-            with_headers(status, headers, body)
+    for (number, instead) in ALL.into_iter().enumerate() {
+        // Behind the first stretch, or behind some of the ranges as well.
+        let from = 32 * MIB + number % 2 * 500_000;
+        let served = content.clone();
+        let server =
+            Script::start(move |_, request| changing(&served, request, from, instead)).await;
+        let got = download(&repository(&server, ranges()), &content).await;
+        assert!(got.unwrap() == content, "{instead:?}");
+        let requests = server.requests();
+        let is_rest = |request: &&Request| match asked(request) {
+            Some((first, last)) => last == SIZE - 1 && first < from + 300_000,
+            None => true,
+        };
+        assert!(requests.iter().any(|one| is_rest(&one)), "{instead:?}");
+        let wholes = requests.iter().filter(|one| asked(one).is_none());
+        assert!(wholes.count() <= 1, "{instead:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_range_is_cut_off_and_goes_on_with_may_be_something_else_too() {
+    let content = content();
+    for instead in ALL {
+        let served = content.clone();
+        let server = Script::start(move |_, request| match asked(request) {
+            Some((first, _)) if first < 32 * MIB => partial(&served, request, SIZE),
+            // Each of the later ones is cut off, and its rest is something else.
+            Some((first, _)) if first % 1024 == 0 => partial(&served, request, 70_001),
+            _ => changing(&served, request, 0, instead),
         })
         .await;
-        let error = download(&repository(&server, ranges()), &content).await;
-        let kind = error.unwrap_err().kind();
-        assert!(
-            matches!(
-                kind,
-                ContentErrorKind::Invalid | ContentErrorKind::Integrity
-            ),
-            "{wrong}: {kind:?}"
-        );
+        let got = download(&repository(&server, ranges()), &content).await;
+        assert!(got.unwrap() == content, "{instead:?}");
     }
+}
+
+#[tokio::test]
+async fn other_bytes_in_one_piece_are_no_more_believed_than_in_ranges() {
+    let content = content();
+    let mut other = content.to_vec();
+    other[SIZE - 1] ^= 1;
+    let other = Bytes::from(other);
+    let server =
+        Script::start(move |_, request| changing(&other, request, 32 * MIB, Instead::Whole)).await;
+    let whole = repository(&server, ranges())
+        .read_blob(&descriptor(&content), u64::MAX)
+        .await;
+    assert!(whole.unwrap_err().is_integrity());
+}
+
+/// A registry whose tokens are worth nothing any more once a range behind `from` is asked for, until there is a new one.
+fn expiring(
+    served: &Bytes,
+    request: &Request,
+    given: &AtomicUsize,
+    from: usize,
+    length: usize,
+) -> Vec<u8> {
+    if request.line().starts_with("GET /token") {
+        let number = given.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = format!(r#"{{"token":"t{number}","expires_in":300}}"#);
+        return crate::script::answer("200 OK", &[], body.as_bytes());
+    }
+    let (first, _) = asked(request).unwrap();
+    let wanted = if first < from { 1 } else { 2 };
+    let number = request
+        .header("authorization")
+        .and_then(|header| header.strip_prefix("Bearer t"));
+    if number.is_none_or(|number| number.parse::<usize>().unwrap() < wanted) {
+        let challenge = (
+            "www-authenticate",
+            r#"Bearer realm="/token",service="x",scope="repository:team/app:pull",error="invalid_token""#,
+        );
+        return crate::script::answer("401 Unauthorized", &[challenge], b"");
+    }
+    partial(served, request, length)
+}
+
+#[tokio::test]
+async fn a_token_that_runs_out_before_a_later_range_is_renewed_once_for_all_of_them() {
+    let content = content();
+    let (served, given) = (content.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&given);
+    let server =
+        Script::start(move |_, request| expiring(&served, request, &given, 32 * MIB, SIZE)).await;
+    let got = download(&repository(&server, ranges()), &content).await;
+    assert!(got.unwrap() == content);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    // They came in ranges before, and do so still.
+    assert!(covered(&server).len() > 10);
+}
+
+#[tokio::test]
+async fn a_token_that_runs_out_before_a_cut_off_blob_goes_on_is_renewed() {
+    let content = content();
+    let (served, given) = (content.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&given);
+    let server = Script::start(move |_, request| {
+        // In one piece; cut off in the middle.
+        let length = if asked(request).is_none_or(|(first, _)| first == 0) {
+            20 * MIB
+        } else {
+            SIZE
+        };
+        if request.header("range").is_none() && !request.line().starts_with("GET /token") {
+            if request.header("authorization").is_none() {
+                return crate::script::answer(
+                    "401 Unauthorized",
+                    &[("www-authenticate", r#"Bearer realm="/token",service="x""#)],
+                    b"",
+                );
+            }
+            return with_headers(
+                "200 OK",
+                &[("content-length", &SIZE.to_string())],
+                &served[..length],
+            );
+        }
+        expiring(&served, request, &given, 1, SIZE)
+    })
+    .await;
+    let got = download(&repository(&server, ParallelRanges::none()), &content).await;
+    assert!(got.unwrap() == content);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    assert_eq!(covered(&server).last().unwrap(), &(20 * MIB, SIZE - 1));
 }

@@ -66,7 +66,11 @@ async fn a_registry_on_loopback_that_speaks_tls_is_spoken_to_in_tls() {
 async fn where_the_certificate_is_not_trusted_nothing_is_said_in_the_clear() {
     let server = Script::listen(Speaks::Tls, guarded).await;
     let host = server.address.to_string();
-    for builder in [Registry::builder(), Registry::builder().insecure(&host)] {
+    // A mark is for a host and a port.
+    for builder in [
+        Registry::builder(),
+        Registry::builder().insecure("127.0.0.1"),
+    ] {
         let repository = at(&server, builder.credentials(&host, robot()));
         for _ in 0..2 {
             let error = repository.get_manifest(&tag("v1")).await.unwrap_err();
@@ -78,6 +82,39 @@ async fn where_the_certificate_is_not_trusted_nothing_is_said_in_the_clear() {
     }
     assert_eq!(server.requests().len(), 0);
     assert_eq!(server.unprotected(), 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_marked_insecure_may_show_any_certificate() {
+    let server = Script::listen(Speaks::Tls, guarded).await;
+    let host = server.address.to_string();
+    let builder = Registry::builder().insecure(&host);
+    let repository = at(&server, builder.credentials(&host, robot()));
+    repository.get_manifest(&tag("v1")).await.unwrap();
+    assert_eq!(server.unprotected(), 0);
+}
+
+#[tokio::test]
+async fn the_token_server_of_a_registry_that_is_marked_insecure_is_verified() {
+    let tokens = Script::listen(Speaks::Tls, |_, _| {
+        answer("200 OK", &[], br#"{"token":"t"}"#)
+    })
+    .await;
+    let realm = format!(
+        "Bearer realm=\"https://{}/token\",service=\"x\"",
+        tokens.address
+    );
+    let server = Script::listen(Speaks::Tls, move |_, _| {
+        answer("401 Unauthorized", &[("www-authenticate", &realm)], b"")
+    })
+    .await;
+    let host = server.address.to_string();
+    let builder = Registry::builder().insecure(&host);
+    let repository = at(&server, builder.credentials(&host, robot()));
+    assert!(repository.get_manifest(&tag("v1")).await.is_err());
+    assert!(!server.requests().is_empty());
+    assert_eq!((tokens.requests().len(), tokens.unprotected()), (0, 0));
+    assert!(tokens.greetings() > 0);
 }
 
 #[tokio::test]

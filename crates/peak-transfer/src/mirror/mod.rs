@@ -9,6 +9,6 @@ mod tags;
 
 pub use plan::{MirrorDestination, MirrorPlan, MirrorRepository, PlanError};
 pub use report::{CopiedTag, DestinationReport, MirrorFailure, MirrorReport, RepositoryReport};
-pub use run::{Destination, MirrorOptions, Repositories, mirror};
+pub use run::{Destination, MirrorOptions, Repositories, mirror, mirror_until};
 pub use shard::{Shard, ShardError};
 pub use tags::{TagFilter, TagFilterError};

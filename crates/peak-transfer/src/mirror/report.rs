@@ -12,6 +12,8 @@ pub struct MirrorReport {
     pub repositories: Vec<RepositoryReport>,
     /// Whether a failure ended the run before everything was tried.
     pub is_stopped: bool,
+    /// Whether it was told to stop before everything was tried.
+    pub is_interrupted: bool,
 }
 
 /// What became of one repository.
@@ -52,6 +54,8 @@ pub struct CopiedTag {
     pub digest: Digest,
     /// Bytes of blobs that were moved.
     pub bytes: u64,
+    /// Layers that stay where their `urls` point: their licence allows that, and neither end has them.
+    pub missing_foreign_layers: Vec<Digest>,
 }
 
 /// Something that went wrong.

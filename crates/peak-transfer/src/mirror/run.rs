@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::{join, join_all};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::{Either, join, join_all, select};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use peak_oci::{
     BoxFuture, ContentError, ContentErrorKind, Digest, Placement, Reference, Selector, Sink,
     Source, Tag,
@@ -110,11 +111,21 @@ impl Default for MirrorOptions {
 /// which something could not be copied, or of which the source has none of the tags that are meant.
 ///
 /// Failures are in the report. Without [`keep_going`](MirrorOptions::keep_going) the first one ends the run.
-/// Dropping the future ends it, too: what is visible then is whole.
+/// Dropping the future ends it, too: what is visible then is whole. [`mirror_until`] does so and reports.
 pub async fn mirror(
     plan: &MirrorPlan,
     repositories: &dyn Repositories,
     options: &MirrorOptions,
+) -> MirrorReport {
+    mirror_until(plan, repositories, options, std::future::pending()).await
+}
+
+/// As [`mirror`], until `stop` is ready: then the run ends at once, and the report has what was done by then.
+pub async fn mirror_until(
+    plan: &MirrorPlan,
+    repositories: &dyn Repositories,
+    options: &MirrorOptions,
+    stop: impl Future<Output = ()>,
 ) -> MirrorReport {
     let places = Arc::new(Semaphore::new(options.concurrency));
     let works: Vec<Work<'_>> = plan
@@ -125,19 +136,36 @@ pub async fn mirror(
         })
         .map(|plan| Work::new(plan, repositories, options, &places))
         .collect();
-    let running: Vec<_> = works.iter().map(Work::run).collect();
-    let mut running = stream::iter(running).buffer_unordered(REPOSITORIES_AT_ONCE);
-    let mut is_stopped = false;
-    while let Some(has_failed) = running.next().await {
-        if has_failed && !options.keeps_going {
-            is_stopped = true;
-            break;
+    let mut stop = pin!(stop);
+    let mut waiting = works.iter();
+    let mut running = FuturesUnordered::new();
+    let (mut is_stopped, mut is_interrupted) = (false, false);
+    loop {
+        // As many as there are places, since each that is made takes memory.
+        while running.len() < REPOSITORIES_AT_ONCE
+            && let Some(work) = waiting.next()
+        {
+            running.push(work.run());
+        }
+        match select(stop.as_mut(), running.next()).await {
+            Either::Left(((), _)) => {
+                is_interrupted = true;
+                break;
+            }
+            Either::Right((None, _)) => break,
+            Either::Right((Some(has_failed), _)) => {
+                if has_failed && !options.keeps_going {
+                    is_stopped = true;
+                    break;
+                }
+            }
         }
     }
     drop(running);
     MirrorReport {
         repositories: works.into_iter().map(Work::into_report).collect(),
         is_stopped,
+        is_interrupted,
     }
 }
 
@@ -244,14 +272,23 @@ impl<'a> Work<'a> {
             }
         };
         self.with(|report| report.tags = tags.len());
-        let work: Vec<_> = tags.iter().map(|tag| self.tag(tag, &ways)).collect();
-        let mut work = stream::iter(work).buffer_unordered(TAGS_AT_ONCE);
-        while work.next().await.is_some() {
+        let mut waiting = tags.iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            // As many as there are places: what one tag takes times the number of tags would be most of the memory.
+            while running.len() < TAGS_AT_ONCE
+                && let Some(tag) = waiting.next()
+            {
+                running.push(self.tag(tag, &ways));
+            }
+            if running.next().await.is_none() {
+                break;
+            }
             if self.has_failed() && !self.options.keeps_going {
                 return true;
             }
         }
-        drop(work);
+        drop(running);
         let kept: HashSet<&Tag> = tags.iter().collect();
         for way in ways.iter().filter(|way| way.plan.deletes()) {
             // What is not known to be copied is no reason to delete anything.
@@ -384,6 +421,12 @@ impl<'a> Work<'a> {
                 tag: tag.clone(),
                 digest: preview.digest.clone(),
                 bytes: preview.sum(BlobAction::Copy).1,
+                missing_foreign_layers: preview
+                    .blobs
+                    .into_iter()
+                    .filter(|(_, action)| *action == BlobAction::Omit)
+                    .map(|(layer, _)| layer.digest)
+                    .collect(),
             }));
         }
         let placement = Placement::Root {
@@ -394,6 +437,7 @@ impl<'a> Work<'a> {
             tag: tag.clone(),
             digest: report.digest,
             bytes: report.bytes_copied,
+            missing_foreign_layers: report.missing_foreign_layers,
         }))
     }
 

@@ -70,7 +70,15 @@ pub enum Event {
         /// Its bytes.
         size: u64,
     },
-    /// An image is visible at the destination, whole.
+    /// A layer stays where its `urls` point: its licence allows that, and neither end has it. It is not among what was
+    /// [planned](Event::Planned).
+    Omitted {
+        /// The layer.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
+    /// An image is visible at the destination, whole but for what was [omitted](Event::Omitted).
     Image {
         /// The digest of its index or manifest.
         digest: Digest,

@@ -129,6 +129,7 @@ impl ProgressState {
                 self.active.remove(digest);
                 self.blobs_done += 1;
             }
+            Event::Omitted { .. } => {}
             Event::Image { .. } => self.images += 1,
         }
     }

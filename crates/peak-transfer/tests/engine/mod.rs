@@ -1,5 +1,6 @@
 //! The engine between ends in memory: which platforms, what refers to them, and each digest once.
 
+mod foreign;
 mod platforms;
 mod referrers;
 mod runs;

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use peak_oci::{Digest, Manifest, Selector, validate};
 use peak_transfer::{BlobAction, CopyOptions, ProgressState, Transfer, TransferError, copy};
 
@@ -180,4 +180,26 @@ async fn schema_1_goes_where_it_can_be_kept() {
     assert_eq!(to.tagged("v1").as_ref(), Some(old.digest()));
     let digest = Selector::Digest(old.digest().clone());
     validate(&to, Some(&digest)).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_tags_are_looked_at_several_at_a_time_and_counted_in_their_order() {
+    let (from, to) = (repository(), Memory::default());
+    let counted = async |at_once| {
+        let run = Transfer::new(&from, &to, CopyOptions::new().concurrency(at_once));
+        run.all_previews().try_collect::<Vec<_>>().await.unwrap()
+    };
+    let several = counted(8).await;
+    assert!(from.state().most_asked > 1);
+    assert_eq!(counted(1).await, several);
+    let tags: Vec<_> = several.iter().map(|(tag, _)| tag.to_string()).collect();
+    assert_eq!(tags, from.tag_names());
+    // The layer that they have in common counts with the first.
+    let copied: Vec<_> = several
+        .iter()
+        .map(|(_, preview)| preview.sum(BlobAction::Copy).0)
+        .collect();
+    assert_eq!(copied[0], 3);
+    assert!(copied[1..].iter().all(|count| *count == 2), "{copied:?}");
+    assert_eq!(to.state().bytes_written, 0);
 }

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use peak_oci::{BoxFuture, ContentError, Reference, Source, Tag, validate};
 use peak_transfer::{
     Destination, MirrorOptions, MirrorPlan, MirrorReport, Repositories, TransferError, mirror,
+    mirror_until,
 };
 
 use crate::engine::by_tag;
@@ -388,4 +389,38 @@ async fn a_run_that_was_cut_off_is_begun_again_and_does_the_rest() {
         assert_eq!((report.copied(), report.unchanged()), (6 - done, done));
         assert_eq!(to.tag_names(), from.tag_names());
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_stop_says_what_it_did() {
+    let network = Network::default();
+    let from = network.at("a.example/app");
+    for number in 0..40 {
+        let layer = format!("layer {number}").repeat(500);
+        let image = from.image("linux/amd64", &[layer.as_bytes()]);
+        from.tag(&format!("v{number:02}"), &image);
+    }
+    let to = network.at("b.example/m/app");
+    let done = to.clone();
+    let stop = async move {
+        while done.tag_names().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let plan = simple("", ",\"delete\":true");
+    to.tag("gone", &to.image("linux/amd64", &[b"gone"]));
+    let report = mirror_until(&plan, &network, &MirrorOptions::new(), stop).await;
+    assert!(report.is_interrupted && !report.is_stopped);
+    let copied = report.copied();
+    assert!((4..40).contains(&copied), "{copied}");
+    assert_eq!((report.failures().count(), report.deleted()), (0, 0));
+    for tag in &report.repositories[0].destinations[0].copied {
+        validate(&to, Some(&by_tag(tag.tag.as_str())))
+            .await
+            .unwrap();
+    }
+    // The next run does the rest.
+    let report = mirror(&plan, &network, &MirrorOptions::new()).await;
+    assert!(!report.is_interrupted);
+    assert_eq!((report.copied() + copied, report.deleted()), (40, 1));
 }

@@ -35,12 +35,17 @@ pub(crate) struct State {
     /// How often it was asked what a tag stands for, and for a manifest.
     pub(crate) digests_asked: usize,
     pub(crate) manifests_asked: usize,
+    /// Most manifests that were asked for at the same time.
+    pub(crate) most_asked: usize,
+    asked: usize,
     pub(crate) tags_listed: usize,
     pub(crate) takes_schema1: bool,
     /// Says of what is not there that it may not be read.
     pub(crate) denies: bool,
     /// Blobs that cannot be read, manifests that cannot be put, tags that cannot be deleted.
     pub(crate) broken: HashSet<String>,
+    /// Takes complete images only.
+    pub(crate) wants_foreign_layers: bool,
     /// Listed as a referrer of everything, though it is not there.
     pub(crate) dangling: Option<Descriptor>,
 }
@@ -161,7 +166,7 @@ impl State {
             let is_there = if is_index && child.media_type.is_manifest() {
                 self.manifests.contains_key(&child.digest)
             } else {
-                self.blobs.contains_key(&child.digest)
+                self.blobs.contains_key(&child.digest) || !child.urls.is_empty()
             };
             if !is_there {
                 return Err(missing("a manifest came before what it points to"));
@@ -195,8 +200,14 @@ impl Source for Memory {
         selector: Option<&'a Selector>,
     ) -> BoxFuture<'a, Result<Raw<Manifest>, ContentError>> {
         Box::pin(async move {
+            {
+                let mut state = self.state();
+                state.asked += 1;
+                state.most_asked = state.most_asked.max(state.asked);
+            }
             tokio::task::yield_now().await;
             let mut state = self.state();
+            state.asked -= 1;
             state.manifests_asked += 1;
             let digest = state
                 .resolve(selector)
@@ -334,6 +345,10 @@ impl Sink for Memory {
                 .insert(manifest.digest().clone(), manifest.clone());
             Ok(())
         })
+    }
+
+    fn holds_images_without_foreign_layers(&self) -> bool {
+        !self.state().wants_foreign_layers
     }
 
     fn holds(&self, manifest: &Raw<Manifest>) -> Result<(), ContentError> {

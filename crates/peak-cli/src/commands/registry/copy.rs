@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use peak_sdk::oci::{Descriptor, Selector};
+use peak_sdk::oci::{Descriptor, Digest};
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{
     BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, Transfer,
@@ -126,13 +126,11 @@ async fn all_tags(
     if how.dry_run {
         use futures_util::TryStreamExt as _;
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
-        let tags: Vec<_> = run.tags().try_collect().await?;
-        let mut previews = Vec::with_capacity(tags.len());
-        for tag in tags {
-            let selector = Selector::Tag(tag.clone());
-            let preview = run.preview(Some(&selector)).await?;
-            previews.push((Some(tag.to_string()), preview));
-        }
+        let previews: Vec<_> = run
+            .all_previews()
+            .map_ok(|(tag, preview)| (Some(tag.to_string()), preview))
+            .try_collect()
+            .await?;
         return show_previews(application, &name, &previews);
     }
     let meter = application.progress.transfer("copy", name.clone());
@@ -189,11 +187,8 @@ fn refuse_one_image(end: &Target) -> Result<(), CliError> {
 }
 
 fn as_json(report: &CopyReport) -> Value {
-    let missing: Vec<_> = report
-        .missing_referrers
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let texts =
+        |digests: &[Digest]| -> Vec<String> { digests.iter().map(ToString::to_string).collect() };
     json!({
         "digest": report.digest.to_string(),
         "mediaType": report.media_type.to_string(),
@@ -206,7 +201,8 @@ fn as_json(report: &CopyReport) -> Value {
         "bytesSkipped": report.bytes_skipped,
         "bytesMounted": report.bytes_mounted,
         "referrers": report.referrers,
-        "missingReferrers": missing,
+        "missingReferrers": texts(&report.missing_referrers),
+        "missingForeignLayers": texts(&report.missing_foreign_layers),
     })
 }
 
@@ -232,6 +228,7 @@ fn show_previews(
         BlobAction::Copy => "copy",
         BlobAction::Skip => "skip",
         BlobAction::Mount => "mount",
+        BlobAction::Omit => "omit",
         _ => "other",
     };
     let sum = |action| {
@@ -242,7 +239,13 @@ fn show_previews(
                 (count + more, bytes.saturating_add(more_bytes))
             })
     };
-    let all = [BlobAction::Copy, BlobAction::Mount, BlobAction::Skip].map(|action| {
+    let all = [
+        BlobAction::Copy,
+        BlobAction::Mount,
+        BlobAction::Skip,
+        BlobAction::Omit,
+    ]
+    .map(|action| {
         let (blobs, bytes) = sum(action);
         (name(action), blobs, bytes)
     });
@@ -303,7 +306,13 @@ fn show_previews(
             .collect();
         let heading = ["tag", "digest", "to copy", "to mount", "there already"];
         let mut text = table(&heading, rows);
-        let [(_, blobs, bytes), ..] = all;
+        let [(_, blobs, bytes), .., (_, omitted, _)] = all;
+        if omitted > 0 {
+            let _ = write!(
+                text,
+                "\n{omitted} foreign layers are not at the source and would stay where their URLs point"
+            );
+        }
         let _ = write!(
             text,
             "\n{blobs} blobs with {} would be copied to {destination}; nothing was sent\n",

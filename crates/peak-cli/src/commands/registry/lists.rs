@@ -2,28 +2,33 @@
 
 use std::pin::pin;
 
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, TryStreamExt as _, stream};
+use peak_sdk::layout::DockerArchive;
 use peak_sdk::oci::Descriptor;
-use peak_sdk::registry::{Registry, RegistryError};
+use peak_sdk::registry::Registry;
+use peak_sdk::transfer::{Target, TargetError};
 use serde_json::{Value, json};
 
+use super::copy::parse_source;
 use super::{parse_media_type, parse_reference};
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::{Output, human_size, printable, table, to_yaml, write_out};
 
-/// The tags of a repository.
+/// The tags of a repository, or of a place on disk; of a Docker archive the names, which it has instead.
 pub(crate) async fn tags(
     application: &Application,
     registry: &Registry,
     repository: &str,
 ) -> Result<(), CliError> {
-    let reference = parse_reference(repository)?;
-    let repository = registry.repository(&reference);
-    let tags = repository
-        .get_repository_tags()
-        .map_ok(|tag| tag.to_string());
-    names(application, tags).await
+    let target = parse_source(repository)?;
+    if let Target::DockerArchive { path, .. } = &target {
+        let all = DockerArchive::all_names(path).map_err(TargetError::Layout)?;
+        return names(application, stream::iter(all.into_iter().map(Ok))).await;
+    }
+    let (source, _) = target.open_source(registry)?;
+    let tags = source.tags().map_ok(|tag| tag.to_string());
+    names(application, tags.map_err(CliError::from)).await
 }
 
 /// The repositories of a registry.
@@ -33,13 +38,13 @@ pub(crate) async fn catalog(
     host: &str,
 ) -> Result<(), CliError> {
     let repositories = registry.catalog(host).map_ok(|name| name.to_string());
-    names(application, repositories).await
+    names(application, repositories.map_err(CliError::from)).await
 }
 
 /// A name a line, or a list of texts; none is kept.
 async fn names(
     application: &Application,
-    names: impl Stream<Item = Result<String, RegistryError>>,
+    names: impl Stream<Item = Result<String, CliError>>,
 ) -> Result<(), CliError> {
     let mut names = pin!(names);
     let output = application.asked_output.unwrap_or(Output::Table);

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use peak_sdk::oci::{
-    Digest, ImageManifest, MAX_MANIFEST_SIZE, Manifest, MediaType, Platform, Raw, Reference,
-    Selector,
+    Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Platform, Raw, Reference, Selector, Source,
+    read_verified,
 };
-use peak_sdk::registry::{Registry, Repository};
+use peak_sdk::registry::Registry;
+use peak_sdk::transfer::Target;
 use serde_json::{Value, json};
 
+use super::copy::parse_source;
 use super::{Opened, parse_media_type, parse_platform, parse_reference};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
@@ -29,15 +31,17 @@ pub(crate) enum ManifestCommand {
     #[command(after_help = "\
 Examples:
   peak registry manifest get 127.0.0.1:7325/hello-web:0.0.1
-  peak registry manifest get ubuntu:24.04 --platform linux/arm64 --raw")]
+  peak registry manifest get ubuntu:24.04 --platform linux/arm64 --raw
+  peak registry manifest get oci:target/hello-web")]
     Get {
-        /// Reference of the image
+        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "REF")]
         reference: String,
-        /// Print the very bytes that the registry sent
+        /// Print the very bytes that are there
         #[arg(long)]
         raw: bool,
-        /// Accept this media type alone
+        /// Accept this media type alone; of a registry only
         #[arg(long, value_name = "TYPE")]
         media_type: Option<String>,
         /// Of an index, print the manifest for this platform (os/arch[/variant])
@@ -86,21 +90,27 @@ pub(crate) async fn run(
             media_type,
             platform,
         } => {
-            let reference = parse_reference(&reference)?;
             let platform = platform.map(|text| parse_platform(&text)).transpose()?;
-            let repository = registry.repository(&reference);
-            let selector = reference.selector_or_latest();
-            let manifest = match media_type {
-                Some(media_type) => {
-                    repository
-                        .get_manifest_as(&selector, &parse_media_type(&media_type)?)
-                        .await?
+            let manifest = if let Some(media_type) = media_type {
+                let media_type = parse_media_type(&media_type)?;
+                let Target::Registry(reference) = parse_source(&reference)? else {
+                    return Err(CliError::usage(
+                        "--media-type is asked of a registry; a place on disk has a manifest in one form",
+                    ));
+                };
+                let repository = registry.repository(&reference);
+                repository
+                    .get_manifest_as(&reference.selector_or_latest(), &media_type)
+                    .await?
+            } else {
+                let image = Opened::open(registry, &reference)?;
+                let manifest = image.manifest().await?;
+                match platform {
+                    Some(platform) => {
+                        of_platform(image.source.as_ref(), manifest, &platform).await?
+                    }
+                    None => manifest,
                 }
-                None => repository.get_manifest(&selector).await?,
-            };
-            let manifest = match platform {
-                Some(platform) => of_platform(&repository, manifest, &platform).await?,
-                None => manifest,
             };
             if raw {
                 write_out(manifest.bytes())
@@ -222,38 +232,26 @@ pub(crate) async fn config(
     reference: &str,
     platform: Option<&str>,
 ) -> Result<(), CliError> {
-    let reference = parse_reference(reference)?;
-    let repository = registry.repository(&reference);
-    let (_, image) = image(&repository, &reference.selector_or_latest(), platform).await?;
-    let config = repository.read_blob(&image.config, CONFIG_LIMIT).await?;
-    show_document(&config)
-}
-
-/// The image manifest that is meant: the one given, or of an index the one for the platform, which unless given is
-/// this machine's.
-pub(crate) async fn image(
-    repository: &Repository,
-    selector: &Selector,
-    platform: Option<&str>,
-) -> Result<(Digest, ImageManifest), CliError> {
-    let manifest = repository.get_manifest(selector).await?;
+    let image = Opened::open(registry, reference)?;
+    let manifest = image.manifest().await?;
     let platform = match platform {
         Some(text) => parse_platform(text)?,
         None => Platform::host(),
     };
-    let manifest = of_platform(repository, manifest, &platform).await?;
-    let digest = manifest.digest().clone();
-    match manifest.into_value() {
-        Manifest::Image(image) => Ok((digest, image)),
-        _ => Err(CliError::other(format!(
-            "{digest} is no image manifest, so it has no config of its own"
-        ))),
-    }
+    let manifest = of_platform(image.source.as_ref(), manifest, &platform).await?;
+    let Some(found) = manifest.value().as_image() else {
+        return Err(CliError::other(format!(
+            "{} is no image manifest, so it has no config of its own",
+            manifest.digest()
+        )));
+    };
+    let config = read_verified(image.source.as_ref(), &found.config, CONFIG_LIMIT).await?;
+    show_document(&config)
 }
 
 /// The manifest of an index that is for the platform.
-pub(crate) async fn of_platform(
-    repository: &Repository,
+async fn of_platform(
+    source: &dyn Source,
     manifest: Raw<Manifest>,
     platform: &Platform,
 ) -> Result<Raw<Manifest>, CliError> {
@@ -263,9 +261,8 @@ pub(crate) async fn of_platform(
     let found = index
         .select(platform)
         .map_err(|error| CliError::from_chain(ErrorKind::NotFound, &error))?;
-    Ok(repository
-        .get_manifest(&Selector::Digest(found.digest.clone()))
-        .await?)
+    let selector = Selector::Digest(found.digest.clone());
+    Ok(source.manifest(Some(&selector)).await?)
 }
 
 /// A manifest or config is JSON whatever the output; for reading it is indented.

@@ -7,7 +7,7 @@ use clap::Args;
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{
     DestinationReport, MirrorFailure, MirrorOptions, MirrorPlan, MirrorReport, RepositoryReport,
-    Shard, mirror,
+    Shard, mirror_until,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::input::read_object;
 use crate::output::{human_size, table};
 use crate::service::agree;
+use crate::signals::Signals;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -78,9 +79,18 @@ pub(crate) async fn run(
         .shard(arguments.shard)
         .concurrency(usize::from(arguments.concurrency))
         .progress(meter.listener());
-    let report = meter.watch(mirror(&plan, registry, &options)).await;
+    let mut signals = Signals::listen()?;
+    let stop = async {
+        signals.next().await;
+    };
+    let report = meter
+        .watch(mirror_until(&plan, registry, &options, stop))
+        .await;
     drop(meter);
     show(application, &report, arguments.dry_run)?;
+    if report.is_interrupted {
+        return Err(CliError::interrupted());
+    }
     failure(&report)
 }
 
@@ -100,6 +110,7 @@ fn show(application: &Application, report: &MirrorReport, dry_run: bool) -> Resu
     let value = json!({
         "dryRun": dry_run,
         "stopped": report.is_stopped,
+        "interrupted": report.is_interrupted,
         "copied": report.copied(),
         "unchanged": report.unchanged(),
         "deleted": report.deleted(),
@@ -123,6 +134,9 @@ fn show(application: &Application, report: &MirrorReport, dry_run: bool) -> Resu
         let mut text = table(&heading, rows);
         for failure in report.failures() {
             let _ = writeln!(text, "failed: {}", told(failure).message);
+        }
+        if report.is_interrupted {
+            text.push_str("\ninterrupted; the next run does the rest\n");
         }
         if dry_run {
             text.push_str("\nnothing was sent\n");
@@ -156,10 +170,13 @@ fn repository(report: &RepositoryReport) -> Value {
                 .copied
                 .iter()
                 .map(|copied| {
+                    let missing = copied.missing_foreign_layers.iter();
+                    let missing: Vec<_> = missing.map(ToString::to_string).collect();
                     json!({
                         "tag": copied.tag.to_string(),
                         "digest": copied.digest.to_string(),
                         "bytes": copied.bytes,
+                        "missingForeignLayers": missing,
                     })
                 })
                 .collect();

@@ -33,7 +33,8 @@ use crate::service::agree;
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
-    /// Registry to speak plain HTTP to, as `host[:port]`; may be repeated. Loopback needs no such mark
+    /// Registry to speak plain HTTP to, or TLS with whatever certificate it shows, as `host[:port]`: that host and port
+    /// alone; may be repeated. Loopback needs no such mark for plain HTTP
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
     /// Send a registry at most so many requests a second [default: no limit]
@@ -76,6 +77,11 @@ impl TlsArguments {
 }
 
 impl RegistryArguments {
+    /// Whether the command takes notice of signals itself, as it has something to say when it is interrupted.
+    pub(crate) fn is_ended_by_itself(&self) -> bool {
+        matches!(self.command, RegistryCommand::Mirror(_))
+    }
+
     /// Whether `--output` may name a file.
     pub(crate) fn writes_a_file(&self) -> bool {
         matches!(
@@ -137,22 +143,26 @@ Example:
     },
     /// Print the config of an image: its environment, command, labels and history
     #[command(after_help = "\
-Example:
-  peak registry config ubuntu:24.04 --platform linux/arm64")]
+Examples:
+  peak registry config ubuntu:24.04 --platform linux/arm64
+  peak registry config docker-archive:hello.tar")]
     Config {
-        /// Reference of the image
+        /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+        /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "REF")]
         reference: String,
         /// Of an index, for this platform (os/arch[/variant]) [default: this machine's]
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<String>,
     },
-    /// List the tags of a repository
+    /// List the tags of a repository, or of a place on disk
     #[command(after_help = "\
-Example:
-  peak registry tags 127.0.0.1:7325/hello-web")]
+Examples:
+  peak registry tags 127.0.0.1:7325/hello-web
+  peak registry tags oci:target/hello-web")]
     Tags {
-        /// The repository
+        /// The repository, or a place on disk: `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE` (whose images have
+        /// whole names)
         #[arg(value_name = "REPO")]
         repository: String,
     },

@@ -26,6 +26,10 @@ use crate::capabilities::Capability;
 /// Smallest chunk that is tried, in bytes.
 const LEAST_CHUNK: u64 = 64 * 1024;
 
+/// Bytes of a chunk that is tried where the registry is not known to refuse it: enough that a request for each costs
+/// nothing, little enough to send once more.
+const LARGE_CHUNK: u64 = 64 * 1024 * 1024;
+
 /// After so many chunks in a row larger ones are tried again, where smaller ones are sent because some were lost.
 const CHUNKS_BEFORE_LARGER: u32 = 16;
 
@@ -141,6 +145,8 @@ pub(super) struct Machine {
     min_chunk: u64,
     patience: Patience,
     setbacks: u32,
+    /// How often the registry has lost a session, by its own account.
+    lost_sessions: u32,
     resumed: Resumed,
     capability: Capability,
 }
@@ -177,11 +183,17 @@ impl Machine {
             lost_wholes: 0,
             remakes: 0,
             chunks_refused: false,
-            chunk: capability.chunk,
+            // What goes on in the middle goes on with all of the rest, unless that is known to be too much.
+            chunk: if size <= capability.whole {
+                u64::MAX
+            } else {
+                largest_chunk(&capability)
+            },
             chunks_in_row: 0,
             min_chunk: 0,
             patience: Patience::new(),
             setbacks: 0,
+            lost_sessions: 0,
             resumed: Resumed::No,
             capability,
         }
@@ -255,6 +267,11 @@ impl Machine {
         self.setbacks
     }
 
+    /// How often the registry said that it knows nothing of a session, or failed over what it got in one.
+    pub(super) fn lost_sessions(&self) -> u32 {
+        self.lost_sessions
+    }
+
     /// What is known of the registry by now.
     pub(super) fn capability(&self) -> Capability {
         self.capability
@@ -303,7 +320,11 @@ impl Machine {
                 if let Some(session) = &mut self.session {
                     session.sent = session.sent.max(offset.saturating_add(length));
                 }
-                self.chunk = (self.chunk / 2).max(LEAST_CHUNK);
+                self.chunk = match length {
+                    _ if length > LARGE_CHUNK => LARGE_CHUNK,
+                    _ if length > self.capability.chunk => self.capability.chunk,
+                    _ => (self.chunk.min(self.capability.chunk) / 2).max(LEAST_CHUNK),
+                };
                 self.chunks_in_row = 0;
                 self.interrupted(Phase::Status);
             }
@@ -395,6 +416,10 @@ impl Machine {
             return self.fail(Failure::Refused);
         }
         let wants_chunks = self.lost_wholes >= LOST_WHOLES && !self.chunks_refused;
+        if wants_chunks {
+            // It was lost as a whole, so it is begun with what is sure to get through.
+            self.chunk = self.chunk.min(self.capability.chunk);
+        }
         self.session = Some(Session {
             location,
             way: if needs_chunks || wants_chunks {
@@ -457,7 +482,8 @@ impl Machine {
         self.chunks_in_row += 1;
         if self.chunks_in_row >= CHUNKS_BEFORE_LARGER {
             self.chunks_in_row = 0;
-            self.chunk = self.chunk.saturating_mul(2).min(self.capability.chunk);
+            let largest = largest_chunk(&self.capability);
+            self.chunk = self.chunk.saturating_mul(2).min(largest.max(self.chunk));
         }
         self.phase = Phase::Send;
     }
@@ -519,6 +545,10 @@ impl Machine {
             .as_ref()
             .is_some_and(|session| session.recovered);
         let is_patch = matches!(step, Step::Patch { .. });
+        let is_gone = reply.is_about_session
+            || matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let has_failed = reply.status.is_server_error() && !matches!(step, Step::Start);
+        self.lost_sessions += u32::from(is_gone || has_failed);
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.fail(Failure::Refused),
             StatusCode::PAYLOAD_TOO_LARGE => self.too_large(step),
@@ -636,6 +666,15 @@ impl Machine {
 
     fn fail(&mut self, failure: Failure) {
         self.phase = Phase::Failed(failure);
+    }
+}
+
+/// How many bytes a chunk has at most, where chunks are sent at all.
+fn largest_chunk(capability: &Capability) -> u64 {
+    if capability.whole > capability.chunk {
+        capability.whole.min(LARGE_CHUNK)
+    } else {
+        capability.chunk
     }
 }
 

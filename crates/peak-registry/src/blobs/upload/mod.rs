@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::Method;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
-use peak_http::{Idempotency, Response};
+use peak_http::{Idempotency, Origin, Response};
 use peak_oci::{
     BlobEvent, BlobListener, BlobOutcome, BlobRead, BoxFuture, ContentError, Descriptor, Digest,
     MediaType, RepositoryName, Source,
@@ -32,6 +32,7 @@ pub use self::state::UploadState;
 pub(crate) use self::states::States;
 use crate::auth::Scope;
 use crate::connection::Call;
+use crate::pace::UploadTurn;
 use crate::{RegistryError, Repository};
 
 /// For how long a registry may be silent after it has got the last byte of a blob or of a part: it has to hash it, and
@@ -252,6 +253,10 @@ impl Upload<'_, '_> {
     }
 
     async fn drive(&mut self, machine: &mut Machine) -> Result<BlobOutcome, RegistryError> {
+        let connection = self.repository.connection();
+        let server = Origin::of(&connection.root().await?);
+        let mut turn = None;
+        let mut lost_sessions = 0;
         let mut setbacks = 0;
         loop {
             let (wait, step) = machine.next();
@@ -259,7 +264,12 @@ impl Upload<'_, '_> {
                 tokio::time::sleep(wait).await;
             }
             match &step {
-                Step::Done(outcome) => return Ok(*outcome),
+                Step::Done(outcome) => {
+                    if let Some(turn) = turn {
+                        UploadTurn::done(turn);
+                    }
+                    return Ok(*outcome);
+                }
                 Step::Failed(failure) => return Err(self.error(failure.clone(), machine)),
                 Step::Cancel(location) => {
                     let _ = session::cancel(self.repository, location).await;
@@ -267,6 +277,9 @@ impl Upload<'_, '_> {
                 }
                 Step::Probe => self.probe(machine).await?,
                 step => {
+                    if turn.is_none() && !matches!(step, Step::Mount(_)) {
+                        turn = connection.paces().upload(server.as_ref()).await;
+                    }
                     if let Some(reply) = self.ask(step, machine).await? {
                         machine.answered(&reply);
                     } else {
@@ -276,6 +289,13 @@ impl Upload<'_, '_> {
                 }
             }
             self.keep(machine);
+            if machine.lost_sessions() > lost_sessions {
+                lost_sessions = machine.lost_sessions();
+                // It waits with the others before it goes on.
+                if let Some(turn) = turn.take() {
+                    UploadTurn::lost(turn);
+                }
+            }
             if machine.setbacks() > setbacks {
                 setbacks = machine.setbacks();
                 let offset = machine.session().map_or(0, |(_, offset)| offset);
