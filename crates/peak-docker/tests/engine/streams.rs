@@ -232,6 +232,17 @@ async fn an_archive_is_saved_as_it_comes_and_its_breaking_is_an_error() {
         fake.recorded()[0].line(),
         "GET /v1.41/images/get?names=whole%3Av1&names=sha256%3Aabc"
     );
+    // What the Engine says where the archive should go on.
+    let failing = FakeEngine::start(|_| {
+        let error =
+            "{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\r\n";
+        answer_in(&["first", error])
+    });
+    let saved = failing.engine().save(&["failing:v1"]).await.unwrap();
+    let error = saved.try_collect::<Vec<Bytes>>().await.unwrap_err();
+    assert!(matches!(error, EngineError::Failed { .. }), "{error:?}");
+    assert!(error.to_string().contains("no space left"), "{error}");
+
     let mut broken = engine.save(&["broken:v1"]).await.unwrap();
     let mut read = Vec::new();
     let error = loop {
