@@ -1,5 +1,6 @@
 //! Images as archives: what `docker save` writes and `docker load` reads.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,15 +15,15 @@ use crate::call::{Call, in_path};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::follow::follow;
-use crate::progress::EngineEvent;
+use crate::progress::{EngineEvent, Message, ProgressParser};
 
 pub(crate) const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 
 /// An archive as it comes from the Engine. Dropping it ends the connection.
 ///
-/// The Engine writes the image to its own disk first, so the first bytes of a large one can take minutes. What goes wrong
-/// after them can end the archive in the middle, or leave a JSON object with an `error` where a tar entry should be: whoever
-/// reads it has to see its end.
+/// The Engine writes the image to its own disk first, so the first bytes of a large one can take minutes. What goes wrong in
+/// the Engine after them it writes behind them, where the archive should go on; that is taken for the error it is. An
+/// archive is whole when the stream has ended without an error.
 pub struct SavedImages {
     bytes: Pin<Box<dyn Stream<Item = Result<Bytes, EngineError>> + Send>>,
 }
@@ -40,6 +41,41 @@ impl fmt::Debug for SavedImages {
         formatter
             .debug_struct("SavedImages")
             .finish_non_exhaustive()
+    }
+}
+
+/// The end of what was read so far of an archive, where the Engine writes what went wrong.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    /// More than an error of the Engine has.
+    const LENGTH: usize = 4096;
+    const ERROR: &[u8] = b"{\"errorDetail\"";
+
+    fn note(&mut self, bytes: &[u8]) {
+        let (_, bytes) = bytes.split_at(bytes.len().saturating_sub(Self::LENGTH));
+        let excess = (self.0.len() + bytes.len()).saturating_sub(Self::LENGTH);
+        self.0.drain(..excess);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The error that it is. An archive ends with zeros, and never with an object of JSON.
+    fn error(&self, what: &str) -> Option<EngineError> {
+        let windows = self.0.windows(Self::ERROR.len());
+        let start = windows
+            .into_iter()
+            .rposition(|window| window == Self::ERROR)?;
+        let mut parser = ProgressParser::default();
+        let mut messages = VecDeque::new();
+        parser.read(self.0.get(start..)?, &mut messages).ok()?;
+        parser.finish().ok()?;
+        match (messages.pop_front()?, messages.is_empty()) {
+            (Message::Error { code, message }, true) => {
+                Some(EngineError::in_stream(what, code, &message))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -99,16 +135,19 @@ impl Engine {
         let connection = self.connection().await?;
         let patience = self.patience(&connection, &call.what);
         let response = Box::pin(self.begin(&connection, &call, Body::empty(), &patience)).await?;
-        let state = Some((response.into_body(), patience, call.what));
+        let state = Some((response.into_body(), Tail::default(), patience, call.what));
         let bytes = stream::unfold(state, |state| async {
-            let (mut body, patience, what) = state?;
-            let result = match patience.wait(body.next()).await {
-                Ok(None) => return None,
-                Ok(Some(Ok(bytes))) => return Some((Ok(bytes), Some((body, patience, what)))),
-                Ok(Some(Err(error))) => Err(EngineError::of_transport(&what, error)),
-                Err(error) => Err(error),
+            let (mut body, mut tail, patience, what) = state?;
+            let error = match patience.wait(body.next()).await {
+                Ok(Some(Ok(bytes))) => {
+                    tail.note(&bytes);
+                    return Some((Ok(bytes), Some((body, tail, patience, what))));
+                }
+                Ok(Some(Err(error))) => EngineError::of_transport(&what, error),
+                Ok(None) => tail.error(&what)?,
+                Err(error) => error,
             };
-            Some((result, None))
+            Some((Err(error), None))
         });
         Ok(SavedImages {
             bytes: Box::pin(bytes),
@@ -151,6 +190,28 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_error_at_the_end_of_an_archive_is_found_however_it_comes() {
+        let error =
+            b"{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\r\n";
+        let archive = [&[7; 5000][..], error].concat();
+        let found = |bytes: &[u8], size: usize| {
+            let mut tail = Tail::default();
+            bytes.chunks(size).for_each(|bytes| tail.note(bytes));
+            assert!(tail.0.len() <= Tail::LENGTH);
+            tail.error("save").map(|error| error.to_string())
+        };
+        for size in [1, 7, 4095, 4096, 4097, 10_000] {
+            let said = found(&archive, size).unwrap();
+            assert_eq!(said, "save: the Docker Engine failed: no space left");
+            // The same text within the archive is a file's.
+            let whole = [&archive[..], &[0; 1024]].concat();
+            assert_eq!(found(&whole, size), None);
+        }
+        assert_eq!(found(b"", 1), None);
+        assert_eq!(found(&error[..20], 1), None);
+    }
 
     #[test]
     fn what_was_loaded_stands_in_the_progress() {

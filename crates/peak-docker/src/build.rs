@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::follow::follow;
 use crate::progress::EngineEvent;
+use crate::version::ApiVersion;
 
 const X_REGISTRY_CONFIG: HeaderName = HeaderName::from_static("x-registry-config");
 /// Docker's builder without `BuildKit`, which every Engine has and which needs no second connection.
@@ -136,16 +137,17 @@ impl BuildRequest {
             let (name, tag) = tagged(tag)?;
             call = call.query("t", format!("{name}:{tag}"));
         }
-        for (key, value) in [
-            ("dockerfile", self.dockerfile.clone()),
-            ("target", self.target.clone()),
-            ("networkmode", self.network.clone()),
-            ("platform", self.platform.as_ref().map(ToString::to_string)),
-            ("buildargs", json(&self.build_args)),
-            ("labels", json(&self.labels)),
+        let platform = self.platform.as_ref().map(ToString::to_string);
+        for (since, key, value) in [
+            (ApiVersion::OLDEST, "dockerfile", self.dockerfile.clone()),
+            (ApiVersion::OLDEST, "buildargs", json(&self.build_args)),
+            (ApiVersion::OLDEST, "labels", json(&self.labels)),
+            (ApiVersion::new(1, 25), "networkmode", self.network.clone()),
+            (ApiVersion::new(1, 29), "target", self.target.clone()),
+            (ApiVersion::new(1, 32), "platform", platform),
         ] {
             if let Some(value) = value {
-                call = call.query(key, value);
+                call = call.query_since(since, key, value);
             }
         }
         if !self.credentials.is_empty() {
@@ -194,6 +196,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Failed`] if a step fails or the Dockerfile is wrong; [`EngineError::Input`] if `context` fails;
     /// [`EngineError::Interrupted`] if the Engine goes away; [`EngineError::InvalidName`] for a tag that is none;
+    /// [`EngineError::TooOld`] if the Engine does not know one of the options, which it would pass over;
     /// [`EngineError::UnprotectedCredentials`].
     pub async fn build<S, E>(
         &self,

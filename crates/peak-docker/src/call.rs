@@ -34,6 +34,8 @@ pub(crate) struct Call {
     path: String,
     query: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The oldest version of the API that has all of it. Engines pass over what they do not know.
+    pub(crate) needs: ApiVersion,
 }
 
 impl Call {
@@ -50,6 +52,7 @@ impl Call {
             path: path.into(),
             query: Vec::new(),
             headers: Vec::new(),
+            needs: ApiVersion::OLDEST,
         }
     }
 
@@ -77,6 +80,17 @@ impl Call {
     /// A switch of the API, sent where it is on.
     pub(crate) fn switch(self, key: &'static str, on: bool) -> Self {
         if on { self.query(key, "1") } else { self }
+    }
+
+    /// Something that Engines know since this version of the API.
+    pub(crate) fn query_since(
+        mut self,
+        version: ApiVersion,
+        key: &'static str,
+        value: impl Into<String>,
+    ) -> Self {
+        self.needs = self.needs.max(version);
+        self.query(key, value)
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

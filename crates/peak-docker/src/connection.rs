@@ -102,6 +102,7 @@ async fn try_candidate(
         None => Err(EngineError::TooOld {
             endpoint: endpoint.to_string(),
             offered,
+            needed: ApiVersion::OLDEST,
         }),
     })
 }

@@ -254,6 +254,13 @@ impl Engine {
         body: Body,
         patience: &Patience,
     ) -> Result<Response, EngineError> {
+        if connection.version < call.needs {
+            return Err(EngineError::TooOld {
+                endpoint: connection.endpoint.to_string(),
+                offered: connection.version,
+                needed: call.needs,
+            });
+        }
         let request = call
             .request(&connection.base, connection.version, body)?
             .option(AttemptTimeout(Duration::MAX))

@@ -33,16 +33,17 @@ pub enum EngineError {
     /// The settings of the environment cannot be followed.
     #[error("the place of the Docker Engine is not known")]
     Config(#[from] EngineConfigError),
-    /// The Engine is older than anything that is spoken here.
+    /// The Engine is older than what is spoken here, or than what an option of the operation needs.
     #[error(
-        "the Docker Engine at {endpoint} speaks version {offered} of its API, and at least {} is needed",
-        ApiVersion::OLDEST
+        "the Docker Engine at {endpoint} speaks version {offered} of its API, and at least {needed} is needed"
     )]
     TooOld {
         /// Where it is.
         endpoint: String,
         /// Its newest version.
         offered: ApiVersion,
+        /// The oldest version that would do.
+        needed: ApiVersion,
     },
     /// A name that cannot be asked for.
     #[error("`{name}` {why}")]

@@ -150,8 +150,16 @@ impl Engine {
     /// [`EngineError::NotFound`] if there is none; [`EngineError::InvalidName`].
     pub async fn inspect(&self, name: &str) -> Result<ImageInspect, EngineError> {
         let path = format!("images/{}/json", in_path(name)?);
-        let call = Call::get("docker_inspect_image", format!("image {name}"), path);
-        self.json(call, MAX_ANSWER).await
+        let what = format!("image {name}");
+        let call = Call::get("docker_inspect_image", &*what, path);
+        let image: ImageInspect = self.json(call, MAX_ANSWER).await?;
+        if image.id.is_empty() {
+            return Err(EngineError::Unexpected {
+                what,
+                message: "the image has no identifier".to_owned(),
+            });
+        }
+        Ok(image)
     }
 
     /// All images that have a name, or that nothing is built upon.

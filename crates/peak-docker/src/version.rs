@@ -16,7 +16,7 @@ impl ApiVersion {
     /// The newest whose description the requests here were compared with. Newer Engines answer it too.
     pub const NEWEST: Self = Self::new(1, 51);
 
-    const fn new(major: u16, minor: u16) -> Self {
+    pub(crate) const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor }
     }
 

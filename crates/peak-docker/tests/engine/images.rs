@@ -2,7 +2,7 @@
 
 use peak_docker::{ApiVersion, EngineError, RemoveOptions, Removed};
 
-use crate::fake::{FakeEngine, answer, answer_with, engine_at};
+use crate::fake::{Act, FakeEngine, answer, answer_with, engine_at};
 
 #[tokio::test]
 async fn every_operation_is_the_request_that_the_api_describes() {
@@ -168,9 +168,16 @@ async fn an_answer_that_is_not_what_it_should_be_is_an_error() {
     let fake = FakeEngine::start(|_| answer(200, "<html>"));
     let error = fake.engine().info().await.unwrap_err();
     assert!(matches!(error, EngineError::Unexpected { .. }), "{error:?}");
-    let large = FakeEngine::start(|_| answer_with(200, &["Content-Length: 99999999"], ""));
+    let empty = FakeEngine::start(|_| answer(200, "{}"));
+    let error = empty.engine().inspect("app:v1").await.unwrap_err();
+    assert!(matches!(error, EngineError::Unexpected { .. }), "{error:?}");
+    let large = FakeEngine::start(|_| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{";
+        vec![Act::TakeWholeBody, Act::Write(head.to_vec())]
+    });
     let error = large.engine().info().await.unwrap_err();
-    assert!(!error.is_not_found(), "{error:?}");
+    assert!(matches!(error, EngineError::Unexpected { .. }), "{error:?}");
+    assert!(error.to_string().contains("larger than"), "{error}");
 }
 
 #[tokio::test]

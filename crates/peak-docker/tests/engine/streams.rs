@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use peak_docker::{BuildRequest, EngineCredentials, EngineError, EngineEvent, LoadedImage};
 use peak_oci::Reference;
 
-use crate::fake::{Act, FakeEngine, answer, begin, chunk, stream as answer_in};
+use crate::fake::{Act, FakeEngine, answer, answer_with, begin, chunk, stream as answer_in};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -232,6 +232,17 @@ async fn an_archive_is_saved_as_it_comes_and_its_breaking_is_an_error() {
         fake.recorded()[0].line(),
         "GET /v1.41/images/get?names=whole%3Av1&names=sha256%3Aabc"
     );
+    // What the Engine says where the archive should go on.
+    let failing = FakeEngine::start(|_| {
+        let error =
+            "{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\r\n";
+        answer_in(&["first", error])
+    });
+    let saved = failing.engine().save(&["failing:v1"]).await.unwrap();
+    let error = saved.try_collect::<Vec<Bytes>>().await.unwrap_err();
+    assert!(matches!(error, EngineError::Failed { .. }), "{error:?}");
+    assert!(error.to_string().contains("no space left"), "{error}");
+
     let mut broken = engine.save(&["broken:v1"]).await.unwrap();
     let mut read = Vec::new();
     let error = loop {
@@ -379,4 +390,24 @@ async fn a_build_streams_its_log_and_gives_the_image() {
         error.to_string().contains("returned a non-zero code: 1"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_old_engine_does_not_build_something_else_than_what_was_meant() {
+    let fake = FakeEngine::with_ping(
+        || answer_with(200, &["Api-Version: 1.28"], "OK"),
+        |_| answer_in(&["{\"aux\":{\"ID\":\"sha256:abc\"}}"]),
+    );
+    let engine = fake.engine();
+    let request = BuildRequest::new().network("none");
+    engine
+        .build(&request, pieces(&["tar"]), drop)
+        .await
+        .unwrap();
+    let request = request.target("stage");
+    let error = engine.build(&request, pieces(&["tar"]), drop).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, EngineError::TooOld { .. }), "{error:?}");
+    assert!(error.to_string().contains("at least 1.29"), "{error}");
+    assert_eq!(fake.recorded().len(), 1);
 }
