@@ -26,7 +26,7 @@ use crate::commands::images::build_failed;
 use crate::commands::local;
 use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
-use crate::commands::transfer::{Destination, clients};
+use crate::commands::transfer::{Destination, clients, reach_engine};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
 
@@ -121,6 +121,7 @@ pub(crate) async fn run(
     if arguments.dry_run {
         return show_dry_run(application.output, &arguments, &name, &files, &targets);
     }
+    Box::pin(reach_engine(&targets)).await?;
     let embedded = if arguments.local {
         Some(start_embedded(&arguments.state.directory()?).await?)
     } else {
