@@ -32,9 +32,12 @@ pub(super) fn check(
     for (path, page) in pages {
         for code in &page.code {
             for (line, written) in commands(code) {
-                for words in alternatives(&written) {
+                let all = alternatives(&written);
+                // A command that is only named need not be whole.
+                let whole = code.kind == CodeKind::Block && all.len() == 1;
+                for words in all {
                     count += 1;
-                    let result = understand(&words, &code.kind, &mut help_of)?;
+                    let result = understand(&words, whole, &mut help_of)?;
                     if let Err(message) = result {
                         problems.push(Problem {
                             page: path.clone(),
@@ -118,10 +121,10 @@ fn alternatives(words: &[String]) -> Vec<Vec<String>> {
     all
 }
 
-/// Compares a command with the help of the program. The inner error says what is wrong with the command.
+/// Compares a command with the help of the program; one that is not `whole` may lack arguments. The inner error says what is wrong with the command.
 fn understand(
     words: &[String],
-    kind: &CodeKind,
+    whole: bool,
     help_of: &mut impl FnMut(&[String]) -> anyhow::Result<Option<Help>>,
 ) -> anyhow::Result<Result<(), String>> {
     let mut path = Vec::new();
@@ -170,7 +173,7 @@ fn understand(
     if help.arguments_at_most.is_some_and(|most| arguments > most) {
         return Ok(Err(format!("it has {arguments} arguments, more than its usage says")));
     }
-    if *kind == CodeKind::Inline || elided || options.contains("--help") || options.contains("--version") {
+    if !whole || elided || options.contains("--help") || options.contains("--version") {
         return Ok(Ok(()));
     }
     if !help.commands.is_empty() && !path.is_empty() {
