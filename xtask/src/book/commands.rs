@@ -146,7 +146,7 @@ fn understand(
             let Some(&takes_value) = help.options.get(&name) else {
                 return Ok(Err(format!("`{name}` is not in its help")));
             };
-            if takes_value && value.is_none() && words.next().is_none() {
+            if takes_value && value.is_none() && words.next().is_none() && whole {
                 return Ok(Err(format!("`{name}` takes a value")));
             }
             options.insert(name);
@@ -156,10 +156,13 @@ fn understand(
             let Some(&takes_value) = help.options.get(&name) else {
                 return Ok(Err(format!("`{name}` is not in its help")));
             };
-            if takes_value && *word == name && words.next().is_none() {
+            if takes_value && *word == name && words.next().is_none() && whole {
                 return Ok(Err(format!("`{name}` takes a value")));
             }
             options.insert(name);
+        } else if word == "COMMAND" {
+            // Any of them is meant.
+            return Ok(Ok(()));
         } else if !help.commands.is_empty() {
             path.push(word.clone());
             match help_of(&path)? {
@@ -312,12 +315,12 @@ mod tests {
     #[test]
     fn commands_that_the_program_has_are_fine() {
         let (problems, count) = problems(
-            "`peak ship`, `peak image wait|tags|…`, `peakless thing`\n\n```sh\nA=b peak ship . --to x -vv # note\n\
+            "`peak ship --to`, `peak image wait|tags|…`, `peak COMMAND --any`\n\n```sh\nA=b peak ship . --to x -vv # note\n\
              $ echo it | peak -q image tags a b > file\npeak ship \\\n  --to=x .\npeak image …\n\
              it's no command\n- run: peak image wait --id 1\npeak\n```\n",
         );
         assert_eq!(problems, [""; 0]);
-        assert_eq!(count, 9);
+        assert_eq!(count, 10);
     }
 
     #[test]

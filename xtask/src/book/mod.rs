@@ -30,7 +30,7 @@ const README: &str = "README.md";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A built `peak` whose help the commands on the pages are compared with [default: built as for tests]
+    /// A built `peak` whose help the commands on the pages are compared with [default: built for this]
     #[arg(long, value_name = "FILE")]
     peak: Option<PathBuf>,
     /// Check the pages, and build no book
@@ -114,11 +114,11 @@ fn read_pages(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Page>> {
     Ok(pages)
 }
 
-/// Builds `peak` as `cargo test` does, so that after the tests it is there already.
+/// Builds `peak` without optimisation, and says where it is.
 fn build_peak(root: &Path) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "peak"])
+        .args(["build", "--quiet", "--package", "peak-cli", "--bin", "peak"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(root)
         .stderr(Stdio::inherit())
