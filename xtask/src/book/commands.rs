@@ -66,9 +66,9 @@ fn commands(code: &Code) -> Vec<(usize, Vec<String>)> {
         }
         // A prompt, an entry of a list in YAML, a key that has a command as its value.
         let text = text.trim();
-        let text = ["$ ", "- ", "run: "]
-            .iter()
-            .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
+        let text = ["$ ", "- ", "run: "].iter().fold(text, |text, prefix| {
+            text.strip_prefix(prefix).unwrap_or(text)
+        });
         // What is no line of a shell has no command of ours.
         let words = shlex::split(text).unwrap_or_default();
         for command in words.split(|word| OPERATORS.contains(&word.as_str())) {
@@ -174,7 +174,9 @@ fn understand(
         }
     }
     if help.arguments_at_most.is_some_and(|most| arguments > most) {
-        return Ok(Err(format!("it has {arguments} arguments, more than its usage says")));
+        return Ok(Err(format!(
+            "it has {arguments} arguments, more than its usage says"
+        )));
     }
     if !whole || elided || options.contains("--help") || options.contains("--version") {
         return Ok(Ok(()));
@@ -183,7 +185,9 @@ fn understand(
         return Ok(Err("it needs a subcommand".to_owned()));
     }
     if arguments < help.arguments_at_least {
-        return Ok(Err(format!("it has {arguments} arguments, fewer than its usage says")));
+        return Ok(Err(format!(
+            "it has {arguments} arguments, fewer than its usage says"
+        )));
     }
     match help.required.iter().find(|name| !options.contains(*name)) {
         Some(missing) => Ok(Err(format!("it needs `{missing}`"))),
@@ -226,8 +230,12 @@ impl Help {
                 usage.extend(line.split_whitespace());
             } else if section == "Commands:" {
                 // Deeper lines go on with what the one before says.
-                if let Some(name) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
-                    help.commands.extend(name.split_whitespace().next().map(str::to_owned));
+                if let Some(name) = line
+                    .strip_prefix("  ")
+                    .filter(|rest| !rest.starts_with(' '))
+                {
+                    help.commands
+                        .extend(name.split_whitespace().next().map(str::to_owned));
                 }
             } else {
                 help.read_option(line);
@@ -298,8 +306,12 @@ mod tests {
                 "Ship\n\nUsage: peak ship [OPTIONS] <DIR>\n\nOptions:\n      --to <TARGET>\n          Where to\n\n          \
                  - auto: by itself\n  -q, --quiet\n  -v, --verbose...\n"
             }
-            ["image"] => "Images\n\nUsage: peak image <COMMAND>\n\nCommands:\n  wait  Wait\n  tags  Tags\n",
-            ["image", "wait"] => "Wait\n\nUsage: peak image wait [OPTIONS] --id\n       <ID>\n\nOptions:\n      --id <ID>\n",
+            ["image"] => {
+                "Images\n\nUsage: peak image <COMMAND>\n\nCommands:\n  wait  Wait\n  tags  Tags\n"
+            }
+            ["image", "wait"] => {
+                "Wait\n\nUsage: peak image wait [OPTIONS] --id\n       <ID>\n\nOptions:\n      --id <ID>\n"
+            }
             ["image", "tags"] => "Tags\n\nUsage: peak image tags [REPO]...\n",
             _ => return None,
         };

@@ -64,7 +64,10 @@ fn lead(root: &Path, pages: &BTreeMap<PathBuf, Page>, from: &Path, to: &str) -> 
         return Err(format!("the link `{to}` leads out of the book"));
     }
     if !root.join(&target).exists() {
-        return Err(format!("the link `{to}` leads to `{}`, which is not there", target.display()));
+        return Err(format!(
+            "the link `{to}` leads to `{}`, which is not there",
+            target.display()
+        ));
     }
     match (anchor, pages.get(&target)) {
         (Some(anchor), Some(page)) if !page.anchors.contains(anchor) => Err(format!(
@@ -108,7 +111,10 @@ mod tests {
         fs::create_dir(root.path().join("docs")).unwrap();
         let mut pages = BTreeMap::new();
         for (path, text) in [
-            ("README.md", "[a](docs/a.md#first) [gone](docs/gone.md) [up](../x)"),
+            (
+                "README.md",
+                "[a](docs/a.md#first) [gone](docs/gone.md) [up](../x)",
+            ),
             (
                 "docs/a.md",
                 "# First\n[self](#first) [no](#second) [out](../README.md) [web](https://example.com/#x)",

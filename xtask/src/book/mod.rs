@@ -131,7 +131,11 @@ fn build_peak(root: &Path) -> anyhow::Result<PathBuf> {
         .stdout
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .find(|message| message.pointer("/target/name").is_some_and(|name| name == "peak"))
+        .find(|message| {
+            message
+                .pointer("/target/name")
+                .is_some_and(|name| name == "peak")
+        })
         .and_then(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
         .context("cargo does not say where it built peak")
 }
@@ -162,7 +166,10 @@ fn build_book(root: &Path, out: &mut impl io::Write) -> anyhow::Result<bool> {
         Err(error) => return Err(error).context("cannot start mdbook"),
     };
     if !version.ends_with(MDBOOK_VERSION) {
-        writeln!(out, "this is {version}; {MDBOOK_VERSION} is what .ci/run has")?;
+        writeln!(
+            out,
+            "this is {version}; {MDBOOK_VERSION} is what .ci/run has"
+        )?;
     }
     let destination = root.join("target/book");
     let output = Command::new("mdbook")
@@ -180,9 +187,16 @@ fn build_book(root: &Path, out: &mut impl io::Write) -> anyhow::Result<bool> {
         .any(|line| line.contains("WARN") || line.contains("ERROR"));
     if warned || !output.status.success() {
         write!(io::stderr(), "{told}")?;
-        writeln!(io::stderr(), "error: mdbook does not build the book without warnings")?;
+        writeln!(
+            io::stderr(),
+            "error: mdbook does not build the book without warnings"
+        )?;
         return Ok(false);
     }
-    writeln!(out, "the book is {}", destination.join("index.html").display())?;
+    writeln!(
+        out,
+        "the book is {}",
+        destination.join("index.html").display()
+    )?;
     Ok(true)
 }

@@ -41,7 +41,8 @@ pub(super) enum CodeKind {
 impl Page {
     /// Reads a page.
     pub(super) fn read(text: &str) -> Self {
-        let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_HEADING_ATTRIBUTES;
+        let options =
+            Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_HEADING_ATTRIBUTES;
         let lines = Lines::of(text);
         let mut page = Self::default();
         let mut repeated = BTreeMap::new();
@@ -142,7 +143,9 @@ mod tests {
 
     #[test]
     fn anchors_are_those_of_mdbook_and_github() {
-        let page = Page::read("# What `peak` is, and *is not*\n\n## Twice\n\n## Twice\n\n## Named {#other}\n");
+        let page = Page::read(
+            "# What `peak` is, and *is not*\n\n## Twice\n\n## Twice\n\n## Named {#other}\n",
+        );
         assert_eq!(
             page.anchors.into_iter().collect::<Vec<_>>(),
             ["other", "twice", "twice-1", "what-peak-is-and-is-not"]
@@ -151,7 +154,9 @@ mod tests {
 
     #[test]
     fn links_and_code_know_their_lines() {
-        let page = Page::read("one\n[two](b.md#c)\n\n```sh\npeak ship .\n```\n\n| `x` |\n|---|\n| `peak tags` |\n");
+        let page = Page::read(
+            "one\n[two](b.md#c)\n\n```sh\npeak ship .\n```\n\n| `x` |\n|---|\n| `peak tags` |\n",
+        );
         assert_eq!(
             page.links,
             [Link {
