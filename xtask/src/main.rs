@@ -1,6 +1,7 @@
 //! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
 mod bench;
+mod book;
 mod codegen;
 mod peers;
 
@@ -14,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::codegen::{Layout, Outcome};
 
-/// What the exit code is when a check found a difference; errors are [`EXIT_ERROR`].
+/// What the exit code is when a check found something; errors are [`EXIT_ERROR`].
 const EXIT_DIFFERS: u8 = 1;
 
 /// What the exit code is when a command could not do its work. It is clap's code for wrong usage too.
@@ -51,6 +52,10 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Build docs/ as a book, and check its links and the commands on its pages
+    ///
+    /// Exits with 1 when something is wrong with them. mdbook has to be installed, or be left out by --no-build.
+    Book(book::Options),
     /// What the tests with real peers need on this machine
     #[command(subcommand)]
     Peers(PeersCommand),
@@ -70,6 +75,9 @@ fn main() -> ExitCode {
         Command::BenchHelper { command } => {
             bench::run_as_helper(command.into_iter()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Book(options) => workspace_root()
+            .and_then(|root| book::run(&root, &options))
+            .map(|whole| ExitCode::from(if whole { 0 } else { EXIT_DIFFERS })),
         Command::Peers(PeersCommand::Up) => workspace_root()
             .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
             .map(|()| ExitCode::SUCCESS),
