@@ -327,6 +327,12 @@ fn ship_builds_into_an_engine_what_docker_and_skopeo_read() {
     done.assert_code(0);
     let id = engine.id("hello/web:v1");
     assert_eq!(validated(&sandbox, &engine, "oci:layout:v1"), id);
+    // Where there is no Engine that is known before anything is built.
+    let nowhere = sandbox.path("nowhere.socket");
+    let failed = finish(command(&sandbox, &nowhere, &arguments).spawn().unwrap());
+    assert_ne!(failed.code, Some(0));
+    failed.assert_stderr("nowhere.socket (DOCKER_HOST)");
+    assert!(!failed.stderr.contains("COPY"), "{}", failed.stderr);
     // What Docker saves of it, and loads.
     let saved = sandbox.path("saved.tar").display().to_string();
     engine.docker(&["save", "--output", &saved, "hello/web:v1"]);
@@ -535,10 +541,6 @@ fn a_load_that_is_interrupted_or_wrong_leaves_no_image_in_the_engine() {
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "shown where it fails, and wherever one asks for it"
-)]
 fn an_image_goes_through_an_engine_in_little_memory() {
     let large = number("PEAK_TRANSFER_MIB").unwrap_or(192);
     let sandbox = Sandbox::new();

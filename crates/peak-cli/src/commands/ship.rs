@@ -24,7 +24,7 @@ use crate::arguments::{PackingOptions, StateOptions};
 use crate::commands::images::build_failed;
 use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
-use crate::commands::transfer::{Destination, clients};
+use crate::commands::transfer::{Destination, clients, reach_engine};
 use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
@@ -122,6 +122,7 @@ pub(crate) async fn run(
     if arguments.dry_run {
         return show_dry_run(application.output, &arguments, &name, &files, &targets);
     }
+    Box::pin(reach_engine(&targets)).await?;
     let session = if arguments.local {
         let platform = start_embedded(&arguments).await?;
         let url = platform.url();

@@ -1,25 +1,41 @@
 //! What `ship` and `registry copy, pull, push` share: a copy with its progress, into a place opened beforehand.
 
 use peak_sdk::docker::{Engine, EngineConfig};
-use peak_sdk::oci::{Placement, Selector, Sink, Source};
+use peak_sdk::oci::{ContentError, Placement, Selector, Sink, Source};
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{Clients, CopyOptions, CopyReport, Target, Transfer};
 
 use crate::application::Application;
 use crate::error::CliError;
 
-/// Whom these places are asked of. Settings of a Docker Engine are read where one of them is an image of it.
+/// Whom these places are asked of.
 pub(crate) fn clients<'a>(
     registry: &Registry,
     places: impl IntoIterator<Item = &'a Target>,
 ) -> Result<Clients, CliError> {
     let clients = Clients::from(registry);
-    let has_engine = |place: &Target| matches!(place, Target::DockerDaemon(_));
-    if places.into_iter().any(has_engine) {
-        let config = EngineConfig::from_environment()?;
-        return Ok(clients.engine(Engine::new(config)));
+    Ok(match engine_of(places)? {
+        Some(engine) => clients.engine(engine),
+        None => clients,
+    })
+}
+
+/// The Docker Engine, where one of these places is an image of it; its settings are not even read otherwise.
+fn engine_of<'a>(places: impl IntoIterator<Item = &'a Target>) -> Result<Option<Engine>, CliError> {
+    let mut places = places.into_iter();
+    if !places.any(|place| matches!(place, Target::DockerDaemon(_))) {
+        return Ok(None);
     }
-    Ok(clients)
+    let config = EngineConfig::from_environment()?;
+    Ok(Some(Engine::new(config)))
+}
+
+/// Finds out whether there is an Engine where one of these places is an image of it, before any work is done for it.
+pub(crate) async fn reach_engine(places: &[Target]) -> Result<(), CliError> {
+    if let Some(engine) = engine_of(places)? {
+        engine.ping().await.map_err(ContentError::from)?;
+    }
+    Ok(())
 }
 
 /// A place to copy images to, known to be writable.

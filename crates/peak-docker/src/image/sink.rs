@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use peak_layout::{DockerArchiveOptions, DockerArchiveSender};
 use peak_oci::{
-    BlobWriter, BoxFuture, ContentError, ContentErrorKind, Descriptor, ImageManifest, Manifest,
-    Placement, Raw, Reference, Sink, Tag,
+    BlobWriter, BoxFuture, ContentError, ContentErrorKind, Descriptor, Digest, ImageConfig,
+    ImageManifest, Manifest, Placement, Raw, Reference, Sink, Tag,
 };
 
-use super::{is_known_by, other_image};
+use super::{has_layers, is_known_by, other_image};
 use crate::engine::Engine;
 use crate::name::{DaemonImage, DaemonImageError};
 
@@ -117,17 +117,25 @@ impl Inner {
         else {
             return Ok(());
         };
-        let name = self.name(tag.as_ref()).canonical();
-        let made = self.engine.inspect(&name).await?;
-        let config = &image.config.digest;
-        if is_known_by(&made, config, manifest.digest())
-            || self.engine.info().await?.keeps_manifests()
-        {
-            // An Engine that keeps manifests makes one for an image whose own it was not given, and has compared the
-            // layers with the config.
+        let made = self
+            .engine
+            .inspect(&self.name(tag.as_ref()).canonical())
+            .await?;
+        // The archive was finished, so that the config is there and can be understood.
+        let config = self
+            .archive
+            .config(&image.config.digest)
+            .unwrap_or_default();
+        let id = Digest::sha256_of(&config);
+        if is_known_by(&made, &id, manifest.digest()) {
+            return Ok(());
+        }
+        // An Engine that keeps manifests makes one for an image whose own it was not given, and calls it by that.
+        let diff_ids = ImageConfig::parse(config)?.into_value().rootfs.diff_ids;
+        if has_layers(&made, &diff_ids) && self.engine.info().await?.keeps_manifests() {
             Ok(())
         } else {
-            Err(other_image(&made, config))
+            Err(other_image(&made, &id))
         }
     }
 }

@@ -122,6 +122,11 @@ impl DockerArchiveSender {
             }),
         })
     }
+
+    /// A config that has come, as it is: Docker calls an image by its SHA-256.
+    pub fn config(&self, digest: &Digest) -> Option<Bytes> {
+        self.inner.state().configs.get(digest).cloned()
+    }
 }
 
 /// What is sent: an error in the place of the end, unless the end was said.
@@ -291,12 +296,13 @@ impl Inner {
         } else {
             format!("{}.json", Digest::sha256_of(&config).hex())
         };
-        let archive = &mut *archive;
-        archive.add(self, &config_name, &config).await?;
+        // Dropped in the middle of this, the archive breaks off there and then.
+        let mut last = std::mem::replace(&mut *archive, Archive::Broken);
+        last.add(self, &config_name, &config).await?;
         let name = image_name(self.options.name.as_ref(), tag);
         if is_layout {
             let blob = document::blob_name(manifest.digest());
-            archive.add(self, &blob, manifest.bytes()).await?;
+            last.add(self, &blob, manifest.bytes()).await?;
             let mut listed = manifest.descriptor();
             if let Some((reference, tag)) = &name {
                 listed = listed
@@ -305,9 +311,9 @@ impl Inner {
             }
             let path = self.path.join(INDEX);
             let index = document::index_bytes(&Index::new(vec![listed]), &path)?;
-            archive.add(self, INDEX, &index).await?;
+            last.add(self, INDEX, &index).await?;
             let marker = Bytes::from_static(MARKER_CONTENT.as_bytes());
-            archive.add(self, MARKER, &marker).await?;
+            last.add(self, MARKER, &marker).await?;
         }
         let listed = [Listed {
             config: config_name,
@@ -318,8 +324,10 @@ impl Inner {
             path: self.path.join(MANIFEST),
             source,
         })?;
-        archive.add(self, MANIFEST, &listed.into()).await?;
-        archive.finish(self).await
+        last.add(self, MANIFEST, &listed.into()).await?;
+        last.finish(self).await?;
+        *archive = last;
+        Ok(())
     }
 
     /// The config and the layers of the image, as far as they can be compared.
