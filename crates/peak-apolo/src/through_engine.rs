@@ -10,6 +10,9 @@ use peak_oci::Reference;
 use crate::progress::{ImageProgress, ImageProgressPull, ImageProgressPush, ImageProgressStep};
 use crate::{ApoloError, Images, LocalImage, RemoteImage};
 
+/// How long it may take to remove the name that a failure leaves: an Engine that hangs is not waited for twice.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
+
 impl Images {
     /// Pushes an image of the Engine to the platform: as `remote`, or by default under
     /// [what it is called there](crate::Clusters::to_platform). The Engine then has it under that name, too; where the push
@@ -61,7 +64,7 @@ impl Images {
         if pushed.is_ok() {
             self.temporary().remove(&url);
         }
-        self.remove_temporary(engine, &url).await;
+        self.clean_up(engine, &url, pushed.is_err()).await;
         pushed?;
         Ok(remote)
     }
@@ -109,7 +112,7 @@ impl Images {
         if pulled.is_ok() && target.canonical() == reference.canonical() {
             self.temporary().remove(&url);
         }
-        self.remove_temporary(engine, &url).await;
+        self.clean_up(engine, &url, pulled.is_err()).await;
         pulled?;
         Ok(local)
     }
@@ -136,6 +139,20 @@ impl Images {
                 Ok(())
             }
             Err(error) => Err(ApoloError::Engine(error)),
+        }
+    }
+
+    /// Removes the name that a push or pull has made for a while.
+    async fn clean_up(&self, engine: &Engine, name: &str, failed: bool) {
+        let removal = self.remove_temporary(engine, name);
+        if !failed {
+            return removal.await;
+        }
+        if tokio::time::timeout(CLEAN_UP_LIMIT, removal).await.is_err() {
+            tracing::warn!(
+                name,
+                "a name in the Docker Engine may stay: it does not answer"
+            );
         }
     }
 

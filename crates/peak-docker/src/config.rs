@@ -261,9 +261,16 @@ impl Settings<'_> {
         if endpoint.socket_path().is_some() || !(asked || endpoint.has_tls()) {
             return Ok(endpoint);
         }
-        let certificates = self.path("DOCKER_CERT_PATH");
-        let certificates = certificates.as_deref().or(directory);
+        let named = self.path("DOCKER_CERT_PATH");
+        let certificates = named.as_deref().or(directory);
         let options = certificates.map(context::tls).transpose()?.flatten();
+        // Whoever names a directory does not mean to trust everybody whom this machine trusts.
+        if let (None, Some(named)) = (&options, named) {
+            return Err(EngineConfigError::File {
+                path: named.join("ca.pem"),
+                source: io::ErrorKind::NotFound.into(),
+            });
+        }
         Ok(endpoint.with_tls(options.unwrap_or_default()))
     }
 }
@@ -373,7 +380,11 @@ mod tests {
         assert!(error.contains("key.pem"), "{error}");
         let path = place.home.path().join("elsewhere");
         let place = place.with("DOCKER_CERT_PATH", path.to_str().unwrap());
-        assert_eq!(place.endpoints(), ["https://h:2376/"]);
+        assert!(
+            place.fails().contains("elsewhere/ca.pem"),
+            "{}",
+            place.fails()
+        );
         let place = place.file("elsewhere/ca.pem", "no certificate");
         assert!(place.fails().contains("elsewhere"), "{}", place.fails());
         let socket = Place::new()

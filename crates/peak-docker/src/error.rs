@@ -23,7 +23,7 @@ const MAX_MESSAGE: usize = 2000;
 pub enum EngineError {
     /// No Engine answers at any of the places where it may be.
     #[error(
-        "no Docker Engine answers{}\nstart one, or say where it is with DOCKER_HOST or `docker context use`",
+        "no Docker Engine answers{}; start one, or say where it is with DOCKER_HOST or `docker context use`",
         Places(tried)
     )]
     Unreachable {
@@ -183,10 +183,12 @@ impl fmt::Display for Places<'_> {
         if self.0.is_empty() {
             return formatter.write_str(": there is no place where one would be");
         }
-        formatter.write_str("; tried")?;
-        self.0
-            .iter()
-            .try_for_each(|tried| write!(formatter, "\n  {tried}"))
+        // On one line, as errors are shown and logged.
+        for (number, tried) in self.0.iter().enumerate() {
+            let before = if number == 0 { ": tried " } else { ", " };
+            write!(formatter, "{before}{tried}")?;
+        }
+        Ok(())
     }
 }
 
@@ -478,7 +480,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "no Docker Engine answers; tried\n  unix:///a (Podman): there is no such file\n  Podman: ssh\nstart one, or say where it is with DOCKER_HOST or `docker context use`"
+            "no Docker Engine answers: tried unix:///a (Podman): there is no such file, Podman: ssh; start one, or say where it is with DOCKER_HOST or `docker context use`"
         );
         assert!(error.is_unreachable());
     }

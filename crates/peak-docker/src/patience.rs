@@ -76,11 +76,18 @@ impl Patience {
     pub(crate) async fn wait<F: Future>(&self, future: F) -> Result<F::Output, EngineError> {
         let mut future = pin!(future);
         self.activity.happened();
+        let mut alive: Option<Instant> = None;
+        // For how long nobody knows whether the Engine is alive.
+        let unknown = |silence: Duration, alive: Option<Instant>| {
+            alive.map_or(silence, |alive| alive.elapsed().min(silence))
+        };
         loop {
-            let rest = self.longest.map_or(ASK_AFTER, |longest| {
-                longest.saturating_sub(self.activity.silence())
-            });
-            match select(future.as_mut(), pin!(sleep(rest.min(ASK_AFTER)))).await {
+            let silence = self.activity.silence();
+            let rest = ASK_AFTER.saturating_sub(unknown(silence, alive));
+            let rest = self
+                .longest
+                .map_or(rest, |longest| longest.saturating_sub(silence).min(rest));
+            match select(future.as_mut(), pin!(sleep(rest))).await {
                 Either::Left((output, _)) => return Ok(output),
                 Either::Right(_) => {}
             }
@@ -89,12 +96,12 @@ impl Patience {
                 let what = self.what.clone();
                 return Err(EngineError::Silent { what, silence });
             }
-            if silence < ASK_AFTER {
+            if unknown(silence, alive) < ASK_AFTER {
                 continue;
             }
             match select(future.as_mut(), pin!(self.connection.ping())).await {
                 Either::Left((output, _)) => return Ok(output),
-                Either::Right((Ok(_), _)) => {}
+                Either::Right((Ok(_), _)) => alive = Some(Instant::now()),
                 // It has taken something meanwhile.
                 Either::Right((Err(_), _)) if self.activity.silence() < ASK_AFTER => {}
                 Either::Right((Err(source), _)) => {

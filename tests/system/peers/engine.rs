@@ -28,9 +28,11 @@ impl Engine {
         }
         let path = |name: &str| sandbox.path(name).display().to_string();
         let log = File::create(sandbox.path("engine.log")).unwrap();
-        // Were this test killed, the Engine would stay: so it is told when who started it dies.
+        // Were this test killed, the Engine would stay: so it is told when who started it dies. What it has mounted ends
+        // with it, too.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "dockerd"])
+            .args(["--pdeathsig", "TERM"])
+            .args(["unshare", "--mount", "--propagation", "private", "dockerd"])
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .args(["--data-root", &path("engine/data")])
             .args(["--exec-root", &path("engine/exec")])
@@ -109,7 +111,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // It ends its containerd, and takes its mounts away.
+        // It ends its containerd.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             signal(&self.child, "TERM");
             let _ = self.child.wait();

@@ -27,6 +27,8 @@ enum Answer {
     Is(StatusCode, &'static str),
     /// Nothing more after this.
     Hangs(&'static str),
+    /// Nothing, and to nothing else after that.
+    Stops,
 }
 
 struct FakeEngine {
@@ -45,8 +47,20 @@ impl FakeEngine {
         ));
         let (seen, shown) = (Arc::clone(&requests), Arc::clone(&credentials));
         let router = Router::new().fallback(move |request: Request| {
+            let asked = seen
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.contains("/push"));
             let response = answered(&request, &seen, &shown, &has, answer);
-            async move { response }
+            async move {
+                if matches!(answer, Answer::Stops)
+                    && (asked || request.uri().path().ends_with("/push"))
+                {
+                    std::future::pending::<()>().await;
+                }
+                response
+            }
         });
         Self {
             server: Served::start(router).await,
@@ -114,6 +128,7 @@ fn answered(
     }
     match answer {
         Answer::Is(status, body) => (status, body).into_response(),
+        Answer::Stops => StatusCode::OK.into_response(),
         Answer::Hangs(body) => {
             let beginning = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);
             Body::from_stream(beginning.chain(futures_util::stream::pending())).into_response()
@@ -331,6 +346,17 @@ async fn a_push_that_takes_too_long_is_given_up() {
         .unwrap();
     let error = images.push(&local(), None, None).await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_has_stopped_is_not_waited_for_once_more_to_clean_up() {
+    let engine = FakeEngine::start(&["app:v1"], Answer::Stops).await;
+    let limit = Duration::from_millis(300);
+    let images = engine.builder().push_limit(limit).build().unwrap();
+    let local = local();
+    let pushed = images.push(&local, None, None);
+    let pushed = tokio::time::timeout(Duration::from_secs(20), pushed).await;
+    assert!(pushed.expect("it ends").unwrap_err().is_timeout());
 }
 
 #[tokio::test]

@@ -146,6 +146,11 @@ impl Sink for EngineSink {
         false
     }
 
+    /// An Engine unpacks every layer from the archive.
+    fn holds_images_without_foreign_layers(&self) -> bool {
+        false
+    }
+
     /// Refuses what it cannot hold, and asks the Engine whether it has the image.
     fn prepare<'a>(
         &'a self,

@@ -372,6 +372,7 @@ async fn what_an_engine_cannot_be_given_is_said_before_it_is_asked_for_anything(
         assert!(error.to_string().contains("pick one of them"), "{error}");
     }
     assert!(!sink.holds_referrers());
+    assert!(!sink.holds_images_without_foreign_layers());
     assert!(memory.asked().is_empty());
 }
 

@@ -135,6 +135,28 @@ async fn silence_in_the_middle_of_the_progress_counts_from_the_last_message() {
     assert!(started.elapsed() < MINUTE * 76);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_in_the_middle_is_given_up_within_a_minute() {
+    let started = Instant::now();
+    let service = tower::service_fn(move |request: Request<Body>| async move {
+        if request.uri().path() == "/_ping" && started.elapsed() < Duration::from_secs(1) {
+            return Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("OK"))));
+        }
+        // It takes one piece of the archive, and does nothing more.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let _first = request.into_body().frame().await;
+        std::future::pending().await
+    });
+    let engine = Engine::over(config(), Client::from_service(service));
+    let archive = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from("piece")));
+    let error = engine.load(archive, drop).await.unwrap_err();
+    assert!(
+        matches!(error, EngineError::Unresponsive { .. }),
+        "{error:?}"
+    );
+    assert!(started.elapsed() < MINUTE, "{:?}", started.elapsed());
+}
+
 #[tokio::test]
 async fn credentials_do_not_go_in_the_clear_to_another_machine() {
     let mock = MockService::answering(|request| match request.path_and_query() {
