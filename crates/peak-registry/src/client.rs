@@ -142,7 +142,7 @@ impl Registry {
     }
 
     pub(crate) fn insecure_origins(&self) -> BTreeSet<Origin> {
-        origins(&self.inner.insecure, Scheme::Http)
+        insecure_origins(&self.inner.insecure)
     }
 
     /// A client with the same settings and other credentials.
@@ -154,7 +154,15 @@ impl Registry {
     }
 }
 
-/// Where registries that are marked insecure answer.
+/// Where registries that are marked insecure answer, in the clear and over TLS.
+fn insecure_origins(insecure: &BTreeSet<String>) -> BTreeSet<Origin> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .flat_map(|scheme| origins(insecure, scheme))
+        .collect()
+}
+
+/// The same, over one of them.
 fn origins(insecure: &BTreeSet<String>, scheme: Scheme) -> BTreeSet<Origin> {
     insecure
         .iter()
@@ -338,11 +346,8 @@ impl RegistryBuilder {
                 credentials.extend(origin.map(|origin| (origin, identity.clone())));
             }
         }
-        let identities = Identities::new(
-            credentials,
-            self.keychain,
-            origins(&self.insecure, Scheme::Http),
-        );
+        let insecure = insecure_origins(&self.insecure);
+        let identities = Identities::new(credentials, self.keychain, insecure);
         let (client, authenticator) = RegistryAuthenticator::client(&http, identities)?;
         Ok(Registry {
             inner: Arc::new(Inner {
