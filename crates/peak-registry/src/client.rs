@@ -21,6 +21,9 @@ use crate::pace::Limits;
 use crate::pages::PAGE_SIZE;
 use crate::{RegistryError, Repository};
 
+/// How often a registry may say when to come back: of many requests at once it refuses most, and again the next time.
+const TOLD_RETRIES: u32 = 20;
+
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -335,7 +338,11 @@ impl RegistryBuilder {
             .idle_timeout(self.idle_timeout)
             .tls(tls)
             .proxies(self.proxies)
-            .retry(RetryPolicy::new().transient_statuses(transient_statuses()))
+            .retry(
+                RetryPolicy::new()
+                    .transient_statuses(transient_statuses())
+                    .told_retries(TOLD_RETRIES),
+            )
             .on_attempt(move |attempt| observer.notice(attempt));
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {
