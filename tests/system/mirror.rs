@@ -308,6 +308,119 @@ fn the_manifests_for_schedulers_are_yaml_and_their_commands_are_ours() {
     }
 }
 
+/// Runs a script of the examples as their scheduler would, here and against our registry; what it reports.
+#[cfg(unix)]
+#[track_caller]
+fn run_script(site: &Site, script: &str, variables: &[(&str, &str)]) -> Value {
+    let peak = site.sandbox.command([""; 0]);
+    let folder = Path::new(peak.get_program()).parent().unwrap().to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path)));
+    let script = script
+        .replace("registry.example", site.server.host())
+        .replace("/plan/plan.yaml", "plan.yaml");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-e", "-c", &script]).env_clear();
+    let set = peak.get_envs();
+    shell
+        .envs(set.filter_map(|(key, value)| Some((key, value?))))
+        .envs(variables.iter().copied())
+        .env("PATH", path.unwrap())
+        .current_dir(site.sandbox.path(""))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let finished = crate::support::finish(shell.spawn().unwrap());
+    finished.assert_code(0);
+    // What a login says comes before, and may be JSON, too.
+    let report = finished.stdout.rfind("\n{").map_or(0, |end| end + 1);
+    serde_json::from_str(&finished.stdout[report..]).unwrap()
+}
+
+/// All runs of a scheduler, each with its part, by its script and variables. Together they copy everything once.
+#[cfg(unix)]
+#[track_caller]
+fn mirror_together(runs: usize, run: impl Fn(&Site, usize) -> Value) {
+    let site = Site::new();
+    let names: Vec<String> = (0..8).map(|number| format!("apps/app-{number}")).collect();
+    let mut plan = format!(
+        "destinations:\n  - to: {}\nrepositories:\n",
+        site.name("backup")
+    );
+    for name in &names {
+        let name = site.name(name);
+        let copy = [
+            "registry",
+            "copy",
+            &site.name("project:0.0.1"),
+            &format!("{name}:v1"),
+        ];
+        site.sandbox.peak(copy).assert_code(0);
+        plan.push_str(&format!("  - from: {name}\n"));
+    }
+    site.sandbox.files("", [("plan.yaml", plan.as_bytes())]);
+    let copied = (0..runs).map(|number| run(&site, number)["copied"].as_u64().unwrap());
+    assert_eq!(copied.sum::<u64>(), names.len() as u64);
+    for name in &names {
+        assert_eq!(site.tags(&format!("backup/{name}")), json!(["v1"]));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_pods_of_the_documented_job_mirror_everything_once() {
+    let text = read("docs/mirror/kubernetes.yaml");
+    let job = text.split("\n---\n").nth(1).unwrap();
+    let job: Value = serde_saphyr::from_str(job).unwrap();
+    let job = &job["spec"]["jobTemplate"]["spec"];
+    assert_eq!(job["completionMode"], "Indexed");
+    let container = &job["template"]["spec"]["containers"][0];
+    assert_eq!(
+        (&container["command"][0], &container["command"][1]),
+        (&"sh".into(), &"-c".into())
+    );
+    let script = container["command"][2].as_str().unwrap();
+    let runs = usize::try_from(job["completions"].as_u64().unwrap()).unwrap();
+    let shards = container["env"].as_array().unwrap().iter();
+    let shards = shards.filter(|one| one["name"] == "SHARDS").next().unwrap();
+    let shards = shards["value"].as_str().unwrap();
+    mirror_together(runs, |site, number| {
+        let index = number.to_string();
+        let variables = [("JOB_COMPLETION_INDEX", index.as_str()), ("SHARDS", shards)];
+        run_script(site, script, &variables)
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn the_jobs_of_the_documented_pipelines_mirror_everything_once() {
+    let gitlab: Value = serde_saphyr::from_str(&read("docs/mirror/gitlab-ci.yaml")).unwrap();
+    let job = &gitlab["mirror"];
+    let total = job["parallel"].as_u64().unwrap();
+    let lines = job["script"].as_array().unwrap().iter();
+    let script: Vec<&str> = lines.map(|line| line.as_str().unwrap()).collect();
+    mirror_together(usize::try_from(total).unwrap(), |site, number| {
+        let (index, total) = ((number + 1).to_string(), total.to_string());
+        let variables = [
+            ("CI_NODE_INDEX", index.as_str()),
+            ("CI_NODE_TOTAL", &total),
+            ("REGISTRY_PASSWORD", "secret"),
+        ];
+        run_script(site, &script.join("\n"), &variables)
+    });
+
+    let github: Value = serde_saphyr::from_str(&read("docs/mirror/github-actions.yaml")).unwrap();
+    let job = &github["jobs"]["mirror"];
+    let shards = job["strategy"]["matrix"]["shard"].as_array().unwrap();
+    let steps = job["steps"].as_array().unwrap().iter();
+    let script: Vec<&str> = steps.filter_map(|step| step["run"].as_str()).collect();
+    mirror_together(shards.len(), |site, number| {
+        let script = script.join("\n");
+        let script = script.replace("${{ matrix.shard }}", &shards[number].to_string());
+        run_script(site, &script, &[("PASSWORD", "secret")])
+    });
+}
+
 #[test]
 fn the_plans_in_the_documentation_can_be_followed() {
     let sandbox = Sandbox::new();

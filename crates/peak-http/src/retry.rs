@@ -84,6 +84,7 @@ pub(crate) fn decide(outcome: Outcome, idempotency: Idempotency, replayable: boo
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     retries: u32,
+    told_retries: u32,
     first_wait: Duration,
     longest_wait: Duration,
     longest_told_wait: Duration,
@@ -95,6 +96,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             retries: 3,
+            told_retries: 0,
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_secs(10),
             longest_told_wait: Duration::from_secs(60),
@@ -119,6 +121,15 @@ impl RetryPolicy {
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// Sets how many times more a request is sent again after answers that name a time to come (`Retry-After`). A server
+    /// that many requests come to at once refuses most of them again each time, though there is nothing wrong with it.
+    /// Default: 0.
+    #[must_use]
+    pub fn told_retries(mut self, retries: u32) -> Self {
+        self.told_retries = retries;
         self
     }
 
@@ -160,7 +171,16 @@ impl RetryPolicy {
         }
     }
 
-    /// How many times a request is sent again at most.
+    /// Whether a request may be sent again after so many times, of which the server named the time of `told`, and whether
+    /// it counts as another of those. `is_told`: it names one now.
+    pub(crate) fn allows(&self, retries: u32, told: u32, is_told: bool) -> Option<bool> {
+        if is_told && told < self.told_retries {
+            return Some(true);
+        }
+        (retries.saturating_sub(told) < self.retries).then_some(false)
+    }
+
+    /// How many times a request is sent again at most, where the server does not say when.
     pub fn most_retries(&self) -> u32 {
         self.retries
     }
@@ -250,6 +270,21 @@ mod tests {
             let status = StatusCode::from_u16(code).unwrap();
             assert_eq!(Outcome::of_status(status), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn answers_that_name_a_time_have_a_count_of_their_own() {
+        let plain = RetryPolicy::new().retries(2);
+        assert_eq!(plain.allows(1, 0, true), Some(false));
+        assert_eq!(plain.allows(2, 0, true), None);
+        let patient = plain.told_retries(3);
+        assert_eq!(patient.allows(0, 0, true), Some(true));
+        assert_eq!(patient.allows(4, 2, true), Some(true));
+        // The others are as many as before.
+        assert_eq!(patient.allows(4, 3, true), Some(false));
+        assert_eq!(patient.allows(4, 3, false), Some(false));
+        assert_eq!(patient.allows(5, 3, true), None);
+        assert_eq!(patient.allows(2, 0, false), None);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::pace::Limits;
 use crate::pages::PAGE_SIZE;
 use crate::{RegistryError, Repository};
 
+/// How often a registry may say when to come back: of many requests at once it refuses most, and again the next time.
+const TOLD_RETRIES: u32 = 20;
+
 /// No bytes of a body for so long: it is taken for dead and asked for again from where it stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -142,7 +145,7 @@ impl Registry {
     }
 
     pub(crate) fn insecure_origins(&self) -> BTreeSet<Origin> {
-        origins(&self.inner.insecure, Scheme::Http)
+        insecure_origins(&self.inner.insecure)
     }
 
     /// A client with the same settings and other credentials.
@@ -154,7 +157,15 @@ impl Registry {
     }
 }
 
-/// Where registries that are marked insecure answer.
+/// Where registries that are marked insecure answer, in the clear and over TLS.
+fn insecure_origins(insecure: &BTreeSet<String>) -> BTreeSet<Origin> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .flat_map(|scheme| origins(insecure, scheme))
+        .collect()
+}
+
+/// The same, over one of them.
 fn origins(insecure: &BTreeSet<String>, scheme: Scheme) -> BTreeSet<Origin> {
     insecure
         .iter()
@@ -327,7 +338,11 @@ impl RegistryBuilder {
             .idle_timeout(self.idle_timeout)
             .tls(tls)
             .proxies(self.proxies)
-            .retry(RetryPolicy::new().transient_statuses(transient_statuses()))
+            .retry(
+                RetryPolicy::new()
+                    .transient_statuses(transient_statuses())
+                    .told_retries(TOLD_RETRIES),
+            )
             .on_attempt(move |attempt| observer.notice(attempt));
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {
@@ -338,11 +353,8 @@ impl RegistryBuilder {
                 credentials.extend(origin.map(|origin| (origin, identity.clone())));
             }
         }
-        let identities = Identities::new(
-            credentials,
-            self.keychain,
-            origins(&self.insecure, Scheme::Http),
-        );
+        let insecure = insecure_origins(&self.insecure);
+        let identities = Identities::new(credentials, self.keychain, insecure);
         let (client, authenticator) = RegistryAuthenticator::client(&http, identities)?;
         Ok(Registry {
             inner: Arc::new(Inner {

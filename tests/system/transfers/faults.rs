@@ -1,10 +1,10 @@
 //! What goes wrong on the way of a download, at every point: the image arrives whole, or the error says what was wrong
 //! with which blob. What is in the layout is right in both cases, and the next run has no trouble.
 
-use std::error::Error as _;
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use peak_sdk::registry::{ParallelRanges, Registry};
 use peak_sdk::transfer::{CopyOptions, copy};
@@ -91,16 +91,52 @@ impl Site {
             }
             Err(error) => {
                 assert!(tags.is_empty(), "{tags:?}");
-                let mut text = error.to_string();
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    text.push_str(": ");
-                    text.push_str(&error.to_string());
-                    cause = error.source();
-                }
-                Err(text)
+                Err(with_causes(&error))
             }
         }
+    }
+
+    /// How many bytes of the layer came out of a proxy.
+    fn fetched(&self, proxy: &Proxy) -> u64 {
+        let exchanges = proxy.exchanges().into_iter();
+        let layer = exchanges.filter(|one| one.request.blob() == Some(self.layer()));
+        layer.map(|one| one.sent).sum()
+    }
+
+    /// Pushes the image to a repository through a proxy that lets `fate` decide about the requests that carry bytes of the
+    /// layer up, by their number and length. Gives what came of it, and how many bytes of blobs came to the proxy.
+    fn push(
+        &self,
+        repository: &str,
+        fate: impl Fn(usize, u64) -> Fate + Send + Sync + 'static,
+    ) -> (Result<(), String>, u64) {
+        let count = AtomicUsize::new(0);
+        let proxy = Proxy::start(self.server.host(), None, move |request| {
+            if request.line().contains("/blobs/uploads/") && request.length() > 1000 {
+                return fate(count.fetch_add(1, Ordering::Relaxed), request.length());
+            }
+            Fate::Pass
+        });
+        let registry = Registry::builder().build().unwrap();
+        let folder = self.sandbox.path("");
+        self.image.write_layout(&self.sandbox.path("from"), "v1");
+        let from = target("oci:from:v1", &folder);
+        let to = target(&format!("{}/{repository}:v1", proxy.host()), &folder);
+        let (source, selector) = from.open_source(&registry).unwrap();
+        let (sink, placement) = to.open_sink(&registry).unwrap();
+        let options = CopyOptions::new();
+        let outcome = wait_for(copy(
+            source.as_ref(),
+            selector.as_ref(),
+            sink.as_ref(),
+            placement,
+            &options,
+        ));
+        let uploads = proxy.exchanges().into_iter();
+        let uploads = uploads.filter(|one| one.request.line().contains("/blobs/uploads/"));
+        let received = uploads.map(|one| one.received).sum();
+        let outcome = outcome.map(|_| ()).map_err(|error| with_causes(&error));
+        (outcome, received)
     }
 
     /// Whether something of the layer waits for the next run.
@@ -135,11 +171,34 @@ impl Site {
         layout: &str,
         fate: impl Fn(usize, &Request) -> Fate + Send + Sync + 'static,
     ) {
+        self.fetched_when(layout, fate);
+    }
+
+    /// The same; how many bytes of the layer that took.
+    #[track_caller]
+    fn fetched_when(
+        &self,
+        layout: &str,
+        fate: impl Fn(usize, &Request) -> Fate + Send + Sync + 'static,
+    ) -> u64 {
         let proxy = self.proxy(fate);
         if let Err(error) = self.pull(&proxy, layout) {
             panic!("{layout}: {error}");
         }
+        self.fetched(&proxy)
     }
+}
+
+/// What an error says, with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// The first and the last bytes, those around what is read at once, and many between.
@@ -157,10 +216,11 @@ fn offsets() -> Vec<u64> {
 fn a_connection_that_breaks_after_any_byte_does_no_harm() {
     let site = Site::new(LAYER);
     for offset in offsets() {
-        site.arrives(&format!("cut-{offset}"), move |number, _| match number {
+        let fetched = site.fetched_when(&format!("cut-{offset}"), move |number, _| match number {
             0 => Fate::Cut(offset),
             _ => Fate::Pass,
         });
+        assert_eq!(fetched, LAYER as u64, "cut after {offset}");
     }
 }
 
@@ -204,13 +264,12 @@ fn a_manifest_or_config_that_is_cut_off_does_no_harm() {
 fn a_connection_that_is_silent_after_any_byte_is_left_for_another_one() {
     let site = Site::new(LAYER);
     for offset in [0, 1, 16_384, 100_001, LAYER as u64 - 1] {
-        site.arrives(
-            &format!("stalled-{offset}"),
-            move |number, _| match number {
-                0 => Fate::Stall(offset),
-                _ => Fate::Pass,
-            },
-        );
+        let layout = format!("stalled-{offset}");
+        let fetched = site.fetched_when(&layout, move |number, _| match number {
+            0 => Fate::Stall(offset),
+            _ => Fate::Pass,
+        });
+        assert_eq!(fetched, LAYER as u64, "silent after {offset}");
     }
     site.fails("was cut off at byte", |_, _| Fate::Stall(0));
 }
@@ -289,7 +348,7 @@ fn a_storm_of_429_is_waited_out_or_named() {
     let count = AtomicUsize::new(0);
     let proxy = Proxy::start(site.server.host(), None, move |_| {
         match count.fetch_add(1, Ordering::Relaxed) % 2 {
-            0 => Fate::Answer(LATER),
+            0 => Fate::Answer(LATER.into()),
             _ => Fate::Pass,
         }
     });
@@ -297,12 +356,90 @@ fn a_storm_of_429_is_waited_out_or_named() {
     // In the middle of the layer.
     site.arrives("middle", |number, _| match number {
         0 => Fate::Cut(100_000),
-        1..3 => Fate::Answer(LATER),
+        1..3 => Fate::Answer(LATER.into()),
         _ => Fate::Pass,
     });
     site.fails("limits how often it may be asked", |_, _| {
-        Fate::Answer(LATER)
+        Fate::Answer(LATER.into())
     });
+}
+
+/// What a registry says of itself that takes `MOST` requests a second and refuses all others until the next one, in both
+/// forms of `Retry-After` by turns.
+struct Limiter {
+    begun: Instant,
+    taken: HashMap<u64, usize>,
+    refused: usize,
+}
+
+impl Limiter {
+    const MOST: usize = 6;
+
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            taken: HashMap::new(),
+            refused: 0,
+        }
+    }
+
+    fn decide(&mut self) -> Fate {
+        let taken = self
+            .taken
+            .entry(self.begun.elapsed().as_secs())
+            .or_default();
+        if *taken < Self::MOST {
+            *taken += 1;
+            return Fate::Pass;
+        }
+        self.refused += 1;
+        let until = if self.refused.is_multiple_of(2) {
+            "1".to_owned()
+        } else {
+            httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1))
+        };
+        Fate::Answer(
+            LATER
+                .replace("Retry-After: 0", &format!("Retry-After: {until}"))
+                .into(),
+        )
+    }
+}
+
+#[test]
+fn many_requests_at_once_get_through_a_registry_that_refuses_most_of_them_again_and_again() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve();
+    let layers: Vec<(u64, usize)> = (0..30).map(|seed| (seed, 5000)).collect();
+    let image = Image::large(&layers);
+    image.write_layout(&sandbox.path("from"), "v1");
+    let limiter = Arc::new(Mutex::new(Limiter::new()));
+    let decide = Arc::clone(&limiter);
+    let proxy = Proxy::start(server.host(), None, move |_| {
+        decide.lock().unwrap().decide()
+    });
+    let name = format!("{}/storm/image:v1", proxy.host());
+    let at_once = ["--concurrency", "16"];
+    for way in [
+        ["registry", "push", "oci:from:v1", &name],
+        ["registry", "pull", &name, "oci:to:v1"],
+    ] {
+        let before = proxy.exchanges().len();
+        let refused_before = limiter.lock().unwrap().refused;
+        sandbox.peak(way.iter().chain(&at_once)).assert_code(0);
+        let asked = proxy.exchanges().len() - before;
+        let refused = limiter.lock().unwrap().refused - refused_before;
+        println!("{refused} of {asked} requests were refused");
+        // It did happen, and did not grow: of those that come back at the same time some get through each time.
+        assert!(refused > 3, "{refused} of {asked}");
+        assert!(refused < 4 * (asked - refused), "{refused} of {asked}");
+    }
+    assert_eq!(layout_is_valid(&sandbox.path("to")), ["v1"]);
+    let seen = validated(
+        &format!("{}/storm/image:v1", server.host()),
+        &sandbox.path(""),
+    );
+    assert_eq!(seen.root.digest.to_string(), image.digest());
 }
 
 #[test]
@@ -360,6 +497,68 @@ fn a_registry_that_is_restarted_in_the_middle_of_a_push_does_no_harm() {
     assert_eq!(seen.root.digest.to_string(), image.digest());
 }
 
+/// What the registry may lose of a request that broke off: the last that came had not been written.
+const UNWRITTEN: u64 = 64 * 1024;
+
+#[test]
+fn a_push_whose_connection_breaks_after_any_byte_sends_only_the_rest() {
+    let site = Site::new(LAYER);
+    let all: usize = site.image.blobs.iter().map(|blob| blob.content.len()).sum();
+    for offset in offsets() {
+        let (pushed, sent) =
+            site.push(
+                &format!("faults/cut-{offset}"),
+                move |number, _| match number {
+                    0 => Fate::CutBody(offset),
+                    _ => Fate::Pass,
+                },
+            );
+        pushed.unwrap_or_else(|error| panic!("{offset}: {error}"));
+        let again = sent - all as u64;
+        let most = if offset == LAYER as u64 {
+            // All of it came, and while the registry is still at it it has neither the blob nor the session.
+            LAYER as u64
+        } else {
+            UNWRITTEN
+        };
+        assert!(again <= most, "{again} bytes came twice after {offset}");
+        let name = format!("{}/faults/cut-{offset}:v1", site.server.host());
+        let seen = validated(&name, &site.sandbox.path(""));
+        assert_eq!(seen.root.digest.to_string(), site.image.digest());
+    }
+}
+
+#[test]
+fn a_push_that_breaks_again_and_again_goes_on_as_long_as_something_arrives() {
+    let site = Site::new(1 << 20);
+    let all: usize = site.image.blobs.iter().map(|blob| blob.content.len()).sum();
+    let (pushed, sent) = site.push("faults/again", |_, length| match length {
+        150_001.. => Fate::CutBody(150_000),
+        _ => Fate::Pass,
+    });
+    pushed.unwrap();
+    let again = sent - all as u64;
+    assert!(again <= 8 * UNWRITTEN, "{again} bytes came twice");
+}
+
+#[test]
+fn wrong_bytes_on_their_way_up_are_refused_and_the_next_push_works() {
+    let site = Site::new(LAYER);
+    let (pushed, _) = site.push("faults/wrong", |_, _| Fate::ChangedBody(200_000));
+    let error = pushed.unwrap_err();
+    assert!(
+        error.contains("DIGEST_INVALID") && error.contains(site.layer()),
+        "{error}"
+    );
+    let mut connection = crate::http::Connection::open(site.server.host());
+    let manifest = "/v2/faults/wrong/manifests/v1";
+    assert_eq!(connection.send("GET", manifest, "", b"").status, 404);
+    let (pushed, _) = site.push("faults/wrong", |_, _| Fate::Pass);
+    pushed.unwrap();
+    let name = format!("{}/faults/wrong:v1", site.server.host());
+    validated(&name, &site.sandbox.path(""));
+}
+
 /// What may become of a request for a blob of so many bytes.
 fn any_fate(random: &mut Random, size: u64) -> Fate {
     // Often early, often late.
@@ -374,7 +573,7 @@ fn any_fate(random: &mut Random, size: u64) -> Fate {
         4 => Fate::Resized(place),
         5 => Fate::Whole,
         6 => Fate::OtherRange,
-        7 | 8 => Fate::Answer(LATER),
+        7 | 8 => Fate::Answer(LATER.into()),
         9 => Fate::Changed(place),
         _ => Fate::Pass,
     }

@@ -1,5 +1,6 @@
 //! A proxy before a registry that counts what passes, slows it down, and breaks it.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,11 @@ impl Request {
             .map(|(_, digest)| digest)
     }
 
+    /// How many bytes its body has.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// The first byte that is asked for.
     pub(super) fn start(&self) -> u64 {
         let range = self
@@ -60,8 +66,12 @@ pub(super) enum Fate {
     Whole,
     /// The answer says that it begins a byte later.
     OtherRange,
+    /// The connection breaks after so many bytes of the request's body.
+    CutBody(u64),
+    /// The byte at this place of the request's body is another one.
+    ChangedBody(u64),
     /// The registry is not asked: this is the answer.
-    Answer(&'static str),
+    Answer(Cow<'static, str>),
 }
 
 /// What has passed.
@@ -206,7 +216,9 @@ impl Shared {
             change(&mut self.exchanges.lock().unwrap()[number]);
         };
         let mut to = client;
-        if let Fate::Answer(answer) = fate {
+        if let Fate::Answer(answer) = &fate {
+            // An answer before its question has come would be lost with the connection.
+            io::copy(&mut (&mut from).take(request.length), &mut io::sink())?;
             return to.write_all(answer.as_bytes());
         }
         let upstream = self.upstream.lock().unwrap().clone();
@@ -217,15 +229,28 @@ impl Shared {
             head = with(&head, "Range", None);
         }
         (&server).write_all(head.as_bytes())?;
-        carry(
-            &mut from,
-            &mut &server,
-            request.length,
-            self.rate,
-            |count| {
-                note(&|exchange| exchange.received += count);
-            },
-        )?;
+        let mut received = |count| note(&|exchange| exchange.received += count);
+        let mut rest = request.length;
+        match fate {
+            Fate::CutBody(after) => {
+                return carry(
+                    &mut from,
+                    &mut &server,
+                    rest.min(after),
+                    self.rate,
+                    received,
+                );
+            }
+            Fate::ChangedBody(place) if place < rest => {
+                carry(&mut from, &mut &server, place, self.rate, &mut received)?;
+                let mut byte = [0];
+                from.read_exact(&mut byte)?;
+                (&server).write_all(&[!byte[0]])?;
+                rest -= place + 1;
+            }
+            _ => {}
+        }
+        carry(&mut from, &mut &server, rest, self.rate, received)?;
 
         let mut answer = BufReader::new(&server);
         let mut head = read_head(&mut answer)?;

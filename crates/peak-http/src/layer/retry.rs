@@ -45,7 +45,7 @@ impl<S: HttpService> Retry<S> {
         let (parts, mut body) = request.into_parts();
         let rules = Rules::of(&parts, Origin::of(&url));
         let whole = parts.extensions.get().map(|WholeBody(limit)| *limit);
-        let mut retry = 0;
+        let (mut retry, mut told) = (0, 0);
         loop {
             let spare = body.try_clone();
             let observed = self.observer.as_ref().map(|observer| {
@@ -64,7 +64,7 @@ impl<S: HttpService> Retry<S> {
                 (result, _) => result,
             };
 
-            let again = self.again(&rules, retry, spare.is_some(), &result);
+            let again = self.again(&rules, (retry, told), spare.is_some(), &result);
             let again = spare.zip(again);
             if let Some(observed) = observed {
                 observed.end(&result, again.as_ref().map(|(_, again)| again.wait));
@@ -73,6 +73,7 @@ impl<S: HttpService> Retry<S> {
                 return result;
             };
             retry += 1;
+            told += u32::from(again.is_told);
             if let Some(SpanOfOperation(span)) = parts.extensions.get() {
                 span.record("http.request.resend_count", retry);
             }
@@ -89,11 +90,11 @@ impl<S: HttpService> Retry<S> {
         }
     }
 
-    /// Whether and when to send the request again.
+    /// Whether and when to send the request again, after so many times of which the server named the time of some.
     fn again(
         &self,
         rules: &Rules,
-        retry: u32,
+        (retry, told_before): (u32, u32),
         replayable: bool,
         result: &HttpResult,
     ) -> Option<Again> {
@@ -104,9 +105,9 @@ impl<S: HttpService> Retry<S> {
             }
             return None;
         }
-        if retry >= self.policy.most_retries()
-            || decide(outcome, rules.idempotency, replayable) == Decision::Stop
-        {
+        let is_later = told.is_some_and(|wait| !wait.is_zero());
+        let is_told = self.policy.allows(retry, told_before, is_later)?;
+        if decide(outcome, rules.idempotency, replayable) == Decision::Stop {
             return None;
         }
         let wait = self.policy.wait(retry, told, rand::random());
@@ -127,7 +128,7 @@ impl<S: HttpService> Retry<S> {
             debug!("the request is not sent again, since too many to this server failed");
             return None;
         }
-        Some(Again { wait, at })
+        Some(Again { wait, at, is_told })
     }
 }
 
@@ -158,6 +159,8 @@ impl Rules {
 struct Again {
     wait: Duration,
     at: Instant,
+    /// The server named the time, and it counts among those.
+    is_told: bool,
 }
 
 layer_service!(Retry);

@@ -135,7 +135,10 @@ impl RegistryAuthenticator {
         headers: &HeaderMap,
     ) -> Result<Option<(Way, Scope)>, TokenError> {
         let way_of = |challenge: &Challenge| match challenge.scheme.as_str() {
-            "bearer" => TokenServer::named_by(&asked.url, challenge).map(Way::Bearer),
+            "bearer" => {
+                let is_protected = self.identities.is_protected(&asked.url);
+                TokenServer::named_by(&asked.url, is_protected, challenge).map(Way::Bearer)
+            }
             _ => Ok(Way::Basic),
         };
         if let Some(challenge) = challenge::choose(headers) {
@@ -345,7 +348,8 @@ impl Authenticator for RegistryAuthenticator {
                 .map(Scope::parse)
                 .unwrap_or_default();
             // As nobody, and kept for nobody: that server is none that was asked for.
-            let token = match TokenServer::named_by(url, &challenge) {
+            let is_protected = self.identities.is_protected(url);
+            let token = match TokenServer::named_by(url, is_protected, &challenge) {
                 Ok(server) => self.fetch(&server, &scope, None).await,
                 Err(error) => Err(error),
             };

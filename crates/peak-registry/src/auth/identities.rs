@@ -15,7 +15,7 @@ use crate::host::canonical_name;
 pub(crate) struct Identities {
     caller: BTreeMap<Origin, Identity>,
     keychain: Option<Keychain>,
-    /// Registries that may see credentials over plain HTTP.
+    /// Registries that may see credentials over plain HTTP, and over TLS with a certificate that nobody verifies.
     insecure: BTreeSet<Origin>,
 }
 
@@ -65,6 +65,12 @@ impl Identities {
         keychain
             .renewed(&name_of(url)?, repository, refused.id)
             .await
+    }
+
+    /// Whether what the server at `url` says is known to come from it, and from nobody on the way.
+    pub(super) fn is_protected(&self, url: &Url) -> bool {
+        let is_verified = |origin| !self.insecure.contains(&origin);
+        url.scheme() == "https" && Origin::of(url).is_some_and(is_verified)
     }
 
     /// The origin, if credentials may be sent to it at all.

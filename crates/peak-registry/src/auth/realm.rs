@@ -28,7 +28,10 @@ enum Place {
 /// A registry outside cannot send us to this machine, to a private network or to a cloud's metadata service; one that
 /// is itself in a private network can name a server in one. Nobody can lead us from https to http. Over plain http the
 /// token server must be on the registry's own host, or both on this machine.
-pub(crate) fn judge(registry: &Url, realm: &Url) -> Option<Trust> {
+///
+/// `is_protected` says whether the registry's name for the token server came over TLS with a certificate that was
+/// verified. Where it did not, anybody on the way may have written it, and credentials stay with the registry's host.
+pub(crate) fn judge(registry: &Url, is_protected: bool, realm: &Url) -> Option<Trust> {
     let same_host = registry.host() == realm.host();
     let both_local = is_loopback(registry) && is_loopback(realm);
     let protected = realm.scheme() == "https" || (registry.scheme() == "http" && same_host);
@@ -46,13 +49,11 @@ pub(crate) fn judge(registry: &Url, realm: &Url) -> Option<Trust> {
     if !(protected && reachable) {
         return None;
     }
-    Some(
-        if registry.scheme() == "https" || same_host || is_loopback(registry) {
-            Trust::Credentials
-        } else {
-            Trust::Anonymous
-        },
-    )
+    Some(if is_protected || same_host || is_loopback(registry) {
+        Trust::Credentials
+    } else {
+        Trust::Anonymous
+    })
 }
 
 fn place(url: &Url) -> Place {
@@ -95,7 +96,53 @@ mod tests {
     use super::*;
 
     fn judged(registry: &str, realm: &str) -> Option<Trust> {
-        judge(&Url::parse(registry).unwrap(), &Url::parse(realm).unwrap())
+        let registry = Url::parse(registry).unwrap();
+        let is_protected = registry.scheme() == "https";
+        judge(&registry, is_protected, &Url::parse(realm).unwrap())
+    }
+
+    #[test]
+    fn a_registry_whose_certificate_is_not_verified_keeps_credentials_at_its_own_host() {
+        let judged = |registry: &str, realm: &str| {
+            judge(
+                &Url::parse(registry).unwrap(),
+                false,
+                &Url::parse(realm).unwrap(),
+            )
+        };
+        let registry = "https://registry.example/v2/";
+        for (registry, realm, expected) in [
+            (
+                registry,
+                "https://registry.example/token",
+                Some(Trust::Credentials),
+            ),
+            (
+                registry,
+                "https://registry.example:5001/token",
+                Some(Trust::Credentials),
+            ),
+            (
+                registry,
+                "https://auth.example/token",
+                Some(Trust::Anonymous),
+            ),
+            (
+                "https://10.0.0.1/v2/",
+                "https://10.0.0.2/token",
+                Some(Trust::Anonymous),
+            ),
+            // It is no licence for plain HTTP.
+            (registry, "http://registry.example/token", None),
+            // Nobody is on the way to this machine.
+            (
+                "https://127.0.0.1:5000/v2/",
+                "https://auth.example/token",
+                Some(Trust::Credentials),
+            ),
+        ] {
+            assert_eq!(judged(registry, realm), expected, "{registry} {realm}");
+        }
     }
 
     #[test]

@@ -122,9 +122,9 @@ fn robot_at(registry: &str) -> Identities {
 
 fn as_robot_at(registry: &str, credentials: Credentials) -> Identities {
     let origin = Origin::of(&Url::parse(registry).unwrap()).unwrap();
-    let plain = BTreeSet::from([origin.clone()]);
+    let plain = registry.starts_with("http:").then(|| origin.clone());
     let caller = BTreeMap::from([(origin, Identity::new(credentials))]);
-    Identities::new(caller, None, plain)
+    Identities::new(caller, None, plain.into_iter().collect())
 }
 
 fn status(code: u16) -> Response<String> {
@@ -240,6 +240,36 @@ async fn a_registry_in_the_clear_cannot_send_credentials_to_another_host() {
     let world = World::new(Identities::default(), answer);
     assert_eq!(world.get(&url).await.unwrap(), 200);
     assert_eq!(world.seen_by("https://evil.example")[0].authorization, None);
+}
+
+#[tokio::test]
+async fn a_registry_whose_certificate_is_not_verified_cannot_send_credentials_to_another_host() {
+    let marked = || {
+        let origin = Origin::of(&Url::parse(REGISTRY).unwrap()).unwrap();
+        let robot = Identity::new(Credentials::new("robot", "secret".into()));
+        let caller = BTreeMap::from([(origin.clone(), robot)]);
+        Identities::new(caller, None, BTreeSet::from([origin]))
+    };
+    let named = |realm: &'static str| {
+        move |_: usize, seen: &Seen| {
+            if seen.url.contains("/token") {
+                return text(r#"{"token":"good"}"#);
+            }
+            if seen.has("Bearer good") {
+                return text("content");
+            }
+            challenge(&format!("Bearer realm=\"{realm}\""))
+        }
+    };
+    let url = format!("{REGISTRY}/v2/a/manifests/v1");
+    let world = World::new(marked(), named("https://evil.example/token"));
+    let error = world.get(&url).await.unwrap_err();
+    assert!(error_text(&error).contains("not verified"), "{error:?}");
+    assert!(world.seen_by("https://evil.example").is_empty());
+    // Its own host is as good as itself.
+    let world = World::new(marked(), named("https://registry.example:5001/token"));
+    assert_eq!(world.get(&url).await.unwrap(), 200);
+    assert!(world.seen_by("https://registry.example:5001")[0].has(BASIC));
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub(crate) enum TokenError {
     )]
     ForbiddenRealm { registry: String, realm: String },
     #[error(
-        "the registry {registry} names the token server {realm} over plain HTTP, where anybody may have put the name; no credentials are sent there"
+        "the registry {registry} names the token server {realm} over plain HTTP, or TLS that is not verified, where anybody may have put the name; no credentials are sent there"
     )]
     UnprotectedChallenge { registry: String, realm: String },
     #[error("the token server {realm} redirects to {target}, where no credentials are sent")]
@@ -110,8 +110,12 @@ pub(crate) struct TokenServer {
 }
 
 impl TokenServer {
-    /// The server that `challenge`, an answer of `registry`, names.
-    pub(crate) fn named_by(registry: &Url, challenge: &Challenge) -> Result<Self, TokenError> {
+    /// The server that `challenge`, an answer of `registry`, names. `is_protected`: see [`realm::judge`].
+    pub(crate) fn named_by(
+        registry: &Url,
+        is_protected: bool,
+        challenge: &Challenge,
+    ) -> Result<Self, TokenError> {
         let unusable = || TokenError::Realm {
             registry: shown(registry),
         };
@@ -124,9 +128,11 @@ impl TokenServer {
             return Err(unusable());
         }
         url.set_fragment(None);
-        let trust = realm::judge(registry, &url).ok_or_else(|| TokenError::ForbiddenRealm {
-            registry: shown(registry),
-            realm: shown(&url),
+        let trust = realm::judge(registry, is_protected, &url).ok_or_else(|| {
+            TokenError::ForbiddenRealm {
+                registry: shown(registry),
+                realm: shown(&url),
+            }
         })?;
         Ok(Self {
             url,
@@ -404,7 +410,7 @@ mod tests {
 
     fn question(registry: &str, header: &str, scope: &str) -> String {
         let registry = Url::parse(registry).unwrap();
-        let server = TokenServer::named_by(&registry, &challenge(header)).unwrap();
+        let server = TokenServer::named_by(&registry, true, &challenge(header)).unwrap();
         server.question(&Scope::parse(scope)).to_string()
     }
 
@@ -442,12 +448,12 @@ mod tests {
             "Bearer realm=\"https://user:secret@auth.example/\"",
             "Bearer realm=\"https://:secret@auth.example/\"",
         ] {
-            let error = TokenServer::named_by(&registry, &challenge(header)).unwrap_err();
+            let error = TokenServer::named_by(&registry, true, &challenge(header)).unwrap_err();
             assert!(matches!(error, TokenError::Realm { .. }), "{header}");
             assert!(!format!("{error:?} {error}").contains("secret"));
         }
         let forbidden = challenge("Bearer realm=\"http://169.254.169.254/latest/secret\"");
-        let error = TokenServer::named_by(&registry, &forbidden).unwrap_err();
+        let error = TokenServer::named_by(&registry, true, &forbidden).unwrap_err();
         assert!(matches!(error, TokenError::ForbiddenRealm { .. }));
         assert!(!error.to_string().contains("secret"));
     }
@@ -456,7 +462,7 @@ mod tests {
     fn forms_name_the_grant_and_no_offline_token() {
         let registry = Url::parse("https://registry.example/v2/").unwrap();
         let header = challenge("Bearer realm=\"/oauth2/token\", service=s");
-        let server = TokenServer::named_by(&registry, &header).unwrap();
+        let server = TokenServer::named_by(&registry, true, &header).unwrap();
         let scope = Scope::parse("repository:a:pull registry:catalog:*");
         let form = |credentials| server.form(&scope, &credentials).expose_secret().to_owned();
         assert_eq!(

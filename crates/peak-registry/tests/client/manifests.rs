@@ -171,7 +171,7 @@ async fn a_registry_that_says_later_is_asked_later() {
     );
     assert_eq!(error.codes(), ["TOOMANYREQUESTS"]);
 
-    // For how long is told to whoever has to wait.
+    // For how long is told to whoever has to wait. It is asked for a good while before, which makes this test a slow one.
     let server =
         Script::start(|_, _| answer("429 Too Many Requests", &[("retry-after", "1")], b"")).await;
     let error = server.manifest_error().await;
