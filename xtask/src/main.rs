@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod fuzz;
 mod peers;
 
 use std::ffi::OsString;
@@ -14,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::codegen::{Layout, Outcome};
 
-/// What the exit code is when a check found a difference; errors are [`EXIT_ERROR`].
+/// What the exit code is when a check found something; errors are [`EXIT_ERROR`].
 const EXIT_DIFFERS: u8 = 1;
 
 /// What the exit code is when a command could not do its work. It is clap's code for wrong usage too.
@@ -51,6 +52,10 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Run the fuzz targets for a short while
+    ///
+    /// docs/fuzzing.md says what they are.
+    Fuzz(fuzz::Options),
     /// What the tests with real peers need on this machine
     #[command(subcommand)]
     Peers(PeersCommand),
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         Command::BenchHelper { command } => {
             bench::run_as_helper(command.into_iter()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Fuzz(options) => run_fuzz(&options),
         Command::Peers(PeersCommand::Up) => workspace_root()
             .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
             .map(|()| ExitCode::SUCCESS),
@@ -114,6 +120,15 @@ fn run_codegen(check: bool) -> anyhow::Result<ExitCode> {
 fn run_bench(options: &bench::Options) -> anyhow::Result<ExitCode> {
     bench::run(&workspace_root()?, options)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_fuzz(options: &fuzz::Options) -> anyhow::Result<ExitCode> {
+    let holds = fuzz::run(&workspace_root()?, options, &mut io::stdout().lock())?;
+    Ok(if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_DIFFERS)
+    })
 }
 
 /// The directory of the workspace: the parent of this package, as Cargo tells it when it runs us.
