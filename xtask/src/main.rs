@@ -1,6 +1,7 @@
 //! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
 mod bench;
+mod ci;
 mod codegen;
 mod fuzz;
 mod peers;
@@ -52,6 +53,10 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Make every check that CI makes
+    ///
+    /// Some need `cargo-deny`; those from `peers` on install other programs.
+    Ci(ci::Options),
     /// Run the fuzz targets for a short while
     ///
     /// docs/fuzzing.md says what they are.
@@ -75,6 +80,9 @@ fn main() -> ExitCode {
         Command::BenchHelper { command } => {
             bench::run_as_helper(command.into_iter()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Ci(options) => workspace_root()
+            .and_then(|root| ci::run(&root, &options, &mut io::stdout().lock()))
+            .map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => run_fuzz(&options),
         Command::Peers(PeersCommand::Up) => workspace_root()
             .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
