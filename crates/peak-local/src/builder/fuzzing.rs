@@ -151,7 +151,8 @@ pub fn layer_intake(data: &[u8]) {
         assert!(member.mode <= 0o7777);
         match &member.kind {
             MemberKind::File { size } => {
-                assert!(came <= size && *came <= data.len() as u64);
+                let is_whole = came == size;
+                assert!(is_whole || (came < size && whole.error.is_some()));
             }
             MemberKind::HardLink { target } => {
                 assert!(!target.starts_with('/') && !target.split('/').any(|part| part == ".."));
@@ -172,9 +173,6 @@ fn members(reader: impl Read) -> Members {
     let mut members = Vec::new();
     let result = tarball::read(reader, |member, content| {
         let came = io::copy(content, &mut io::sink()).map_err(TarError::Read)?;
-        if let MemberKind::File { size } = &member.kind {
-            assert_eq!(came, *size, "an error, or all of it");
-        }
         members.push((member, came));
         Ok(())
     });
