@@ -14,12 +14,17 @@ fn hold(target: &str, body: fn(&[u8])) {
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} has no seeds", directory.display());
-    let seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let seeds: Vec<Vec<u8>> = paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
     let rounds = std::env::var("PEAK_FUZZ_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (path, seed) in paths.iter().zip(&seeds) {
         let cuts = (0..seed.len()).step_by(seed.len() / 32 + 1);
-        let short = cuts.chain([seed.len()]).map(|length| seed[..length].to_vec());
+        let short = cuts
+            .chain([seed.len()])
+            .map(|length| seed[..length].to_vec());
         let changed: Vec<_> = (0..rounds).map(|_| random.change(seed, &seeds)).collect();
         for input in short.chain(changed) {
             if std::panic::catch_unwind(|| body(&input)).is_err() {
