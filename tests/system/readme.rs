@@ -5,7 +5,7 @@ use crate::support::workspace;
 #[test]
 fn the_two_commands_of_the_readme_are_what_ci_runs() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
-    let gate = std::fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    let checks = std::fs::read_to_string(workspace().join("xtask/src/ci.rs")).unwrap();
     for command in [
         "cargo run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web",
         "cargo test --workspace",
@@ -15,14 +15,16 @@ fn the_two_commands_of_the_readme_are_what_ci_runs() {
             "README.md does not show `{command}`"
         );
     }
-    // Each as a step of its own: the second also stands at the head of longer commands.
+    // The second as a check of its own: it also stands at the head of longer commands.
     for line in [
-        "local ship=(cargo run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web)",
-        "step test cargo test --workspace",
+        "\"run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web\";",
+        "what: Cargo(\"test --workspace\", &[]),",
     ] {
         assert!(
-            gate.lines().any(|one| one.trim() == line),
-            ".ci/run has no line `{line}`"
+            checks.lines().any(|one| one.trim() == line),
+            "xtask/src/ci.rs has no line `{line}`"
         );
     }
+    let gate = std::fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    assert!(gate.lines().any(|line| line == "exec cargo xtask ci"));
 }

@@ -2,7 +2,9 @@
 
 mod bench;
 mod book;
+mod ci;
 mod codegen;
+mod fuzz;
 mod peers;
 
 use std::ffi::OsString;
@@ -56,6 +58,14 @@ enum Command {
     ///
     /// Exits with 1 when something is wrong with them. mdbook has to be installed, or be left out by --no-build.
     Book(book::Options),
+    /// Make every check that CI makes
+    ///
+    /// Some need `cargo-deny`; those from `peers` on install other programs.
+    Ci(ci::Options),
+    /// Run the fuzz targets for a short while
+    ///
+    /// docs/fuzzing.md says what they are.
+    Fuzz(fuzz::Options),
     /// What the tests with real peers need on this machine
     #[command(subcommand)]
     Peers(PeersCommand),
@@ -78,6 +88,10 @@ fn main() -> ExitCode {
         Command::Book(options) => workspace_root()
             .and_then(|root| book::run(&root, &options))
             .map(|whole| ExitCode::from(if whole { 0 } else { EXIT_DIFFERS })),
+        Command::Ci(options) => workspace_root()
+            .and_then(|root| ci::run(&root, &options, &mut io::stdout().lock()))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => run_fuzz(&options),
         Command::Peers(PeersCommand::Up) => workspace_root()
             .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
             .map(|()| ExitCode::SUCCESS),
@@ -122,6 +136,15 @@ fn run_codegen(check: bool) -> anyhow::Result<ExitCode> {
 fn run_bench(options: &bench::Options) -> anyhow::Result<ExitCode> {
     bench::run(&workspace_root()?, options)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_fuzz(options: &fuzz::Options) -> anyhow::Result<ExitCode> {
+    let holds = fuzz::run(&workspace_root()?, options, &mut io::stdout().lock())?;
+    Ok(if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_DIFFERS)
+    })
 }
 
 /// The directory of the workspace: the parent of this package, as Cargo tells it when it runs us.

@@ -31,6 +31,9 @@
 mod clusters;
 mod config;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod images;
 mod name;

@@ -66,6 +66,9 @@ mod endpoint;
 mod engine;
 mod error;
 mod follow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod images;
 mod name;

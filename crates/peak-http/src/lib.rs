@@ -68,6 +68,9 @@ mod client;
 mod connect;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer;
 pub mod multipart;
 mod origin;

@@ -47,6 +47,9 @@ mod docker_archive;
 mod document;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod partial;
 mod positioned;

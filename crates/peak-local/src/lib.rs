@@ -86,6 +86,9 @@ mod engine_log;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod model;
 mod platform;
 mod remover;

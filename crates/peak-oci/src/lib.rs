@@ -92,6 +92,9 @@ pub mod content;
 mod config;
 mod descriptor;
 mod digest;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod json;
 mod manifest;

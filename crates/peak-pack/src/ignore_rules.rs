@@ -83,7 +83,7 @@ impl IgnoreRules {
 }
 
 /// Patterns while they are collected.
-struct PatternList {
+pub(crate) struct PatternList {
     builder: GitignoreBuilder,
     positions: HashMap<String, usize>,
     negated: Vec<bool>,
@@ -101,7 +101,7 @@ impl Default for PatternList {
 }
 
 impl PatternList {
-    fn add_text(&mut self, name: &str, text: &str) -> Result<(), PackError> {
+    pub(crate) fn add_text(&mut self, name: &str, text: &str) -> Result<(), PackError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
             let Some(pattern) = pattern_of_line(line) else {
@@ -122,7 +122,7 @@ impl PatternList {
         Ok(())
     }
 
-    fn build(self) -> Result<IgnoreRules, PackError> {
+    pub(crate) fn build(self) -> Result<IgnoreRules, PackError> {
         let matcher = self
             .builder
             .build()

@@ -39,6 +39,9 @@ mod archive;
 mod cancel;
 mod compress;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ignore_rules;
 mod options;
 mod pipeline;

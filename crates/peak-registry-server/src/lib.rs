@@ -189,6 +189,9 @@
 #[cfg(feature = "server")]
 mod access_log;
 pub mod auth;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]

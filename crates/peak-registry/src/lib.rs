@@ -62,6 +62,9 @@ mod client;
 mod connection;
 mod delete;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod known_blobs;
 mod links;

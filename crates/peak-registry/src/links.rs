@@ -42,9 +42,9 @@ pub(crate) fn next(page: &Url, headers: &HeaderMap) -> Result<Option<Url>, LinkE
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Link {
-    target: String,
-    relations: Option<String>,
+pub(crate) struct Link {
+    pub(crate) target: String,
+    pub(crate) relations: Option<String>,
 }
 
 impl Link {
@@ -58,7 +58,7 @@ impl Link {
 }
 
 /// The links of one header. What cannot be read ends it.
-fn parse(mut text: &str) -> Vec<Link> {
+pub(crate) fn parse(mut text: &str) -> Vec<Link> {
     let mut links = Vec::new();
     while let Some(start) = text.trim_start_matches([' ', '\t', ',']).strip_prefix('<') {
         let Some((target, rest)) = start.split_once('>') else {

@@ -37,6 +37,9 @@ mod copy;
 mod error;
 mod flights;
 mod foreign;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lanes;
 mod manifests;
 mod mirror;

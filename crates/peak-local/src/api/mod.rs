@@ -7,6 +7,8 @@ mod authorization;
 pub(crate) mod control;
 mod error;
 mod form;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handlers;
 mod json;
 mod log_download;

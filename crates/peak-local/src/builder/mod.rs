@@ -31,6 +31,8 @@ mod dockerfile;
 mod engine;
 mod error;
 mod expand;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod image;
 mod layer;
 mod limits;

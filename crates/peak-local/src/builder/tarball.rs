@@ -21,7 +21,7 @@ const MAX_PADDING: u64 = 1024 * 1024;
 pub(crate) const BLOCK: usize = 512;
 
 /// An entry of an archive.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Never empty, never leaving the root.
     pub path: String,

@@ -3,18 +3,18 @@
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
 
 /// Longest header value that is looked at.
-const MAX_LENGTH: usize = 8 * 1024;
+pub(crate) const MAX_LENGTH: usize = 8 * 1024;
 /// Most headers that are looked at, challenges that are kept, and parameters of one.
 const MAX_HEADERS: usize = 8;
-const MAX_CHALLENGES: usize = 16;
-const MAX_PARAMETERS: usize = 16;
+pub(crate) const MAX_CHALLENGES: usize = 16;
+pub(crate) const MAX_PARAMETERS: usize = 16;
 
 /// One way to authenticate that a server offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     /// Lower case.
     pub(crate) scheme: String,
-    parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
@@ -41,7 +41,7 @@ pub(crate) fn choose(headers: &HeaderMap) -> Option<Challenge> {
 }
 
 /// Reads one header value. What cannot be understood ends the reading; what came before it counts.
-fn parse(header: &str) -> Vec<Challenge> {
+pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut input = Input {
         rest: if header.len() > MAX_LENGTH {

@@ -17,7 +17,7 @@
 //! | `login` | checks credentials and keeps them |
 
 mod authenticator;
-mod challenge;
+pub(crate) mod challenge;
 mod credentials;
 mod grants;
 mod identities;
