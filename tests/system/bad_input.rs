@@ -486,3 +486,35 @@ fn a_file_that_is_too_large_or_no_text_is_said_to_be_so() {
         finished.assert_code(2).assert_stderr(what);
     }
 }
+
+#[test]
+fn a_place_on_this_machine_is_not_taken_for_an_image_of_docker_hub() {
+    let sandbox = Sandbox::new();
+    for place in [
+        "oci:app",
+        "oci-archive:app",
+        "docker-archive:app",
+        "docker-daemon:app",
+    ] {
+        for arguments in [
+            &["push", "oci:layout", place][..],
+            &["delete", "--yes", place],
+            &["referrers", place],
+            &["manifest", "delete", "--yes", place],
+            &["parse", place],
+        ] {
+            sandbox
+                .peak([&["registry"], arguments].concat())
+                .assert_code(2)
+                .assert_stderr(&format!("`{place}` is a place on this machine"));
+        }
+    }
+    // Whoever does mean Docker Hub can say so.
+    let parsed = sandbox.peak(["registry", "parse", "docker.io/library/oci:app"]);
+    let parsed = &parsed.assert_code(0).stdout;
+    assert!(parsed.contains("docker.io/library/oci:app"), "{parsed}");
+    sandbox
+        .peak(["registry", "tags", "docker-daemon:app"])
+        .assert_code(2)
+        .assert_stderr("docker image ls");
+}

@@ -11,7 +11,7 @@ use peak_sdk::transfer::{
 };
 use serde_json::{Value, json};
 
-use super::{parse_platform, parse_reference};
+use super::{parse_any_reference, parse_platform, parse_reference};
 use crate::application::Application;
 use crate::commands::transfer::{Destination, clients, warn};
 use crate::error::CliError;
@@ -325,7 +325,7 @@ fn show_previews(
 /// How the names of places that are not in a registry begin.
 const LOCAL_TRANSPORTS: [&str; 4] = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
 
-fn is_local(text: &str) -> bool {
+pub(super) fn is_local(text: &str) -> bool {
     LOCAL_TRANSPORTS
         .iter()
         .any(|transport| text.starts_with(transport))
@@ -340,8 +340,11 @@ pub(super) fn parse_source(text: &str) -> Result<Target, CliError> {
 }
 
 fn parse_registry(text: &str) -> Result<Target, CliError> {
-    let name = text.strip_prefix("docker://").unwrap_or(text);
-    Ok(Target::Registry(parse_reference(name)?))
+    let reference = match text.strip_prefix("docker://") {
+        Some(name) => parse_any_reference(name)?,
+        None => parse_reference(text)?,
+    };
+    Ok(Target::Registry(reference))
 }
 
 /// Reads the name of a place to write to. Everything is the name of an image at Docker Hub, so there one has to say that

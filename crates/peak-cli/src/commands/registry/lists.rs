@@ -21,6 +21,12 @@ pub(crate) async fn tags(
     registry: &Registry,
     repository: &str,
 ) -> Result<(), CliError> {
+    if repository.starts_with("docker-daemon:") {
+        return Err(CliError::usage(
+            "a Docker Engine has images by name, and no repositories with tags",
+        )
+        .with_hint("`docker image ls NAME` lists the tags of a name"));
+    }
     let target = parse_source(repository)?;
     if let Target::DockerArchive { path, .. } = &target {
         let all = DockerArchive::all_names(path).map_err(TargetError::Layout)?;

@@ -28,7 +28,7 @@ pub(crate) use self::copy::{parse_destination, parse_local_target};
 use crate::application::Application;
 use crate::commands::transfer::clients;
 use crate::error::{CliError, ErrorKind};
-use crate::output::Output;
+use crate::output::{Output, printable};
 use crate::service::agree;
 
 #[derive(Debug, Args)]
@@ -369,6 +369,19 @@ pub(crate) async fn run(
 
 /// Reads a reference that stands on the command line.
 pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
+    // `oci:app` would be the tag `app` of an image at Docker Hub, which nobody means who writes it so.
+    if copy::is_local(text) {
+        return Err(CliError::usage(format!(
+            "`{}` is a place on this machine, and this takes an image in a registry",
+            printable(text)
+        ))
+        .with_hint("`peak registry copy` and `push` bring an image from there into a registry"));
+    }
+    parse_any_reference(text)
+}
+
+/// As [`parse_reference`], where something else has made clear that it is in a registry.
+fn parse_any_reference(text: &str) -> Result<Reference, CliError> {
     Reference::parse(text).map_err(|error| {
         CliError::from_chain(ErrorKind::Usage, &error)
             .with_hint("write it as [registry/]repository[:tag][@digest]")
