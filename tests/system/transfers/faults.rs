@@ -497,50 +497,6 @@ fn a_registry_that_is_restarted_in_the_middle_of_a_push_does_no_harm() {
     assert_eq!(seen.root.digest.to_string(), image.digest());
 }
 
-/// What the registry may lose of a request that broke off: the last that came had not been written.
-const UNWRITTEN: u64 = 64 * 1024;
-
-#[test]
-fn a_push_whose_connection_breaks_after_any_byte_sends_only_the_rest() {
-    let site = Site::new(LAYER);
-    let all: usize = site.image.blobs.iter().map(|blob| blob.content.len()).sum();
-    for offset in offsets() {
-        let (pushed, sent) =
-            site.push(
-                &format!("faults/cut-{offset}"),
-                move |number, _| match number {
-                    0 => Fate::CutBody(offset),
-                    _ => Fate::Pass,
-                },
-            );
-        pushed.unwrap_or_else(|error| panic!("{offset}: {error}"));
-        let again = sent - all as u64;
-        let most = if offset == LAYER as u64 {
-            // All of it came, and while the registry is still at it it has neither the blob nor the session.
-            LAYER as u64
-        } else {
-            UNWRITTEN
-        };
-        assert!(again <= most, "{again} bytes came twice after {offset}");
-        let name = format!("{}/faults/cut-{offset}:v1", site.server.host());
-        let seen = validated(&name, &site.sandbox.path(""));
-        assert_eq!(seen.root.digest.to_string(), site.image.digest());
-    }
-}
-
-#[test]
-fn a_push_that_breaks_again_and_again_goes_on_as_long_as_something_arrives() {
-    let site = Site::new(1 << 20);
-    let all: usize = site.image.blobs.iter().map(|blob| blob.content.len()).sum();
-    let (pushed, sent) = site.push("faults/again", |_, length| match length {
-        150_001.. => Fate::CutBody(150_000),
-        _ => Fate::Pass,
-    });
-    pushed.unwrap();
-    let again = sent - all as u64;
-    assert!(again <= 8 * UNWRITTEN, "{again} bytes came twice");
-}
-
 #[test]
 fn wrong_bytes_on_their_way_up_are_refused_and_the_next_push_works() {
     let site = Site::new(LAYER);

@@ -437,36 +437,6 @@ async fn after_a_lost_connection_the_registry_is_asked_how_much_it_has() {
 }
 
 #[tokio::test]
-async fn a_registry_that_has_not_read_yet_what_came_is_asked_once_more() {
-    let site = Honest::default();
-    let (honest, content) = (site.clone(), content(3 * MIB));
-    let late = content.slice(..MIB).to_vec();
-    let server = Script::start(move |_, request| match request.line().split(' ').next() {
-        Some("PUT") if !request.body().is_empty() => Vec::new(),
-        Some("GET") => {
-            let answer = honest.answer(request);
-            // Only after the question it gets to what the broken connection had brought.
-            honest.0.lock().unwrap().bytes.clone_from(&late);
-            answer
-        }
-        _ => honest.answer(request),
-    })
-    .await;
-    upload(&server.repository(), &content).await.unwrap();
-    assert_eq!(site.stored().unwrap(), content);
-    assert_eq!(
-        course(&server)[2..],
-        [
-            "PUT 3145728",
-            "GET",
-            "GET",
-            "PATCH 1048576-3145727",
-            "PUT 0"
-        ]
-    );
-}
-
-#[tokio::test]
 async fn a_blob_whose_last_answer_is_lost_is_found_to_be_there() {
     let site = Honest::default();
     let honest = site.clone();

@@ -119,8 +119,6 @@ struct Session {
     rejected: Option<u64>,
     /// Whether it went on in this session after something went wrong, so that its bytes may be wrong.
     recovered: bool,
-    /// A request broke off with bytes in it, and the registry has not been asked twice what it has of them.
-    may_arrive: bool,
 }
 
 /// The state of one upload.
@@ -210,7 +208,6 @@ impl Machine {
             sent: self.size,
             rejected: None,
             recovered: true,
-            may_arrive: false,
         });
         self.sessions = 1;
         self.may_be_stored = true;
@@ -316,14 +313,12 @@ impl Machine {
                 if let Some(session) = &mut self.session {
                     session.way = Way::Chunks;
                     session.sent = self.size;
-                    session.may_arrive = true;
                 }
                 self.interrupted(Phase::Status);
             }
             Step::Patch { offset, length, .. } if was_sent => {
                 if let Some(session) = &mut self.session {
                     session.sent = session.sent.max(offset.saturating_add(length));
-                    session.may_arrive = true;
                 }
                 self.chunk = match length {
                     _ if length > LARGE_CHUNK => LARGE_CHUNK,
@@ -436,7 +431,6 @@ impl Machine {
             sent: 0,
             rejected: None,
             recovered: false,
-            may_arrive: false,
         });
         self.phase = Phase::Send;
     }
@@ -502,12 +496,6 @@ impl Machine {
             match said.and_then(|said| self.position(said)) {
                 Some(there) if there > 0 => return self.go_on_at(there),
                 _ => {}
-            }
-            // The question may have overtaken what came on the broken connection: a busy registry has not read it yet.
-            if let Some(session) = &mut self.session
-                && std::mem::take(&mut session.may_arrive)
-            {
-                return self.interrupted(Phase::Status);
             }
         } else if reply.is_transient {
             return self.interrupted(Phase::Status);
