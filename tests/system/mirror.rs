@@ -1,5 +1,6 @@
 //! `peak registry copy` and `mirror` between repositories of the embedded registry, and what docs/mirror.md shows.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -356,7 +357,7 @@ fn mirror_together(runs: usize, run: impl Fn(&Site, usize) -> Value) {
             &format!("{name}:v1"),
         ];
         site.sandbox.peak(copy).assert_code(0);
-        plan.push_str(&format!("  - from: {name}\n"));
+        writeln!(plan, "  - from: {name}").unwrap();
     }
     site.sandbox.files("", [("plan.yaml", plan.as_bytes())]);
     let copied = (0..runs).map(|number| run(&site, number)["copied"].as_u64().unwrap());
@@ -381,8 +382,8 @@ fn the_pods_of_the_documented_job_mirror_everything_once() {
     );
     let script = container["command"][2].as_str().unwrap();
     let runs = usize::try_from(job["completions"].as_u64().unwrap()).unwrap();
-    let shards = container["env"].as_array().unwrap().iter();
-    let shards = shards.filter(|one| one["name"] == "SHARDS").next().unwrap();
+    let mut variables = container["env"].as_array().unwrap().iter();
+    let shards = variables.find(|one| one["name"] == "SHARDS").unwrap();
     let shards = shards["value"].as_str().unwrap();
     mirror_together(runs, |site, number| {
         let index = number.to_string();

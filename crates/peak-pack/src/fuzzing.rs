@@ -52,7 +52,11 @@ fn walk(rules: &IgnoreRules, path: &str) -> bool {
         let is_directory = end < path.len();
         let part = Path::new(path.get(..end).unwrap_or(path));
         decision = rules.decide(decision, part, is_directory);
-        assert!(!nothing_below || rules.excludes(decision), "{part:?}");
+        assert!(
+            !nothing_below || rules.excludes(decision),
+            "{}",
+            part.display()
+        );
         nothing_below |= is_directory && rules.excludes_all_below(decision);
     }
     rules.excludes(decision)

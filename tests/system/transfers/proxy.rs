@@ -66,8 +66,6 @@ pub(super) enum Fate {
     Whole,
     /// The answer says that it begins a byte later.
     OtherRange,
-    /// The connection breaks after so many bytes of the request's body.
-    CutBody(u64),
     /// The byte at this place of the request's body is another one.
     ChangedBody(u64),
     /// The registry is not asked: this is the answer.
@@ -231,24 +229,14 @@ impl Shared {
         (&server).write_all(head.as_bytes())?;
         let mut received = |count| note(&|exchange| exchange.received += count);
         let mut rest = request.length;
-        match fate {
-            Fate::CutBody(after) => {
-                return carry(
-                    &mut from,
-                    &mut &server,
-                    rest.min(after),
-                    self.rate,
-                    received,
-                );
-            }
-            Fate::ChangedBody(place) if place < rest => {
-                carry(&mut from, &mut &server, place, self.rate, &mut received)?;
-                let mut byte = [0];
-                from.read_exact(&mut byte)?;
-                (&server).write_all(&[!byte[0]])?;
-                rest -= place + 1;
-            }
-            _ => {}
+        if let Fate::ChangedBody(place) = fate
+            && place < rest
+        {
+            carry(&mut from, &mut &server, place, self.rate, &mut received)?;
+            let mut byte = [0];
+            from.read_exact(&mut byte)?;
+            (&server).write_all(&[!byte[0]])?;
+            rest -= place + 1;
         }
         carry(&mut from, &mut &server, rest, self.rate, received)?;
 

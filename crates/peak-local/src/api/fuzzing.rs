@@ -1,4 +1,8 @@
 //! What holds for the requests of any client; see [`crate::fuzzing`].
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "they panic where something does not hold, which is all they are for"
+)]
 
 use axum::http::header::{HeaderMap, HeaderValue, RANGE};
 

@@ -1,4 +1,8 @@
 //! What holds for whatever the builder is given; see [`crate::fuzzing`].
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "they panic where something does not hold, which is all they are for"
+)]
 
 use std::io::{self, Read, Write as _};
 use std::sync::atomic::AtomicBool;
