@@ -38,7 +38,7 @@ const MAIN_JOB: &str =
 
 /// `cargo test` comes early, since most mistakes show there, and before the real peers are installed, since it has to
 /// pass without them.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 15] = [
     Check {
         name: "lock-file",
         about: "the lock files are what the manifests ask for",
@@ -84,11 +84,6 @@ const CHECKS: [Check; 16] = [
         name: "alone",
         about: "each crate builds by itself, with few features and with all",
         what: Function(each_crate_alone),
-    },
-    Check {
-        name: "fuzz",
-        about: "each fuzz target builds and runs a short while",
-        what: Cargo("xtask fuzz", &[]),
     },
     Check {
         name: "peers",
