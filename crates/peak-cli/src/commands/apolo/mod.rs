@@ -73,7 +73,7 @@ Examples:
   peak apolo push hello-web:0.0.1 image:/team/hello-web:0.0.1
   peak apolo push --no-docker oci:target/hello-web image:hello-web:0.0.1")]
     Push {
-        /// Image in the Engine, as NAME[:TAG]
+        /// Image in the Engine, as `NAME[:TAG]`
         #[arg(value_name = "LOCAL")]
         local: String,
         /// Image on the platform [default: that of the same name in the default project]
@@ -92,7 +92,7 @@ Examples:
         /// Image on the platform
         #[arg(value_name = "REMOTE")]
         remote: String,
-        /// What it is called in the Engine, as NAME[:TAG] [default: its name and tag]
+        /// What it is called in the Engine, as `NAME[:TAG]` [default: its name and tag]
         #[arg(value_name = "LOCAL", required_if_eq("no_docker", "true"))]
         local: Option<String>,
         #[command(flatten)]
