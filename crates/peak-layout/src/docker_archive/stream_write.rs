@@ -617,6 +617,11 @@ impl Sink for DockerArchiveSender {
         false
     }
 
+    /// Docker unpacks every layer from the archive.
+    fn holds_images_without_foreign_layers(&self) -> bool {
+        false
+    }
+
     /// Refuses what such an archive cannot hold.
     fn prepare<'a>(
         &'a self,

@@ -490,3 +490,12 @@ async fn who_gets_the_archive_may_fail_at_any_time() {
     let error = transfer(&memory, &sender, None).await.unwrap_err();
     assert_eq!(error.kind(), ContentErrorKind::Network);
 }
+
+#[test]
+fn an_archive_that_is_sent_holds_complete_images_only_as_a_file_does() {
+    let send = |_| -> BoxFuture<'static, Result<(), ContentError>> { async { Ok(()) }.boxed() };
+    let options = DockerArchiveOptions::new();
+    let sender = DockerArchiveSender::new("the archive", options, send).unwrap();
+    assert!(!sender.holds_images_without_foreign_layers());
+    assert!(!sender.holds_referrers());
+}
