@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use futures_util::TryStreamExt as _;
 use peak_sdk::http::{BoxError, BoxFuture};
-use peak_sdk::oci::Reference;
+use peak_sdk::oci::{Index, Mixing, Reference};
 use peak_sdk::registry::{CredentialProvider, Credentials, KeychainBuilder, Registry};
 use peak_sdk::registry_server::auth::Auth;
 use peak_sdk::registry_server::{RegistryServer, Store};
@@ -73,7 +73,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return list(&client(&image, user, file.into())?, &image).await;
     }
     let store = Store::in_memory();
-    drop(store.repository(&"team/app".parse()?).new_upload()?);
     let serve = |address: String, password: &str| {
         let server = RegistryServer::builder().storage(store.clone());
         server.auth(Auth::shared_secret(password)).bind(address)
@@ -86,6 +85,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let host = server.host();
     let image: Reference = format!("{host}/team/app").parse()?;
     let registry = client(&image, "robot".to_owned(), file.clone())?;
+    let index = Index::create(Vec::new(), Mixing::Refuse)?.to_raw()?;
+    let repository = registry.repository(&image);
+    repository.upload_manifest(&index, &["v1".parse()?]).await?;
     list(&registry, &image).await?;
     print!("{}", registry.explain_credentials(&image).await?);
 

@@ -22,14 +22,24 @@ const EXAMPLES: [(&str, &[&str]); 8] = [
     (
         "credential_source",
         &[
-            "0 tags\n",
+            "1 tags\n",
             ": credentials from the mounted secret\n",
             "  1. the mounted secret answers as robot\n",
-            "the password is another one now\n0 tags\n",
+            "the password is another one now\n1 tags\n",
         ],
     ),
-    ("follow_build", &["| ", "hello:1.0.0", "\nsuccess\n"]),
-    ("progress", &[" 10 %  ", "100 %  ", "\ncopied sha256:"]),
+    (
+        "follow_build",
+        &[
+            "| [1/3] FROM scratch",
+            "| pushed hello:1.0.0 sha256:",
+            "\nsuccess\n",
+        ],
+    ),
+    (
+        "progress",
+        &["100 %  1048727 of 1048727 bytes\n", "\ncopied sha256:"],
+    ),
     (
         "promote",
         &[
@@ -77,15 +87,17 @@ fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// An example, where cargo has put it: two directories up from this test, then `examples`.
+/// An example, where cargo has put it: two directories up from this test, then `examples`. It is not older than its text.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let program = profile.join("examples").join(file);
+    let changed = |path: &Path| path.metadata().and_then(|it| it.modified()).ok();
+    let source = workspace().join("examples").join(format!("{name}.rs"));
     assert!(
-        program.is_file(),
-        "{} is not there; `cargo test -p peak-sdk` builds it, `--test services` alone does not",
+        changed(&program).is_some_and(|built| Some(built) >= changed(&source)),
+        "{} is not there, or old; `cargo test -p peak-sdk` builds it, `--test services` alone does not",
         program.display()
     );
     program
