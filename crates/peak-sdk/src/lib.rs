@@ -1,7 +1,7 @@
 //! Everything for container images and Peak artifacts behind one dependency.
 //!
 //! This facade has no logic of its own: each crate of the family stands here as a module, switched on by a feature. Who
-//! needs one part may as well depend on its crate; what a module can do stands on its own front page.
+//! needs one part may as well depend on its crate. What a module can do beyond the examples here, its own front page says.
 //!
 //! | module and feature | what it is for | example |
 //! |---|---|---|
@@ -38,8 +38,9 @@
 //! Whole programs to begin with are in `examples/` of the repository: upload and build, follow a build, promote an image,
 //! watch a repository for new tags, a registry in a test, a tower layer, a credential source, and progress.
 //!
-//! The clients are async and need a Tokio runtime. They are cheap to clone, and dropping a future of theirs gives the
-//! operation up with nothing half-done. Errors are types of the module with their causes.
+//! The clients are async, need a Tokio runtime and are cheap to clone. Dropping a future gives the operation up: no
+//! half-written file or image is left, but what was sent already may still happen. Each module has its own type of errors,
+//! with their causes.
 //!
 //! # The embedded platform
 //!
