@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use tower::Service;
+use tower::{Layer, Service};
 use url::Url;
 
 use crate::attempt::{Attempt, Observer};
@@ -17,6 +17,7 @@ use crate::body::Body;
 use crate::connect::Connector;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::layer::auth::Auth;
+use crate::layer::custom::{CustomLayers, InnerService};
 use crate::layer::deadline::TotalDeadline;
 use crate::layer::headers::Headers;
 use crate::layer::log::Log;
@@ -56,7 +57,7 @@ impl Client {
     /// in-process server, a mock, or extra layers over another service. It sees every attempt as it would go over the
     /// wire. Its errors are taken as [`ErrorKind::Other`], unless they are (or hold) an [`Error`] or one of hyper's.
     ///
-    /// To change the layers too, use [`ClientBuilder::build_with_service`].
+    /// To change the layers too, use [`ClientBuilder::build_with_service`]; to add one, [`ClientBuilder::layer`].
     pub fn from_service<S, B>(service: S) -> Self
     where
         S: Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
@@ -131,6 +132,7 @@ pub struct ClientBuilder {
     versions: HttpVersions,
     proxies: Option<Proxies>,
     observer: Option<Arc<Observer>>,
+    layers: CustomLayers,
     #[cfg(unix)]
     socket: Option<Arc<Path>>,
 }
@@ -150,6 +152,7 @@ impl Default for ClientBuilder {
             versions: HttpVersions::default(),
             proxies: None,
             observer: None,
+            layers: CustomLayers::default(),
             #[cfg(unix)]
             socket: None,
         }
@@ -230,6 +233,45 @@ impl ClientBuilder {
     #[must_use]
     pub fn on_attempt(mut self, observer: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Adds a layer of your own: a header for each request, a limit, a record of what went by. Of several the first one
+    /// added is the outermost, as with `tower::ServiceBuilder`.
+    ///
+    /// It stands behind retries, authentication and redirects. So it sees each attempt and each redirect by itself, with
+    /// its credentials, and the address in its URI may be another one than that of the request: look at it before adding a
+    /// secret. Whatever it leaves of the body, `Content-Length` is set behind it. Its errors are taken as those of a
+    /// service are ([`Client::from_service`]).
+    ///
+    /// ```
+    /// use http::{HeaderValue, Request};
+    /// use peak_http::{Body, Client};
+    /// use tower::util::MapRequestLayer;
+    ///
+    /// # fn main() -> Result<(), peak_http::Error> {
+    /// let client = Client::builder()
+    ///     .layer(MapRequestLayer::new(|mut request: Request<Body>| {
+    ///         let team = HeaderValue::from_static("payments");
+    ///         request.headers_mut().insert("x-team", team);
+    ///         request
+    ///     }))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<InnerService> + Send + Sync + 'static,
+        L::Service:
+            Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<Body>>>::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.layers.push(layer);
         self
     }
 
@@ -336,7 +378,8 @@ impl ClientBuilder {
         connector: Option<Connector>,
     ) -> Client {
         let headers = Headers::new(Log::new(transport), user_agent);
-        let redirect = Redirect::new(headers, self.redirects);
+        let inner = self.layers.over(InnerService::new(headers));
+        let redirect = Redirect::new(inner, self.redirects);
         let auth = Auth::new(redirect, self.authenticator);
         let timeouts = Timeouts::new(auth, self.attempt_timeout, self.idle_timeout);
         let retry = Retry::new(timeouts, self.retry, self.observer);

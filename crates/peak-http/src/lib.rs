@@ -36,12 +36,13 @@
 //! 5. **auth**: see [`Authenticator`];
 //! 6. **redirect**: bounded; credentials are dropped for good when the origin changes; never from `https` to `http`, nor
 //!    from outside to a machine of a private network;
-//! 7. **headers**: `User-Agent` and the exact `Content-Length`;
-//! 8. **log**: events for each exchange as it goes over the wire, without secrets: at `info` one line, at `debug` the
+//! 7. whatever [`ClientBuilder::layer`] was given;
+//! 8. **headers**: `User-Agent` and the exact `Content-Length`;
+//! 9. **log**: events for each exchange as it goes over the wire, without secrets: at `info` one line, at `debug` the
 //!    headers, at `trace` the bodies that are JSON and in memory;
-//! 9. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
-//!    ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or all of them over one Unix socket
-//!    (`ClientBuilder::unix_socket`); or the service given to [`Client::from_service`].
+//! 10. **transport**: pooled connections, HTTP/1.1 or HTTP/2 ([`HttpVersions`]), with TLS where the URL says so
+//!     ([`TlsOptions`]) and through a proxy where one is given ([`Proxies`]); or all of them over one Unix socket
+//!     (`ClientBuilder::unix_socket`); or the service given to [`Client::from_service`].
 //!
 //! Whoever counts requests is told of each attempt: [`ClientBuilder::on_attempt`].
 //!
@@ -95,6 +96,7 @@ pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
 pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
 pub use crate::error::{BoxError, Error, ErrorKind};
+pub use crate::layer::custom::InnerService;
 pub use crate::origin::Origin;
 pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{

@@ -81,8 +81,8 @@ mod tags;
 mod upload;
 
 pub use auth::{
-    CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn, Keychain, KeychainBuilder,
-    KeychainError, Login, Logout, SourceOutcome,
+    CredentialProvider, CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn,
+    Keychain, KeychainBuilder, KeychainError, Login, Logout, SourceOutcome,
 };
 pub use blobs::ranges::ParallelRanges;
 pub use blobs::upload::{UploadOptions, UploadState};

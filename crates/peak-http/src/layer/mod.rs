@@ -2,6 +2,7 @@
 //! always ready, so that each just calls the next one.
 
 pub(crate) mod auth;
+pub(crate) mod custom;
 pub(crate) mod deadline;
 pub(crate) mod headers;
 pub(crate) mod log;

@@ -1,5 +1,5 @@
 //! The clients of the services against the embedded platform, through real HTTP on loopback: every operation, every
-//! refusal, and many at once with faults in between.
+//! refusal, and many at once with faults in between; and the programs in `examples/`.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,6 +9,7 @@
 mod artifacts;
 mod builds;
 mod concurrent;
+mod examples;
 mod images;
 mod refusals;
 mod support;

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum CredentialSource {
     /// Given to the client by the program.
     Caller,
+    /// Asked of a [provider](crate::CredentialProvider) of the program.
+    Provider,
     /// The environment variable `DOCKER_AUTH_CONFIG`.
     Environment,
     /// Docker's `config.json`.

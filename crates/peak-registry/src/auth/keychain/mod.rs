@@ -5,6 +5,7 @@ mod error;
 mod explain;
 mod file;
 mod helper;
+mod provider;
 mod server;
 mod write;
 
@@ -21,6 +22,8 @@ pub use self::error::KeychainError;
 pub use self::explain::{CredentialSource, Explanation, ExplanationStep, SourceOutcome};
 use self::file::{Config, Match};
 use self::helper::Helpers;
+pub use self::provider::CredentialProvider;
+use self::provider::Provider;
 use self::server::{Server, is_within};
 use self::write::Turn;
 use super::credentials::{Credentials, Identity};
@@ -34,7 +37,8 @@ const RENEWED: Duration = Duration::from_secs(60);
 
 /// The credentials that a user has at rest, by registry. Cheap to clone; clones share what they have looked up.
 ///
-/// Sources, in the order in which they are asked; the first that has something answers:
+/// Sources, in the order in which they are asked, behind the [providers](KeychainBuilder::provider) of the program; the
+/// first that has something answers:
 ///
 /// 1. `DOCKER_AUTH_CONFIG`, with the content of a `config.json`;
 /// 2. Docker's `config.json`, in `DOCKER_CONFIG` or `~/.docker`;
@@ -64,6 +68,7 @@ struct Inner {
 type Slot = Arc<tokio::sync::Mutex<Known>>;
 
 enum Place {
+    Provider(Provider),
     Inline(SecretString),
     File(CredentialSource, PathBuf),
 }
@@ -158,8 +163,7 @@ impl Keychain {
     /// The credentials of the user who runs this program. Looks at environment variables for where things are; reads
     /// no file and runs nothing before it is asked for a registry.
     pub fn from_environment() -> Self {
-        let home = std::env::home_dir();
-        Self::from_variables(|name| std::env::var_os(name), home).build()
+        KeychainBuilder::from_environment().build()
     }
 
     fn from_variables(
@@ -198,6 +202,7 @@ impl Keychain {
     /// A keychain of chosen places, for programs that keep credentials elsewhere.
     pub fn builder() -> KeychainBuilder {
         KeychainBuilder {
+            providers: Vec::new(),
             inline: None,
             docker: None,
             podman: Vec::new(),
@@ -426,6 +431,11 @@ impl Keychain {
         };
         let (source, shown) = (place.source(), place.shown());
         let config = match place {
+            Place::Provider(provider) => {
+                let limit = self.inner.helpers.timeout;
+                let found = provider.ask(server.name(), limit).await;
+                return vec![asked(shown, source, found)];
+            }
             Place::Inline(text) => Config::parse(text.expose_secret().as_bytes(), &shown).map(Some),
             Place::File(_, path) => read_config(path).await,
         };
@@ -509,6 +519,7 @@ impl fmt::Debug for Keychain {
 impl Place {
     fn source(&self) -> CredentialSource {
         match self {
+            Self::Provider(_) => CredentialSource::Provider,
             Self::Inline(_) => CredentialSource::Environment,
             Self::File(source, _) => *source,
         }
@@ -516,6 +527,7 @@ impl Place {
 
     fn shown(&self) -> String {
         match self {
+            Self::Provider(provider) => provider.name().to_owned(),
             Self::Inline(_) => "DOCKER_AUTH_CONFIG".to_owned(),
             Self::File(_, path) => path.display().to_string(),
         }
@@ -526,6 +538,7 @@ impl Place {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct KeychainBuilder {
+    providers: Vec<Provider>,
     inline: Option<SecretString>,
     docker: Option<PathBuf>,
     podman: Vec<PathBuf>,
@@ -533,6 +546,19 @@ pub struct KeychainBuilder {
 }
 
 impl KeychainBuilder {
+    /// The places of [`Keychain::from_environment`], to add to.
+    pub fn from_environment() -> Self {
+        let home = std::env::home_dir();
+        Keychain::from_variables(|name| std::env::var_os(name), home)
+    }
+
+    /// Somebody who is asked before all other places; of several, in the order in which they were given. The name is
+    /// what [`Keychain::explain`] calls it.
+    pub fn provider(mut self, name: impl Into<String>, provider: impl CredentialProvider) -> Self {
+        self.providers.push(Provider::new(name.into(), provider));
+        self
+    }
+
     /// The content of a `config.json`, as `DOCKER_AUTH_CONFIG` has it.
     pub fn inline(mut self, config: SecretString) -> Self {
         self.inline = Some(config);
@@ -557,7 +583,7 @@ impl KeychainBuilder {
         self
     }
 
-    /// How long a helper may take; 10 seconds by default.
+    /// How long a helper, or a [provider](Self::provider), may take; 10 seconds by default.
     pub fn helper_timeout(mut self, timeout: Duration) -> Self {
         self.helpers.timeout = timeout;
         self
@@ -565,6 +591,7 @@ impl KeychainBuilder {
 
     /// Makes the keychain. Nothing is read.
     pub fn build(self) -> Keychain {
+        let providers = self.providers.into_iter().map(Place::Provider);
         let docker = self.docker.clone();
         let docker = docker.map(|path| Place::File(CredentialSource::Docker, path));
         let podman = self.podman.into_iter();
@@ -572,7 +599,11 @@ impl KeychainBuilder {
         let inline = self.inline.map(Place::Inline);
         Keychain {
             inner: Arc::new(Inner {
-                places: inline.into_iter().chain(docker).chain(podman).collect(),
+                places: providers
+                    .chain(inline)
+                    .chain(docker)
+                    .chain(podman)
+                    .collect(),
                 config: self.docker,
                 helpers: self.helpers,
                 known: Mutex::default(),
