@@ -6,10 +6,37 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as ClapErrorKind;
 
 use crate::error::CliError;
+use crate::output::write_out;
 
-/// Prints help and version as they are, and everything else as a usage error.
+/// What `peak` alone says: where to begin, and where to go on. Nothing was done wrong, so it ends well, as `cargo`, `gh`
+/// and `docker` do.
+const FIRST_STEPS: &str = "\
+peak ships directories as container images, and works with what is in registries.
+
+Build the directory you are in, which has a Dockerfile, without account or network:
+  peak ship . --local --to oci:image
+
+Copy an image from a registry to a place on disk or to another registry:
+  peak registry copy ubuntu:24.04 oci:ubuntu
+
+Run the Peak platform and an OCI registry on this machine:
+  peak local serve
+
+`peak --help` lists all commands, and `peak COMMAND --help` shows examples of each.
+`peak doctor` checks settings, credentials and the network, `peak doctor HOST` a registry.
+";
+
+/// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
 pub(crate) fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
+        ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if std::env::args_os().len() <= 1 =>
+        {
+            match write_out(FIRST_STEPS) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => error.report(false),
+            }
+        }
         ClapErrorKind::DisplayHelp
         | ClapErrorKind::DisplayVersion
         | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
