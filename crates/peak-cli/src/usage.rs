@@ -11,9 +11,9 @@ use crate::output::write_out;
 /// What `peak` alone says: where to begin, and where to go on. Nothing was done wrong, so it ends well, as `cargo`, `gh`
 /// and `docker` do.
 const FIRST_STEPS: &str = "\
-peak ships directories as container images, and works with what is in registries.
+peak ships directories as container images, and works with registries.
 
-Build the directory you are in, which has a Dockerfile, without account or network:
+Build the Dockerfile of this directory, without an account or a network:
   peak ship . --local --to oci:image
 
 Copy an image from a registry to a place on disk or to another registry:
@@ -22,8 +22,9 @@ Copy an image from a registry to a place on disk or to another registry:
 Run the Peak platform and an OCI registry on this machine:
   peak local serve
 
-`peak --help` lists all commands, and `peak COMMAND --help` shows examples of each.
-`peak doctor` checks settings, credentials and the network, `peak doctor HOST` a registry.
+All commands:           peak --help
+Examples of a command:  peak COMMAND --help
+Something is wrong:     peak doctor, or peak doctor HOST for a registry
 ";
 
 /// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
