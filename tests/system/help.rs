@@ -79,6 +79,7 @@ fn help_of_the_commands() {
         &["apolo", "rm"],
         &["apolo", "parse"],
         &["pack"],
+        &["doctor"],
     ] {
         let name = if command.is_empty() {
             "peak".to_owned()

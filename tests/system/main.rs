@@ -15,6 +15,7 @@ mod archives;
 mod bad_input;
 mod commands;
 mod crash;
+mod doctor;
 mod drop_in;
 mod help;
 mod http;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peak_sdk::apolo::{Images, ImagesBuilder};
-use peak_sdk::http::{Client, Proxies};
+use peak_sdk::http::{Client, ClientBuilder, Proxies};
 use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
@@ -28,6 +28,7 @@ pub(crate) struct Application {
     stage: Option<String>,
     endpoint_url: Option<String>,
     output_file: Option<PathBuf>,
+    config_file: Option<PathBuf>,
     /// The clients that were made, whose uploads end when the command does.
     registries: Mutex<Vec<Registry>>,
     /// The platform that runs in this process for the time of the command.
@@ -64,6 +65,7 @@ impl Application {
             stage: options.stage,
             endpoint_url: options.endpoint_url,
             output_file,
+            config_file: options.config,
             registries: Mutex::default(),
             embedded: Mutex::default(),
             apolo: OnceLock::new(),
@@ -75,6 +77,11 @@ impl Application {
         self.stage.is_some() || self.endpoint_url.is_some()
     }
 
+    /// The file that `--config` names.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config_file.as_deref()
+    }
+
     /// The file that `--output` names.
     pub(crate) fn output_file(&self) -> Option<&Path> {
         self.output_file.as_deref()
@@ -83,6 +90,11 @@ impl Application {
     /// The way to the platform, from the options and the environment.
     pub(crate) fn session(&self) -> Result<Session, CliError> {
         Ok(self.session_builder()?.build()?)
+    }
+
+    /// As [`session`](Self::session), with these time limits and retries.
+    pub(crate) fn session_with(&self, options: ClientBuilder) -> Result<Session, CliError> {
+        Ok(self.session_builder()?.client_options(options).build()?)
     }
 
     /// As [`session`](Self::session), to see what would be sent: that takes no token.

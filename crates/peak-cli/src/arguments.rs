@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{apolo, artifacts, images, local, pack, registry, ship};
+use crate::commands::{apolo, artifacts, doctor, images, local, pack, registry, ship};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -150,6 +150,8 @@ pub(crate) enum Command {
     Apolo(apolo::ApoloArguments),
     /// Pack a directory into an artifact, or show what would go in
     Pack(pack::PackArguments),
+    /// Check settings, credentials, the Docker Engine, the network, and what a registry can do
+    Doctor(doctor::DoctorArguments),
 }
 
 /// Which files of a directory go into its artifact.

@@ -115,6 +115,9 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         Command::Apolo(arguments) => {
             interruptible(application, commands::apolo::run(application, arguments)).await
         }
+        Command::Doctor(arguments) => {
+            interruptible(application, commands::doctor::run(application, arguments)).await
+        }
         Command::Pack(arguments) => {
             interruptible(application, commands::pack::run(application, arguments)).await
         }

@@ -6,10 +6,38 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as ClapErrorKind;
 
 use crate::error::CliError;
+use crate::output::write_out;
 
-/// Prints help and version as they are, and everything else as a usage error.
+/// What `peak` alone says: where to begin, and where to go on. Nothing was done wrong, so it ends well, as `cargo`, `gh`
+/// and `docker` do.
+const FIRST_STEPS: &str = "\
+peak ships directories as container images, and works with registries.
+
+Build the Dockerfile of this directory, without an account or a network:
+  peak ship . --local --to oci:image
+
+Copy an image from a registry to a place on disk or to another registry:
+  peak registry copy ubuntu:24.04 oci:ubuntu
+
+Run the Peak platform and an OCI registry on this machine:
+  peak local serve
+
+All commands:           peak --help
+Examples of a command:  peak COMMAND --help
+Something is wrong:     peak doctor, or peak doctor HOST for a registry
+";
+
+/// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
 pub(crate) fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
+        ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if std::env::args_os().len() <= 1 =>
+        {
+            match write_out(FIRST_STEPS) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => error.report(false),
+            }
+        }
         ClapErrorKind::DisplayHelp
         | ClapErrorKind::DisplayVersion
         | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) base: Url,
     pub(crate) endpoint: Endpoint,
+    /// Who says that it is there.
+    pub(crate) origin: String,
     /// What is spoken.
     pub(crate) version: ApiVersion,
 }
@@ -96,6 +98,7 @@ async fn try_candidate(
                 client,
                 base,
                 endpoint,
+                origin: candidate.origin.clone(),
                 version,
             })
         }

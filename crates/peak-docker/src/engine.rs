@@ -49,6 +49,8 @@ struct Shared {
 pub struct Ping {
     /// Where it is: `unix:///var/run/docker.sock`.
     pub endpoint: String,
+    /// Who says that it is there: `DOCKER_HOST`, a context, the usual place of something.
+    pub origin: String,
     /// The version of its API that is spoken with it.
     pub api_version: ApiVersion,
     /// The system that its images are for: `linux`, `windows`. Old Engines do not say.
@@ -169,6 +171,7 @@ impl Engine {
         let os = headers.get("ostype").and_then(|os| os.to_str().ok());
         Ok(Ping {
             endpoint: connection.endpoint.to_string(),
+            origin: connection.origin.clone(),
             api_version: connection.version,
             os: os.filter(|os| !os.is_empty()).map(str::to_owned),
         })

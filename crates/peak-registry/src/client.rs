@@ -128,6 +128,10 @@ impl Registry {
         )
     }
 
+    pub(crate) fn authenticator(&self) -> &RegistryAuthenticator {
+        &self.inner.authenticator
+    }
+
     pub(crate) fn abandoned(&self) -> &Abandoned {
         &self.inner.shared.abandoned
     }

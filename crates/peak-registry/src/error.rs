@@ -510,7 +510,7 @@ impl fmt::Display for Reasons {
 }
 
 /// Text from a server, fit for a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| {
             if character.is_control() {

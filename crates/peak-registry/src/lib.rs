@@ -74,6 +74,7 @@ mod own_writes;
 mod pace;
 mod pages;
 mod pauses;
+mod probe;
 mod referrers;
 mod repository;
 mod schemes;
@@ -81,8 +82,9 @@ mod tags;
 mod upload;
 
 pub use auth::{
-    CredentialProvider, CredentialSource, Credentials, Explanation, ExplanationStep, KeptIn,
-    Keychain, KeychainBuilder, KeychainError, Login, Logout, SourceOutcome,
+    CredentialProvider, CredentialSource, Credentials, ExaminedHelper, ExaminedSource, Explanation,
+    ExplanationStep, KeptIn, Keychain, KeychainBuilder, KeychainError, Login, Logout,
+    SourceOutcome, SourceState,
 };
 pub use blobs::ranges::ParallelRanges;
 pub use blobs::upload::{UploadOptions, UploadState};
@@ -90,4 +92,8 @@ pub use client::{Registry, RegistryBuilder};
 pub use error::{Reasons, RegistryError};
 pub use manifests::FetchedManifest;
 pub use notices::RateLimit;
+pub use probe::{
+    Authentication, BlobUploads, Deletes, Deletion, DigestHeader, ManifestHeaders, Mounts,
+    NotAsked, Paging, ProbeOptions, ProbeReport, Probed, Ranges, ReferrersList, TokenLifetime,
+};
 pub use repository::Repository;

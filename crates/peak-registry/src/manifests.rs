@@ -137,7 +137,7 @@ impl Repository {
     }
 
     /// Asks for a manifest of one of these types.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         operation: &'static str,
         method: Method,

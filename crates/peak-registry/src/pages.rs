@@ -19,7 +19,7 @@ pub(crate) const PAGE_SIZE: NonZeroU32 = match NonZeroU32::new(1000) {
 };
 
 /// Longest page that is read, in bytes.
-const MAX_PAGE: u64 = 8 * 1024 * 1024;
+pub(crate) const MAX_PAGE: u64 = 8 * 1024 * 1024;
 
 /// Most pages of one list.
 const MAX_PAGES: u64 = 1_000_000;

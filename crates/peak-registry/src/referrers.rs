@@ -219,13 +219,11 @@ impl Walk {
         if let Some(next) = following.filter(|_| !found.is_empty()) {
             self.next = Next::Page(next);
         }
-        let applied = headers.get_all(FILTERS_HEADER).iter().any(|value| {
-            value.to_str().is_ok_and(|text| {
-                text.split(',')
-                    .any(|filter| filter.trim().eq_ignore_ascii_case("artifactType"))
-            })
-        });
-        Ok(Some(if applied { found } else { self.filter(found) }))
+        Ok(Some(if applied_filter(&headers) {
+            found
+        } else {
+            self.filter(found)
+        }))
     }
 
     async fn first(&self) -> Result<Url, RegistryError> {
@@ -278,12 +276,22 @@ fn entries(list: Option<Raw<Manifest>>) -> Index {
     }
 }
 
-fn accepting_index() -> HeaderMap {
+/// Whether the registry has given only what is of the artifact type that it was asked for.
+pub(crate) fn applied_filter(headers: &HeaderMap) -> bool {
+    headers.get_all(FILTERS_HEADER).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',')
+                .any(|filter| filter.trim().eq_ignore_ascii_case("artifactType"))
+        })
+    })
+}
+
+pub(crate) fn accepting_index() -> HeaderMap {
     let accept = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
     HeaderMap::from_iter([(ACCEPT, accept)])
 }
 
-fn is_index(headers: &HeaderMap) -> bool {
+pub(crate) fn is_index(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -91,7 +91,7 @@ fn started<T: Send + 'static>(
 }
 
 /// `{"name": …, "tags": […]}`; `null` is an empty list.
-fn read_tags(body: &Bytes) -> Option<Page<Tag>> {
+pub(crate) fn read_tags(body: &Bytes) -> Option<Page<Tag>> {
     #[derive(Deserialize)]
     struct Tags {
         #[serde(default)]
@@ -101,7 +101,8 @@ fn read_tags(body: &Bytes) -> Option<Page<Tag>> {
     Some(valid(page.tags))
 }
 
-fn read_catalog(body: &Bytes) -> Option<Page<RepositoryName>> {
+/// The same of repositories.
+pub(crate) fn read_catalog(body: &Bytes) -> Option<Page<RepositoryName>> {
     #[derive(Deserialize)]
     struct Catalog {
         #[serde(default)]

@@ -20,6 +20,8 @@ mod recorder;
 mod referrers;
 mod registries;
 
+pub(crate) use self::registries::DockerRegistry;
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -298,13 +298,13 @@ fn skopeo_gives_the_platforms_token_as_the_password_of_anybody() {
 }
 
 /// Debian's `docker-registry` on a port of its own, killed when dropped.
-pub(super) struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     child: std::process::Child,
-    pub(super) host: String,
+    pub(crate) host: String,
 }
 
 impl DockerRegistry {
-    pub(super) fn start(sandbox: &Sandbox) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
         // Somebody else may take the port between our finding it free and the registry's listening on it.
         for _ in 0..5 {
             if let Some(registry) = Self::try_start(sandbox) {

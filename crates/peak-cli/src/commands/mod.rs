@@ -2,6 +2,7 @@
 
 pub(crate) mod apolo;
 pub(crate) mod artifacts;
+pub(crate) mod doctor;
 pub(crate) mod images;
 pub(crate) mod local;
 pub(crate) mod pack;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, request, response};
@@ -98,6 +99,20 @@ impl RegistryAuthenticator {
     ) -> Result<Token, TokenError> {
         let credentials = identity.map(|identity| &*identity.credentials);
         server.token(&self.client, scope, credentials).await
+    }
+
+    /// For how long a token is good that a challenge asks for, as its server says it. The token is kept by nobody.
+    pub(crate) async fn lifetime_of_token(
+        &self,
+        url: &Url,
+        challenge: &Challenge,
+        scope: &Scope,
+    ) -> Result<Option<Duration>, peak_http::Error> {
+        let is_protected = self.identities.is_protected(url);
+        let server = TokenServer::named_by(url, is_protected, challenge).map_err(failed)?;
+        let identity = self.identities.find(url, scope.repository()).await;
+        let token = self.fetch(&server, scope, identity.as_ref()).await;
+        Ok(token.map_err(failed)?.said_life)
     }
 
     /// The credential for a request, as far as the registry has said what it wants.

@@ -29,15 +29,23 @@ impl Challenge {
 
 /// The challenge that is answered: Bearer wherever it stands, else Basic.
 pub(crate) fn choose(headers: &HeaderMap) -> Option<Challenge> {
-    let mut challenges: Vec<Challenge> = headers
+    let mut challenges: Vec<Challenge> = offered(headers).collect();
+    let position = |scheme: &str| challenges.iter().position(|one| one.scheme == scheme);
+    let chosen = position("bearer").or_else(|| position("basic"))?;
+    Some(challenges.swap_remove(chosen))
+}
+
+/// What the ways are called that are offered, to say which none of ours is among.
+pub(crate) fn schemes(headers: &HeaderMap) -> Vec<String> {
+    offered(headers).map(|one| one.scheme).collect()
+}
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = Challenge> + '_ {
+    headers
         .get_all(WWW_AUTHENTICATE)
         .iter()
         .take(MAX_HEADERS)
         .flat_map(|value| parse(&String::from_utf8_lossy(value.as_bytes())))
-        .collect();
-    let position = |scheme: &str| challenges.iter().position(|one| one.scheme == scheme);
-    let chosen = position("bearer").or_else(|| position("basic"))?;
-    Some(challenges.swap_remove(chosen))
 }
 
 /// Reads one header value. What cannot be understood ends the reading; what came before it counts.

@@ -197,6 +197,7 @@ mod tests {
         let now = Instant::now();
         Token {
             header: HeaderValue::from_static(text),
+            said_life: None,
             renew: now + Duration::from_secs(renew),
             expires: now + Duration::from_secs(expires),
         }

@@ -108,16 +108,35 @@ impl Registry {
         &self,
         reference: &Reference,
     ) -> Result<Explanation, RegistryError> {
-        let host = self.host(reference.registry());
         let repository = reference.repository().as_str();
+        self.explain(reference.registry(), Some(repository)).await
+    }
+
+    /// As [`explain_credentials`](Self::explain_credentials), for what is asked of a registry as a whole.
+    ///
+    /// # Errors
+    /// [`RegistryError::InvalidRegistry`].
+    pub async fn explain_registry_credentials(
+        &self,
+        registry: &str,
+    ) -> Result<Explanation, RegistryError> {
+        self.explain(registry, None).await
+    }
+
+    async fn explain(
+        &self,
+        registry: &str,
+        repository: Option<&str>,
+    ) -> Result<Explanation, RegistryError> {
+        let host = self.host(registry);
         // Whom the caller named stands under each scheme that may be spoken.
         let root = host.root(Scheme::Https)?;
         let caller = Origin::of(&root).and_then(|origin| self.caller(&origin));
         let mut explanation = match self.keychain() {
-            Ok(keychain) => keychain.explain(host.name(), Some(repository)).await,
+            Ok(keychain) => keychain.explain(host.name(), repository).await,
             Err(_) => Explanation {
                 registry: host.name().to_owned(),
-                repository: Some(repository.to_owned()),
+                repository: repository.map(str::to_owned),
                 steps: Vec::new(),
             },
         };

@@ -34,8 +34,8 @@ pub use self::credentials::Credentials;
 pub(crate) use self::credentials::Identity;
 pub(crate) use self::identities::Identities;
 pub use self::keychain::{
-    CredentialProvider, CredentialSource, Explanation, ExplanationStep, KeptIn, Keychain,
-    KeychainBuilder, KeychainError, SourceOutcome,
+    CredentialProvider, CredentialSource, ExaminedHelper, ExaminedSource, Explanation,
+    ExplanationStep, KeptIn, Keychain, KeychainBuilder, KeychainError, SourceOutcome, SourceState,
 };
 pub use self::login::{Login, Logout};
 pub(crate) use self::scope::Scope;

@@ -27,6 +27,11 @@ struct Access {
 }
 
 impl Scope {
+    /// To read from a repository.
+    pub(crate) fn pull(repository: &RepositoryName) -> Self {
+        Self::repository_access(repository.as_str(), &["pull"])
+    }
+
     /// To write to a repository, where the URL does not tell: that of an upload is the registry's choice.
     pub(crate) fn push(repository: &RepositoryName) -> Self {
         Self::repository_access(repository.as_str(), &["pull", "push"])

@@ -79,6 +79,8 @@ impl TokenError {
 pub(crate) struct Token {
     /// Marked sensitive, so that `Debug` does not show it.
     pub(crate) header: HeaderValue,
+    /// For how long it is good, as the server says it.
+    pub(crate) said_life: Option<Duration>,
     /// When to get another.
     pub(crate) renew: Instant,
     /// When it is worth nothing.
@@ -362,7 +364,9 @@ impl TokenServer {
 impl Answer {
     fn into_token(self, asked: Instant, now: SystemTime) -> Option<Token> {
         let usable = |token: &SecretString| (1..=MAX_TOKEN).contains(&token.expose_secret().len());
-        let life = Duration::from_secs(self.expires_in.as_u64().unwrap_or_default())
+        let said_life = self.expires_in.as_u64().map(Duration::from_secs);
+        let life = said_life
+            .unwrap_or_default()
             .clamp(SHORTEST_LIFE, LONGEST_LIFE);
         let age = self
             .issued_at
@@ -381,6 +385,7 @@ impl Answer {
         let left = life.saturating_sub(age);
         Some(Token {
             header,
+            said_life,
             renew: asked + left.saturating_sub(MARGIN),
             expires: asked + left,
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peak_registry::{
     Credentials, ExplanationStep, KeptIn, Keychain, KeychainBuilder, KeychainError, RegistryError,
-    SourceOutcome,
+    SourceOutcome, SourceState,
 };
 use tempfile::TempDir;
 
@@ -680,4 +680,68 @@ async fn login_with_a_token_server_asks_it_and_tells_its_refusal() {
         ),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn sources_are_examined_as_such_and_each_helper_is_run() {
+    let home = Home::new();
+    home.write(
+        "config.json",
+        r#"{"auths":{"a.example":{"auth":"cm9ib3Q6c2VjcmV0"},"b.example":{}},
+            "credHelpers":{"c.example":"fake","d.example":"missing"}}"#,
+    );
+    home.write("broken.json", r#"{"auths": s3cret"#);
+    let bin = home.path("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client/helpers");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(
+        helper.join("docker-credential-fake"),
+        bin.join("docker-credential-fake"),
+    )
+    .unwrap();
+    let keychain = Keychain::builder()
+        .docker_config(home.path("config.json"))
+        .podman_auth(home.path("broken.json"))
+        .podman_auth(home.path("absent.json"))
+        .helper_path(std::env::join_paths([bin.as_path()]).unwrap())
+        .build();
+    let sources = keychain.examine().await;
+    let SourceState::Read {
+        entries, helpers, ..
+    } = &sources[0].state
+    else {
+        panic!("{sources:?}");
+    };
+    assert_eq!(*entries, 1);
+    assert_eq!(helpers.len(), 2);
+    assert_eq!(helpers[0].registries, ["c.example"]);
+    #[cfg(unix)]
+    {
+        assert_eq!(helpers[0].failure, None);
+        assert_eq!(home.read("bin/calls").trim(), "list");
+    }
+    let missing = helpers[1].failure.as_deref().unwrap();
+    assert!(missing.contains("docker-credential-missing"), "{missing}");
+    let SourceState::Failed { reason } = &sources[1].state else {
+        panic!("{sources:?}");
+    };
+    assert!(
+        reason.contains("broken.json") && !reason.contains("s3cret"),
+        "{reason}"
+    );
+    assert_eq!(sources[2].state, SourceState::Absent);
+
+    #[cfg(unix)]
+    for (failure, works) in [
+        ("list is not implemented", true),
+        ("the vault is locked", false),
+    ] {
+        home.write("bin/failure", failure);
+        let sources = keychain.examine().await;
+        let SourceState::Read { helpers, .. } = &sources[0].state else {
+            panic!("{sources:?}");
+        };
+        assert_eq!(helpers[0].failure.is_none(), works, "{helpers:?}");
+    }
 }

@@ -24,6 +24,7 @@ mod names;
 mod pace;
 mod parallel_ranges;
 mod peers;
+mod probe;
 mod referrers;
 mod schemes;
 mod script;

@@ -66,6 +66,33 @@ impl Config {
         })
     }
 
+    /// The same of what came as a secret.
+    pub(super) fn parse_text(text: &SecretString, place: &str) -> Result<Self, KeychainError> {
+        Self::parse(text.expose_secret().as_bytes(), place)
+    }
+
+    /// How many entries have credentials.
+    pub(super) fn entries(&self) -> usize {
+        let entries = self.auths.iter().flatten();
+        entries
+            .filter(|(_, entry)| entry.as_ref().and_then(Entry::credentials).is_some())
+            .count()
+    }
+
+    /// All helpers by name, each with the registries that it is named for; that of all registries has none.
+    pub(super) fn helpers(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut helpers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (registry, name) in self.helpers.iter().flatten() {
+            if !name.is_empty() {
+                helpers.entry(name).or_default().push(registry);
+            }
+        }
+        if let Some(store) = self.store() {
+            helpers.insert(store, Vec::new());
+        }
+        helpers
+    }
+
     /// The helper that is configured for a registry alone.
     pub(super) fn helper_of(&self, server: &Server) -> Option<&str> {
         let helpers = self.helpers.iter().flatten();

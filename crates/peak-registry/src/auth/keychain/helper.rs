@@ -21,6 +21,14 @@ const MAX_NAME: usize = 64;
 /// What helpers say where they have nothing.
 const NOT_FOUND: &str = "credentials not found";
 
+/// What helpers say, among others, to what they do not know.
+const NOT_KNOWN: [&str; 4] = [
+    "not implemented",
+    "unimplemented",
+    "not supported",
+    "unknown action",
+];
+
 /// How helpers are run.
 #[derive(Clone, Debug)]
 pub(super) struct Helpers {
@@ -69,6 +77,22 @@ impl Helpers {
                 name: name.to_owned(),
             })?;
         Ok(Some(Credentials::new(answer.user, answer.secret)))
+    }
+
+    /// Has the helper list what it knows, which holds no secrets and is of no interest: whether it answers is.
+    pub(super) async fn list(&self, name: &str) -> Result<(), KeychainError> {
+        match self.run(name, "list", b"").await {
+            Ok(_) => Ok(()),
+            // Some know but how to get.
+            Err(KeychainError::HelperFailed { message, .. })
+                if NOT_KNOWN
+                    .iter()
+                    .any(|text| message.to_ascii_lowercase().contains(text)) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives the helper credentials to keep.

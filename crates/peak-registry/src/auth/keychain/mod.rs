@@ -2,6 +2,7 @@
 //! helpers. The one place of this crate that reads any of them, and only when asked.
 
 mod error;
+mod examine;
 mod explain;
 mod file;
 mod helper;
@@ -16,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use self::error::KeychainError;
+pub use self::examine::{ExaminedHelper, ExaminedSource, SourceState};
 pub use self::explain::{CredentialSource, Explanation, ExplanationStep, SourceOutcome};
 use self::file::{Config, Match};
 use self::helper::Helpers;
@@ -436,7 +438,7 @@ impl Keychain {
                 let found = provider.ask(server.name(), limit).await;
                 return vec![asked(shown, source, found)];
             }
-            Place::Inline(text) => Config::parse(text.expose_secret().as_bytes(), &shown).map(Some),
+            Place::Inline(text) => Config::parse_text(text, &shown).map(Some),
             Place::File(_, path) => read_config(path).await,
         };
         let config = match config {
@@ -620,7 +622,7 @@ async fn read_config(path: &Path) -> Result<Option<Config>, KeychainError> {
         return Ok(None);
     };
     let text = SecretString::from(text);
-    Config::parse(text.expose_secret().as_bytes(), &path.display().to_string()).map(Some)
+    Config::parse_text(&text, &path.display().to_string()).map(Some)
 }
 
 /// Changes a file, unless another process keeps it for too long, or nobody waits any more.

@@ -25,9 +25,10 @@ use url::Url;
 
 use self::body::{Check, Open, Reader};
 use self::machine::{Failure, Machine, Step};
-use self::reply::{Reply, may_follow, with_digest};
-pub(crate) use self::session::Abandoned;
-use self::session::{End, OpenSession};
+pub(crate) use self::reply::Reply;
+use self::reply::{may_follow, with_digest};
+use self::session::End;
+pub(crate) use self::session::{Abandoned, OpenSession, call as about_session, cancel};
 pub use self::state::UploadState;
 pub(crate) use self::states::States;
 use crate::auth::Scope;

@@ -19,25 +19,25 @@ const SESSION_CODES: [&str; 2] = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"];
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
     /// Where the upload goes on, if it says so; an error where nothing must be sent there.
-    pub(super) location: Option<Result<Url, &'static str>>,
+    pub(crate) location: Option<Result<Url, &'static str>>,
     /// First and last byte of the `Range` header, as they stand there.
-    pub(super) range: Option<(u64, u64)>,
+    pub(crate) range: Option<(u64, u64)>,
     /// The smallest chunk that it takes.
-    pub(super) min_chunk: u64,
+    pub(crate) min_chunk: u64,
     /// The digest that it says.
-    pub(super) digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
     /// It is no success, but may be one a little later.
-    pub(super) is_transient: bool,
+    pub(crate) is_transient: bool,
     /// It says that it does not know the session, or no longer wants it.
-    pub(super) is_about_session: bool,
+    pub(crate) is_about_session: bool,
 }
 
 impl Reply {
     /// Reads an answer to a request for `asked`. What the registry says to explain a failure is in `error`.
-    pub(super) fn new(
+    pub(crate) fn new(
         asked: &Url,
         status: StatusCode,
         headers: &HeaderMap,

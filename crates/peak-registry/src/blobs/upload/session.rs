@@ -22,7 +22,7 @@ const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 const MOST: usize = 256;
 
 /// A request about a session, whose URL may be anywhere.
-pub(super) async fn call(
+pub(crate) async fn call(
     repository: &Repository,
     operation: &'static str,
     method: Method,
@@ -38,7 +38,7 @@ pub(super) async fn call(
 
 /// Asks a registry to forget an upload; whether it has. It will do so by itself after some days, so whatever it answers
 /// is good.
-pub(super) async fn cancel(repository: &Repository, location: &Url) -> bool {
+pub(crate) async fn cancel(repository: &Repository, location: &Url) -> bool {
     let capabilities = repository.connection().capabilities();
     if !capabilities.of(repository.registry()).cancels {
         return false;
@@ -90,7 +90,7 @@ pub(super) enum End {
 }
 
 /// The session of one upload. Dropped while there is one, it is remembered to be cancelled.
-pub(super) struct OpenSession {
+pub(crate) struct OpenSession {
     repository: Repository,
     location: Option<Url>,
     /// Somebody wants to go on with it later.
@@ -100,6 +100,11 @@ pub(super) struct OpenSession {
 }
 
 impl OpenSession {
+    /// One that nobody goes on with, whatever becomes of it.
+    pub(crate) fn passing(repository: &Repository) -> Self {
+        Self::new(repository, false, None)
+    }
+
     pub(super) fn new(repository: &Repository, is_kept: bool, place: Option<Place>) -> Self {
         Self {
             repository: repository.clone(),
@@ -110,7 +115,7 @@ impl OpenSession {
     }
 
     /// Where it is now, if there is one.
-    pub(super) fn set(&mut self, location: Option<&Url>) {
+    pub(crate) fn set(&mut self, location: Option<&Url>) {
         if self.location.as_ref() != location {
             self.location = location.cloned();
         }

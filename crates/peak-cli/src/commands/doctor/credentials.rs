@@ -1,0 +1,72 @@
+//! Who we are: to the platform, and to a registry. Never the secret itself.
+
+use peak_sdk::registry::{Explanation, Registry, SourceOutcome};
+use serde_json::json;
+
+use super::Asked;
+use super::check::{Check, Group};
+use crate::application::Application;
+use crate::error::CliError;
+
+const GROUP: Group = Group::Credentials;
+
+/// The variables that the token is taken from, the first that is set.
+pub(super) fn token_variable() -> Option<&'static str> {
+    ["PEAK_AUTH_TOKEN", "API_KEY"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// The token of the platform.
+pub(super) fn of_platform(application: &Application) -> [Check; 1] {
+    let name = "platform";
+    let variable = token_variable();
+    [match (application.session(), variable) {
+        (Ok(_), Some(variable)) => Check::ok(GROUP, name, format!("a token from {variable}"))
+            .detail("source", variable),
+        (Ok(_), None) => Check::ok(GROUP, name, "no token, which this machine's own platform may not need"),
+        (Err(_), None) => Check::warning(GROUP, name, "no token")
+            .hint("set PEAK_AUTH_TOKEN to use the platform; `peak ship --local` and `peak registry` need none"),
+        (Err(error), Some(variable)) => {
+            Check::error(GROUP, name, &error).detail("source", variable)
+        }
+    }]
+}
+
+/// Who answers for the registry.
+pub(super) async fn of_registry(client: &Registry, asked: &Asked) -> Check {
+    let name = "registry";
+    let explanation = match &asked.image {
+        Some(image) => client.explain_credentials(image).await,
+        None => client.explain_registry_credentials(&asked.host).await,
+    };
+    let explanation = match explanation {
+        Ok(explanation) => explanation,
+        Err(error) => return Check::error(GROUP, name, &CliError::from(error)),
+    };
+    let failed = explanation
+        .steps
+        .iter()
+        .find_map(|step| match &step.outcome {
+            SourceOutcome::Failed { reason } => Some(reason),
+            _ => None,
+        });
+    let check = match (explanation.answer(), failed) {
+        (Some(step), _) => Check::ok(GROUP, name, format!("{} {}", step.place, step.outcome)),
+        (None, Some(reason)) => Check::failed(
+            GROUP,
+            name,
+            format!("anonymous, since a source cannot be asked: {reason}"),
+        ),
+        (None, None) => Check::ok(GROUP, name, "anonymous; no source has credentials").hint(
+            format!("`peak registry login {}` keeps some", explanation.registry),
+        ),
+    };
+    check
+        .detail("registry", explanation.registry.as_str())
+        .detail("sources", sources(&explanation))
+}
+
+fn sources(explanation: &Explanation) -> serde_json::Value {
+    json!(explanation.steps)
+}

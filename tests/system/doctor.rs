@@ -1,0 +1,435 @@
+//! `peak doctor`, and `peak` alone: what a person reads who does not know why something does not work.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::support::{Finished, Sandbox, Server, finish, signal};
+
+/// A token as the embedded platform is started with.
+const TOKEN: &str = "s3cret-token-of-the-platform";
+
+/// An Engine as far as `doctor` asks one: at a socket, for the life of the test.
+#[cfg(unix)]
+fn fake_engine(sandbox: &Sandbox) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    let listener = UnixListener::bind(sandbox.path("no-engine.socket")).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let Some(Ok(first)) = lines.next() else {
+                continue;
+            };
+            for line in lines.by_ref() {
+                if line.is_ok_and(|line| line.is_empty()) {
+                    break;
+                }
+            }
+            let body = if first.contains("_ping") {
+                "OK"
+            } else {
+                r#"{"Version":"20.10.24","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"20.10.24"}]}"#
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\napi-version: 1.41\r\nostype: linux\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+}
+
+/// What is found with the embedded platform and a working Engine.
+fn doctor(sandbox: &Sandbox, server: &Server, arguments: &[&str], token: Option<&str>) -> Finished {
+    let mut command = sandbox.command(["doctor"].iter().chain(arguments));
+    command.env("PEAK_ENDPOINT_URL", &server.url);
+    if let Some(token) = token {
+        command.env("PEAK_AUTH_TOKEN", token);
+    }
+    finish(command.spawn().unwrap())
+}
+
+/// The text without what differs from run to run.
+fn redacted(sandbox: &Sandbox, server: Option<&Server>, text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(server) = server {
+        text = text.replace(server.host(), "127.0.0.1:PORT");
+    }
+    text.replace(&sandbox.path("").display().to_string(), "/sandbox/")
+}
+
+#[track_caller]
+fn checks(finished: &Finished) -> Vec<Value> {
+    let mut result: Value = serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", finished.stdout, finished.stderr));
+    serde_json::from_value(result["checks"].take()).unwrap()
+}
+
+#[track_caller]
+fn check<'a>(checks: &'a [Value], group: &str, name: &str) -> &'a Value {
+    let found = checks
+        .iter()
+        .find(|check| check["group"] == group && check["name"] == name);
+    found.unwrap_or_else(|| panic!("no {group} {name} in {checks:#?}"))
+}
+
+/// All findings, as a table with the widths of its lines checked. Paths of the sandbox are longer than any person's.
+#[track_caller]
+fn table(sandbox: &Sandbox, server: Option<&Server>, finished: &Finished) -> String {
+    let text = redacted(sandbox, server, &finished.stdout);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    // A path is as long as the sandbox makes it, so that lines break at other places in each run.
+    text
+}
+
+#[test]
+fn peak_alone_shows_where_to_begin() {
+    let sandbox = Sandbox::new();
+    let none: [&str; 0] = [];
+    let finished = sandbox.peak(none);
+    finished.assert_code(0);
+    assert!(finished.stderr.is_empty(), "{}", finished.stderr);
+    assert!(finished.stdout.lines().all(|line| line.len() <= 80));
+    insta::assert_snapshot!("peak_alone", finished.stdout);
+    // Options alone are a command line that lacks something.
+    sandbox.peak(["--quiet"]).assert_code(2);
+    let help = sandbox.peak(["--help"]);
+    help.assert_code(0);
+    assert!(help.stdout.contains("Global options"));
+    assert_eq!(sandbox.peak(["help"]).stdout, help.stdout);
+}
+
+#[test]
+fn the_commands_that_peak_alone_shows_work_as_written() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let none: [&str; 0] = [];
+    let shown = sandbox.peak(none).stdout;
+    let ship = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("peak ship "))
+        .unwrap();
+    let mut command = sandbox.command(["ship"].into_iter().chain(ship.split(' ')));
+    command.current_dir(sandbox.path("project"));
+    finish(command.spawn().unwrap()).assert_code(0);
+    assert!(sandbox.path("project/image/oci-layout").exists());
+    assert!(shown.contains("  peak local serve\n"));
+    let copy = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("peak registry copy "));
+    let copy = copy.unwrap().split(' ').chain(["--help"]);
+    let copy = sandbox.peak(["registry", "copy"].into_iter().chain(copy));
+    copy.assert_code(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_machine_where_all_is_well() {
+    let sandbox = Sandbox::new();
+    fake_engine(&sandbox);
+    let server = sandbox.serve_with(&["--token", TOKEN]);
+    let finished = doctor(&sandbox, &server, &["-o", "json"], Some(TOKEN));
+    finished.assert_code(0);
+    assert!(!finished.stdout.contains(TOKEN) && !finished.stderr.contains(TOKEN));
+    let checks = checks(&finished);
+    assert_eq!(check(&checks, "platform", "api")["status"], "ok");
+    assert_eq!(
+        check(&checks, "engine", "engine")["details"]["version"],
+        "20.10.24"
+    );
+    assert_eq!(
+        check(&checks, "credentials", "platform")["details"]["source"],
+        "PEAK_AUTH_TOKEN"
+    );
+    assert_eq!(check(&checks, "platform", "clock")["status"], "ok");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_registry_with_an_image_as_a_person_reads_it() {
+    let sandbox = Sandbox::new();
+    fake_engine(&sandbox);
+    sandbox.project();
+    let server = sandbox.serve_with(&["--token", TOKEN]);
+    let mut command = sandbox.command(["ship", "project"]);
+    command
+        .env("PEAK_ENDPOINT_URL", &server.url)
+        .env("PEAK_AUTH_TOKEN", TOKEN);
+    finish(command.spawn().unwrap()).assert_code(0);
+    let place = format!("{}/project", server.host());
+    let arguments = [
+        place.as_str(),
+        "--write-to",
+        "scratch/one",
+        "--write-to",
+        "scratch/two",
+    ];
+    let finished = doctor(
+        &sandbox,
+        &server,
+        &[&arguments[..], &["-o", "table"]].concat(),
+        Some(TOKEN),
+    );
+    finished.assert_code(0);
+    finished.assert_stderr("stores a blob of some bytes");
+    let text = table(&sandbox, Some(&server), &finished);
+    // What stands in the sandbox breaks lines as its path is long; all else is the same in each run.
+    let registry = text.split_once("\nRegistry\n").unwrap().1;
+    insta::assert_snapshot!("doctor_registry", registry);
+
+    let finished = doctor(
+        &sandbox,
+        &server,
+        &[&arguments[..], &["-o", "json"]].concat(),
+        Some(TOKEN),
+    );
+    finished.assert_code(0);
+    assert!(!finished.stdout.contains(TOKEN));
+    let result: Value = serde_json::from_str(&finished.stdout).unwrap();
+    insta::assert_snapshot!("doctor_json", shape(&result));
+    let checks = checks(&finished);
+    assert_eq!(
+        check(&checks, "registry", "mount")["details"]["mounts"],
+        "yes"
+    );
+    assert_eq!(
+        check(&checks, "registry", "ranges")["details"]["ranges"],
+        "honoured"
+    );
+    assert!(!checks.iter().any(|check| check["name"] == "left-behind"));
+}
+
+/// The keys of the result, and the names and statuses of the checks.
+fn shape(result: &Value) -> String {
+    let mut text = String::new();
+    let keys = |value: &Value| -> String {
+        let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        keys.join(", ")
+    };
+    text += &format!("keys: {}\n", keys(result));
+    text += &format!("summary: {}\n", keys(&result["summary"]));
+    for check in result["checks"].as_array().unwrap() {
+        assert_eq!(keys(check), "details, finding, group, hint, name, status");
+        text += &format!(
+            "{} {} {}: {}\n",
+            check["group"].as_str().unwrap(),
+            check["name"].as_str().unwrap(),
+            check["status"].as_str().unwrap(),
+            keys(&check["details"]),
+        );
+    }
+    text
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_token_the_platform_and_its_registry_say_what_they_want() {
+    let sandbox = Sandbox::new();
+    fake_engine(&sandbox);
+    let server = sandbox.serve_with(&["--token", TOKEN]);
+    let finished = doctor(&sandbox, &server, &[server.host(), "-o", "json"], None);
+    finished.assert_code(1);
+    let checks = checks(&finished);
+    let api = check(&checks, "platform", "api");
+    assert_eq!(
+        (&api["status"], &api["details"]["status"]),
+        (&"failed".into(), &401.into())
+    );
+    assert!(api["hint"].as_str().unwrap().contains("PEAK_AUTH_TOKEN"));
+    let access = check(&checks, "registry", "access");
+    assert_eq!(access["status"], "failed");
+    assert!(
+        access["finding"]
+            .as_str()
+            .unwrap()
+            .contains("peak registry login")
+    );
+    assert_ne!(
+        check(&checks, "registry", "authentication")["details"]["flow"],
+        "none"
+    );
+    let error: Value = serde_json::from_str(finished.error()).unwrap();
+    assert_eq!(error["error"]["kind"], "other");
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("checks failed")
+    );
+}
+
+#[test]
+fn a_closed_port_a_dead_engine_and_a_bad_name_are_told_apart() {
+    let sandbox = Sandbox::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = free.local_addr().unwrap().to_string();
+    drop(free);
+    let finished = sandbox.peak(["doctor", &host, "-o", "json"]);
+    finished.assert_code(1);
+    let found = checks(&finished);
+    let connect = check(&found, "registry", "connect");
+    assert_eq!(connect["status"], "failed");
+    assert!(
+        connect["finding"].as_str().unwrap().contains("refused"),
+        "{connect}"
+    );
+    assert_eq!(
+        check(&found, "registry", "capabilities")["status"],
+        "skipped"
+    );
+    // No token and no endpoint: the real platform is not asked.
+    assert_eq!(check(&found, "platform", "api")["status"], "skipped");
+    let engine = check(&found, "engine", "engine");
+    assert_eq!(engine["status"], "failed");
+    assert_eq!(engine["details"]["tried"][0]["origin"], "DOCKER_HOST");
+
+    let finished = sandbox.peak(["doctor", "registry.invalid", "-o", "json"]);
+    finished.assert_code(1);
+    let found = checks(&finished);
+    assert_eq!(check(&found, "registry", "name")["status"], "failed");
+}
+
+#[test]
+fn settings_that_cannot_be_followed_are_named_and_their_secrets_are_not() {
+    let sandbox = Sandbox::new();
+    sandbox.files(
+        "home/.docker",
+        [("config.json", b"{\"auths\": s3cret".as_slice())],
+    );
+    let mut command = sandbox.command(["doctor", "127.0.0.1:1", "-o", "json"]);
+    command
+        .env("HTTPS_PROXY", "socks5://user:s3cret@proxy.example")
+        .env("SSL_CERT_FILE", sandbox.path("absent.pem"))
+        .env("DOCKER_HOST", "ssh://user:s3cret@engine.example")
+        .env("APOLO_CLUSTERS", "{s3cret")
+        .env("PEAK_ENDPOINT_URL", "ftp://user:s3cret@host");
+    let finished = finish(command.spawn().unwrap());
+    finished.assert_code(1);
+    assert!(!finished.stdout.contains("s3cret"), "{}", finished.stdout);
+    assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+    let found = checks(&finished);
+    for (group, name, part) in [
+        ("configuration", "docker-config", "line 1"),
+        ("configuration", "endpoint", "endpoint"),
+        ("configuration", "apolo", "APOLO_CLUSTERS"),
+        ("engine", "engine", "DOCKER_HOST"),
+        ("network", "proxy", "HTTPS_PROXY"),
+        ("network", "certificates", "absent.pem"),
+        ("credentials", "registry", "cannot be asked"),
+    ] {
+        let check = check(&found, group, name);
+        assert_eq!(check["status"], "failed", "{check}");
+        assert!(check["finding"].as_str().unwrap().contains(part), "{check}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_credential_helper_that_fails_or_is_missing_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let sandbox = Sandbox::new();
+    let config = br#"{"credHelpers":{"127.0.0.1:1":"broken"},"credsStore":"gone"}"#;
+    sandbox.files("home/.docker", [("config.json", config.as_slice())]);
+    let script = b"#!/bin/sh\nprintf 'the vault is \\033[31mlocked'\nexit 1\n";
+    let bin = sandbox.files("bin", [("docker-credential-broken", script.as_slice())]);
+    let program = bin.join("docker-credential-broken");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let mut command = sandbox.command(["doctor", "127.0.0.1:1", "-o", "json"]);
+    command.env("PATH", path);
+    let finished = finish(command.spawn().unwrap());
+    finished.assert_code(1);
+    let found = checks(&finished);
+    let helpers: Vec<_> = found
+        .iter()
+        .filter(|check| check["name"] == "helper")
+        .collect();
+    assert_eq!(helpers.len(), 2, "{helpers:#?}");
+    let finding = |check: &Value| check["finding"].as_str().unwrap().to_owned();
+    assert!(finding(helpers[0]).contains("the vault is"), "{helpers:#?}");
+    assert!(!finding(helpers[0]).contains('\u{1b}'));
+    assert!(finding(helpers[1]).contains("not in PATH"), "{helpers:#?}");
+    let registry = check(&found, "credentials", "registry");
+    assert_eq!(registry["status"], "failed");
+}
+
+#[test]
+fn what_is_no_registry_and_no_name_is_a_mistake_on_the_command_line() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["doctor", "HOST/Not A Name"][..],
+        &["doctor", "--write-to", "scratch"],
+        &["doctor", "127.0.0.1:1", "--write-to", "Scratch!"],
+        &[
+            "doctor",
+            "127.0.0.1:1",
+            "--write-to",
+            "a",
+            "--write-to",
+            "a",
+        ],
+        &["doctor", "127.0.0.1:1", "--ca-file", "absent.pem"],
+    ] {
+        sandbox.peak(arguments).assert_code(2);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_can_be_interrupted() {
+    let sandbox = Sandbox::new();
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    let mut command = sandbox.command(["doctor", "-o", "json"]);
+    command.env("PEAK_ENDPOINT_URL", format!("http://{host}"));
+    let child = command.spawn().unwrap();
+    // It is there once it has connected.
+    let _connection = silent.accept().unwrap();
+    signal(&child, "INT");
+    let finished = finish(child);
+    finished.assert_code(130);
+    assert!(finished.stdout.is_empty());
+}
+
+/// Debian's `docker-registry`, which is distribution 2.8.
+#[test]
+fn debians_docker_registry_is_found_to_be_what_it_is() {
+    use crate::peers::{DockerRegistry, peer};
+
+    if !peer("docker-registry") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let registry = DockerRegistry::start(&sandbox);
+    let image = format!("{}/team/app:v1", registry.host);
+    let shipped = sandbox.peak(["ship", "project", "--local", "--to", &image]);
+    shipped.assert_code(0);
+    let second = format!("{}/team/app:v2", registry.host);
+    sandbox
+        .peak(["registry", "copy", &image, &second])
+        .assert_code(0);
+    let place = format!("{}/team/app", registry.host);
+    let finished = sandbox.peak([
+        "doctor",
+        &place,
+        "--write-to",
+        "scratch/one",
+        "--write-to",
+        "scratch/two",
+        "-o",
+        "table",
+    ]);
+    // The Engine of the sandbox is not there.
+    finished.assert_code(1);
+    let text = finished.stdout.replace(&registry.host, "127.0.0.1:PORT");
+    let text = text.split_once("\nRegistry\n").unwrap().1;
+    insta::assert_snapshot!("doctor_docker_registry", text);
+}
