@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peak_sdk::apolo::{Images, ImagesBuilder};
-use peak_sdk::http::{Client, ClientBuilder, Proxies};
+use peak_sdk::http::{Client, ClientBuilder, Proxies, TlsOptions};
 use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
@@ -109,6 +109,10 @@ impl Application {
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
         let registry = match self.session() {
             Ok(session) => registry_of(&session, builder)?,
+            // Who names a platform means one; else it is only not known.
+            Err(error) if self.names_a_platform() && error.kind == ErrorKind::Usage => {
+                return Err(error);
+            }
             Err(_) => with_environment(builder).build()?,
         };
         let mut registries = self.registries();
@@ -176,6 +180,10 @@ impl Application {
 
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
+        if ca_file().is_some() {
+            let options = Client::builder().tls(tls_of_environment()?);
+            builder = builder.client_options(options);
+        }
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
         }
@@ -207,6 +215,28 @@ fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
         Some(base) => builder.upload_states(base.join("peak-uploads")),
         None => builder,
     }
+}
+
+/// The file of certificates that `PEAK_CA_FILE` names, to trust beside the system's.
+fn ca_file() -> Option<PathBuf> {
+    let file = std::env::var_os("PEAK_CA_FILE").filter(|value| !value.is_empty())?;
+    Some(PathBuf::from(file))
+}
+
+/// Whom the environment says to trust.
+pub(crate) fn tls_of_environment() -> Result<TlsOptions, CliError> {
+    let options = TlsOptions::new();
+    match ca_file() {
+        None => Ok(options),
+        Some(file) => options.with_root_certificates_file(&file).map_err(|error| {
+            CliError::from_chain(ErrorKind::Usage, &error).with_context("PEAK_CA_FILE")
+        }),
+    }
+}
+
+/// The beginning of every client for registries.
+pub(crate) fn registry_builder() -> Result<RegistryBuilder, CliError> {
+    Ok(Registry::builder().tls(tls_of_environment()?))
 }
 
 /// Where programs keep what they want to find again: `$XDG_STATE_HOME`, else `~/.local/state`.
@@ -243,7 +273,8 @@ impl From<SessionError> for CliError {
             }
             SessionError::UnknownStage { .. }
             | SessionError::InvalidEndpoint { .. }
-            | SessionError::TokenInTheClear => ErrorKind::Usage,
+            | SessionError::TokenInTheClear
+            | SessionError::Client { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
         Self::from_chain(kind, &error)
