@@ -153,7 +153,7 @@ fn an_artifact_over_the_limit_names_the_limit_and_the_largest_files() {
     );
     ship(&sandbox, "project")
         .assert_code(5)
-        .assert_stderr("10.0 MiB")
+        .assert_stderr("10.4 MB (10485760 bytes")
         .assert_stderr("big/noise.bin")
         .assert_stderr("dry-run");
     assert_next_run_works(&sandbox);

@@ -13,9 +13,11 @@ mod error;
 mod input;
 mod logging;
 mod output;
+mod paths;
 mod progress;
 mod service;
 mod signals;
+mod suggest;
 mod usage;
 mod view;
 

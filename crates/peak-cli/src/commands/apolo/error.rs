@@ -1,9 +1,11 @@
 //! The failures of Apolo's images, each with the exit code and the hint that a person needs.
 
-use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError};
+use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError, ImageNameProblem};
 use peak_sdk::docker::{EngineConfigError, EngineError};
 
 use crate::error::{CliError, ErrorKind};
+use crate::output::printable;
+use crate::suggest::did_you_mean;
 
 /// What does the same without an Engine.
 const WITHOUT_ENGINE: &str = "--no-docker does it without a Docker Engine, with oci:DIR, oci-archive:FILE or docker-archive:FILE as LOCAL";
@@ -18,13 +20,36 @@ impl From<ConfigError> for CliError {
 
 impl From<ImageNameError> for CliError {
     fn from(error: ImageNameError) -> Self {
-        Self::from_chain(ErrorKind::Usage, &error)
+        let failure = Self::from_chain(ErrorKind::Usage, &error);
+        match error.problem() {
+            ImageNameProblem::UnknownCluster { cluster, known } => {
+                match did_you_mean(cluster, known) {
+                    Some(question) => failure.with_hint(question),
+                    None => failure.with_hint("APOLO_CLUSTERS names the clusters"),
+                }
+            }
+            ImageNameProblem::Ambiguous
+            | ImageNameProblem::NoName
+            | ImageNameProblem::EmptyTag
+            | ImageNameProblem::NoDefaultProject
+            | ImageNameProblem::Component { .. }
+            | ImageNameProblem::TagTooLong { .. }
+            | ImageNameProblem::Tag { .. }
+            | ImageNameProblem::TagNotAllowed { .. } => failure,
+            ImageNameProblem::NotLocal => {
+                failure.with_hint("LOCAL is written as NAME[:TAG], REMOTE as image:NAME[:TAG]")
+            }
+            _ => failure.with_hint("`peak apolo --help` has the forms of names"),
+        }
     }
 }
 
 impl From<ApoloError> for CliError {
     fn from(error: ApoloError) -> Self {
         let kind = match error {
+            ApoloError::UnknownCluster { cluster, known } => {
+                return unknown_cluster(&cluster, &known);
+            }
             ApoloError::Registry(error) => return error.into(),
             ApoloError::Transfer(error) => return error.into(),
             ApoloError::Target(error) => return error.into(),
@@ -34,13 +59,33 @@ impl From<ApoloError> for CliError {
             ApoloError::TimedOut { .. } => ErrorKind::Unavailable,
             ApoloError::Name(_)
             | ApoloError::NotPlatformImage { .. }
-            | ApoloError::UnknownCluster { .. }
             | ApoloError::Unusable { .. }
             | ApoloError::NoTag { .. }
             | ApoloError::TagNotAllowed { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        match &error {
+            // What the registry said only repeats that.
+            ApoloError::NotFoundInRegistry { image, .. } if image.tag.is_some() => {
+                Self::new(kind, error.to_string())
+            }
+            _ => Self::from_chain(kind, &error),
+        }
+    }
+}
+
+fn unknown_cluster(cluster: &str, known: &[String]) -> CliError {
+    let others = format!(
+        "{}; APOLO_CLUSTERS and APOLO_REGISTRY_URL name the clusters",
+        match known {
+            [one] => format!("the only one is `{one}`"),
+            several => format!("there are {}", several.join(", ")),
+        }
+    );
+    let failure = CliError::usage(format!("there is no cluster `{}`", printable(cluster)));
+    match did_you_mean(cluster, known) {
+        Some(question) => failure.with_hint(format!("{question} {others}")),
+        None => failure.with_hint(others),
     }
 }
 

@@ -110,15 +110,15 @@ impl Input {
                 .with_hint(format!("give {option}, or `{field}` below `body` in FILE"))
         })
     }
+}
 
-    /// The body without fields that are not for this request.
-    pub(crate) fn without(&self, fields: &[&str]) -> Value {
-        let mut body = self.body.clone();
-        if let Some(body) = body.as_object_mut() {
-            body.retain(|name, _| !fields.contains(&name.as_str()));
-        }
-        body
+/// A body without fields that are not for the request.
+pub(crate) fn without(body: &Value, fields: &[&str]) -> Value {
+    let mut body = body.clone();
+    if let Some(body) = body.as_object_mut() {
+        body.retain(|name, _| !fields.contains(&name.as_str()));
     }
+    body
 }
 
 impl BuildOptions {
