@@ -25,6 +25,7 @@ mod load;
 mod local;
 #[cfg(target_os = "linux")]
 mod memory;
+mod messages;
 mod mirror;
 mod peers;
 mod readme;

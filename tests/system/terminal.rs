@@ -10,7 +10,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::support::{Sandbox, finish, signal};
 
 /// A terminal without a size, and what is written to it.
-struct Terminal {
+pub(crate) struct Terminal {
     /// The end that a program sees.
     inside: File,
     /// What is written here was typed.
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let outside = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&outside).unwrap();
         unlockpt(&outside).unwrap();
@@ -48,7 +48,7 @@ impl Terminal {
         }
     }
 
-    fn stdio(&self) -> Stdio {
+    pub(crate) fn stdio(&self) -> Stdio {
         self.inside.try_clone().unwrap().into()
     }
 
@@ -61,7 +61,7 @@ impl Terminal {
     }
 
     /// Waits for the end of the only program on it.
-    fn finish(self, child: Child) -> (Option<i32>, String) {
+    pub(crate) fn finish(self, child: Child) -> (Option<i32>, String) {
         drop(self.inside);
         let code = finish(child).code;
         drop(self.typed);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peak_sdk::apolo::{Images, ImagesBuilder};
-use peak_sdk::http::{Client, Proxies};
+use peak_sdk::http::{Client, Proxies, TlsOptions};
 use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError, Stage};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
@@ -98,6 +98,10 @@ impl Application {
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
         let registry = match self.session() {
             Ok(session) => registry_of(&session, builder)?,
+            // Who names a platform means one; else it is only not known.
+            Err(error) if self.names_a_platform() && error.kind == ErrorKind::Usage => {
+                return Err(error);
+            }
             Err(_) => with_environment(builder).build()?,
         };
         let mut registries = self.registries();
@@ -165,6 +169,12 @@ impl Application {
 
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
+        if let Some(file) = ca_file_of_environment() {
+            let tls = TlsOptions::new()
+                .with_root_certificates_file(&file)
+                .map_err(|error| CliError::from_chain(ErrorKind::Usage, &error))?;
+            builder = builder.client_options(Client::builder().tls(tls));
+        }
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
         }
@@ -196,6 +206,12 @@ fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
         Some(base) => builder.upload_states(base.join("peak-uploads")),
         None => builder,
     }
+}
+
+/// The file of certificates that `PEAK_CA_FILE` names, to trust beside the system's.
+pub(crate) fn ca_file_of_environment() -> Option<PathBuf> {
+    let file = std::env::var_os("PEAK_CA_FILE").filter(|value| !value.is_empty())?;
+    Some(PathBuf::from(file))
 }
 
 /// Where programs keep what they want to find again: `$XDG_STATE_HOME`, else `~/.local/state`.
@@ -232,7 +248,8 @@ impl From<SessionError> for CliError {
             }
             SessionError::UnknownStage { .. }
             | SessionError::InvalidEndpoint { .. }
-            | SessionError::TokenInTheClear => ErrorKind::Usage,
+            | SessionError::TokenInTheClear
+            | SessionError::Client { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error);

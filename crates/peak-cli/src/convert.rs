@@ -1,42 +1,23 @@
 //! The failures of the libraries, each with the exit code and the hint that a person needs.
 
+mod network;
+mod registry;
+
 use std::error::Error as StdError;
 
-use peak_sdk::docker::EngineConfigError;
-use peak_sdk::http;
+use peak_sdk::docker::{EngineConfigError, EngineError};
 use peak_sdk::images;
 use peak_sdk::layout::LayoutError;
 use peak_sdk::local::{LocalError, StoreError};
-use peak_sdk::oci::{ContentError, ContentErrorKind};
+use peak_sdk::oci::{ContentError, ContentErrorKind, NoMatchingPlatform};
 use peak_sdk::platform;
 use peak_sdk::registry::RegistryError;
 use peak_sdk::registry_server::auth::AuthFileError;
 use peak_sdk::transfer::{TargetError, TransferError};
 
-use crate::error::{CliError, ErrorKind};
-
-/// A failure of what goes over the network. Where the server was not trusted, says how it can be.
-fn over_network(kind: ErrorKind, error: &(dyn StdError + 'static)) -> CliError {
-    let failure = CliError::from_chain(kind, error);
-    if let Some(RegistryError::RateLimited { .. }) = said_by_registry(error) {
-        return failure.with_hint(
-            "try again then, or ask more slowly with --requests-per-second; after `peak registry login` there may be more",
-        );
-    }
-    let mut causes = std::iter::successors(Some(error), |error| StdError::source(*error));
-    let is_about_tls = causes.any(|cause| {
-        cause
-            .downcast_ref::<http::Error>()
-            .is_some_and(|cause| cause.kind() == http::ErrorKind::Tls)
-    });
-    if is_about_tls {
-        failure.with_hint(
-            "to trust a CA of your own, name its PEM file: with --ca-file for `peak registry`, else in SSL_CERT_FILE",
-        )
-    } else {
-        failure
-    }
-}
+use crate::error::{CliError, ErrorKind, causes};
+use crate::output::printable;
+use crate::suggest::did_you_mean;
 
 impl From<platform::Error> for CliError {
     fn from(error: platform::Error) -> Self {
@@ -56,13 +37,45 @@ impl From<platform::Error> for CliError {
             ) => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         };
-        let failure = over_network(kind, &error).with_status(status).with_url(url);
-        match (&failure.kind, status) {
-            (ErrorKind::Unavailable, None) if failure.hint.is_none() => failure.with_hint(
+        if let (platform::Error::Http { source, .. }, None) = (&error, status)
+            && network::is_told_alone(source)
+        {
+            let failure = network::told(source, "the platform");
+            return match failure.kind {
+                ErrorKind::Unavailable => {
+                    failure.with_more_hint("--endpoint-url and --stage say where the platform is")
+                }
+                _ => failure,
+            };
+        }
+        let failure = match &error {
+            // What to do depends on where the token is from.
+            platform::Error::Unauthorized(said) => {
+                Self::new(kind, format!("not authenticated: {said}")).with_hint(about_token())
+            }
+            platform::Error::Forbidden(_) => Self::from_chain(kind, &error).with_hint(
+                "the token is known, and may not do this; ask for access, or set PEAK_AUTH_TOKEN to the token of somebody who may",
+            ),
+            _ => Self::from_chain(kind, &error),
+        };
+        let failure = failure.with_status(status).with_url(url);
+        match (failure.kind, status) {
+            (ErrorKind::Unavailable, None) => failure.with_hint(
                 "see that the platform runs there; --endpoint-url and --stage say where",
             ),
             _ => failure,
         }
+    }
+}
+
+/// What to do about a token that the platform does not take.
+fn about_token() -> String {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match ["PEAK_AUTH_TOKEN", "API_KEY"].into_iter().find(is_set) {
+        Some(name) => format!(
+            "{name} is set, and not to a token of this platform; --stage and --endpoint-url say which platform is meant"
+        ),
+        None => "set PEAK_AUTH_TOKEN to a token of this platform".to_owned(),
     }
 }
 
@@ -78,18 +91,27 @@ impl From<images::Error> for CliError {
 impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
         let kind = match &error {
-            LocalError::NotLoopback { .. } | LocalError::Token => ErrorKind::Usage,
+            LocalError::NotLoopback { .. }
+            | LocalError::Token
+            | LocalError::Tls { .. }
+            | LocalError::NotAStateDirectory { .. } => ErrorKind::Usage,
             LocalError::NoState { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error);
         match error {
+            LocalError::NoState { .. } => failure.with_hint(
+                "`peak local serve` and `peak ship DIR --local` make one; --state-dir names another directory",
+            ),
             LocalError::StateInUse { .. }
             | LocalError::NotAStateDirectory { .. }
-            | LocalError::NoState { .. }
             | LocalError::StateDirectory { .. } => {
                 failure.with_hint("--state-dir names the directory")
             }
+            LocalError::Tls { .. } => {
+                failure.with_hint("--tls-cert and --tls-key name PEM files that can be read")
+            }
+            LocalError::Listen { .. } => failure.with_hint("--listen says where it listens"),
             LocalError::NotLoopback { .. } => failure
                 .with_hint("add --token, and --tls-self-signed or --tls-cert with --tls-key; or listen on 127.0.0.1"),
             _ => failure,
@@ -99,7 +121,9 @@ impl From<LocalError> for CliError {
 
 impl From<AuthFileError> for CliError {
     fn from(error: AuthFileError) -> Self {
-        Self::from_chain(ErrorKind::Usage, &error)
+        Self::from_chain(ErrorKind::Usage, &error).with_hint(
+            "`peak local serve --help` has the forms of the files that --users and --rules name",
+        )
     }
 }
 
@@ -109,40 +133,9 @@ impl From<StoreError> for CliError {
     }
 }
 
-impl From<RegistryError> for CliError {
-    fn from(error: RegistryError) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<&RegistryError> for CliError {
-    fn from(error: &RegistryError) -> Self {
-        over_network(kind_of_registry(error), error)
-    }
-}
-
-fn kind_of_registry(error: &RegistryError) -> ErrorKind {
-    match error {
-        _ if error.is_integrity() => ErrorKind::Integrity,
-        _ if error.is_not_found() => ErrorKind::NotFound,
-        _ if error.is_authentication() => ErrorKind::Authentication,
-        RegistryError::InvalidRegistry { .. } | RegistryError::NoSelector { .. } => {
-            ErrorKind::Usage
-        }
-        RegistryError::Status { status, .. } => ErrorKind::of_status(status.as_u16()),
-        RegistryError::DeleteUnsupported { .. } => ErrorKind::Refused,
-        RegistryError::RateLimited { .. }
-        | RegistryError::Transport { .. }
-        | RegistryError::Interrupted { .. }
-        | RegistryError::UploadInterrupted { .. } => ErrorKind::Unavailable,
-        _ => ErrorKind::Other,
-    }
-}
-
-/// What a registry that failed said, which tells more than that it was a registry.
-fn said_by_registry<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a RegistryError> {
-    std::iter::successors(Some(error), |error| StdError::source(*error))
-        .find_map(|cause| cause.downcast_ref())
+/// The error of that type among an error and its causes: it tells more than that it was a registry, or a disk.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 impl From<TransferError> for CliError {
@@ -153,27 +146,79 @@ impl From<TransferError> for CliError {
 
 impl From<&TransferError> for CliError {
     fn from(error: &TransferError) -> Self {
+        match error {
+            TransferError::NoPlatform { source, .. } => return Self::from(source),
+            TransferError::OtherPlatform { .. } => {
+                return Self::from_chain(ErrorKind::NotFound, error)
+                    .with_hint("leave out --platform to copy it as it is");
+            }
+            _ => {}
+        }
         let kind = match error.kind() {
             _ if error.is_integrity() => ErrorKind::Integrity,
             Some(kind) => kind_of_content(kind),
             None => ErrorKind::Other,
         };
-        let kind = match said_by_registry(error) {
-            Some(cause) if kind == ErrorKind::Other => kind_of_registry(cause),
-            _ => kind,
-        };
-        over_network(kind, error)
+        let said = of_end(error);
+        match said {
+            Some(End { told, alone: true }) if kind != ErrorKind::Integrity => told,
+            // What was being copied comes first, and the rest is as that end says it.
+            Some(End { told, .. }) => Self {
+                kind: if kind == ErrorKind::Other {
+                    told.kind
+                } else {
+                    kind
+                },
+                ..told
+            }
+            .with_message(Self::from_chain(kind, error).message),
+            None => {
+                let failure = Self::from_chain(kind, error);
+                if failure.message.contains("pick one of them") {
+                    failure
+                        .with_hint("--platform OS/ARCHITECTURE does, as in --platform linux/amd64")
+                } else {
+                    failure
+                }
+            }
+        }
     }
+}
+
+/// What one end of a copy says.
+struct End {
+    told: CliError,
+    /// Whether that is all there is to say.
+    alone: bool,
+}
+
+fn of_end(error: &(dyn StdError + 'static)) -> Option<End> {
+    if let Some(error) = find::<RegistryError>(error) {
+        return Some(End {
+            told: CliError::from(error),
+            alone: registry::is_told_alone(error),
+        });
+    }
+    if let Some(error) = find::<EngineError>(error) {
+        return Some(End {
+            told: CliError::from(error),
+            alone: true,
+        });
+    }
+    let error = find::<LayoutError>(error)?;
+    let told = CliError::from(error);
+    Some(End {
+        alone: matches!(told.kind, ErrorKind::Usage | ErrorKind::NotFound),
+        told,
+    })
 }
 
 impl From<ContentError> for CliError {
     fn from(error: ContentError) -> Self {
-        // What a registry said tells more than that it was a registry.
-        let cause = std::error::Error::source(&error);
-        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<RegistryError>()) {
-            return Self::from(cause);
+        match of_end(&error) {
+            Some(End { told, .. }) => told,
+            None => Self::from_chain(kind_of_content(error.kind()), &error),
         }
-        Self::from_chain(kind_of_content(error.kind()), &error)
     }
 }
 
@@ -189,23 +234,129 @@ fn kind_of_content(kind: ContentErrorKind) -> ErrorKind {
     }
 }
 
+/// An index without an image for the platform that was asked for: says what it has.
+impl From<&NoMatchingPlatform> for CliError {
+    fn from(error: &NoMatchingPlatform) -> Self {
+        let wanted = error.wanted.to_string();
+        let failure = Self::new(
+            ErrorKind::NotFound,
+            format!("the index has no image for {wanted}"),
+        );
+        if error.available.is_empty() {
+            return failure.with_hint(
+                "it says no platforms; `peak registry inspect` shows its images, which NAME@DIGEST takes",
+            );
+        }
+        let list = listed(&error.available);
+        match did_you_mean(&wanted, &error.available) {
+            Some(question) => failure.with_hint(format!("{question} it has {list}")),
+            None => failure.with_hint(format!("it has {list}")),
+        }
+    }
+}
+
+/// Most names that are told in one line.
+const LISTED: usize = 10;
+
+/// `` a, b and 7 more ``
+fn listed(names: &[String]) -> String {
+    let first: Vec<_> = names
+        .iter()
+        .take(LISTED)
+        .map(|name| printable(name))
+        .collect();
+    match names.len().saturating_sub(LISTED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 impl From<EngineConfigError> for CliError {
     fn from(error: EngineConfigError) -> Self {
         Self::from_chain(ErrorKind::Usage, &error)
     }
 }
 
+impl From<&EngineError> for CliError {
+    fn from(error: &EngineError) -> Self {
+        let kind = match error {
+            _ if error.is_not_found() => ErrorKind::NotFound,
+            _ if error.is_denied() || error.is_unauthorized() => ErrorKind::Authentication,
+            _ if error.is_unreachable() || error.is_interrupted() => ErrorKind::Unavailable,
+            EngineError::Silent { .. } => ErrorKind::Unavailable,
+            EngineError::Conflict { .. } => ErrorKind::Refused,
+            EngineError::InvalidName { .. }
+            | EngineError::Config(_)
+            | EngineError::UnprotectedCredentials { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Other,
+        };
+        Self::from_chain(kind, error)
+    }
+}
+
+impl From<&LayoutError> for CliError {
+    fn from(error: &LayoutError) -> Self {
+        match error {
+            LayoutError::UnknownImage { name, available } => {
+                let failure = Self::new(
+                    ErrorKind::NotFound,
+                    format!("there is no image `{}` in it", printable(name)),
+                );
+                match did_you_mean(name, available) {
+                    Some(question) => failure.with_hint(question),
+                    None if available.is_empty() => failure.with_hint("it holds none with a name"),
+                    None => failure.with_hint(format!("there are {}", listed(available))),
+                }
+            }
+            LayoutError::Ambiguous { available } => Self::usage("there are several images in it")
+                .with_hint(format!(
+                    "say which one, as {}; there are {}",
+                    form_of(available),
+                    listed(available)
+                )),
+            LayoutError::NotFound { .. } | LayoutError::NoArchive { .. } => {
+                Self::from_chain(ErrorKind::NotFound, error)
+                    .with_hint("check the path; it counts from the current directory")
+            }
+            LayoutError::Unfinished { .. } | LayoutError::MissingBlob { .. } => {
+                Self::from_chain(ErrorKind::NotFound, error)
+            }
+            LayoutError::NotAFile { .. } => Self::from_chain(ErrorKind::Usage, error)
+                .with_hint("a directory is written as oci:DIR"),
+            LayoutError::NotADirectory { .. } => Self::from_chain(ErrorKind::Usage, error)
+                .with_hint("an archive is written as oci-archive:FILE or docker-archive:FILE"),
+            LayoutError::NotHeld { what, .. } if what.starts_with("an index") => {
+                Self::from_chain(ErrorKind::Usage, error)
+                    .with_hint("--platform OS/ARCHITECTURE does, as in --platform linux/amd64")
+            }
+            LayoutError::NotALayout { .. }
+            | LayoutError::SeveralUntagged { .. }
+            | LayoutError::NamedByDigest { .. }
+            | LayoutError::NotHeld { .. }
+            | LayoutError::Signed { .. } => Self::from_chain(ErrorKind::Usage, error),
+            _ if error.is_integrity() => Self::from_chain(ErrorKind::Integrity, error),
+            _ => Self::from_chain(ErrorKind::Other, error),
+        }
+    }
+}
+
+/// How one of these images is written. Those of a Docker archive have whole names.
+fn form_of(names: &[String]) -> &'static str {
+    let is_whole = |name: &String| name.contains(':') && !name.starts_with("sha256:");
+    if names.iter().any(is_whole) {
+        "docker-archive:FILE:REFERENCE"
+    } else if names.iter().all(|name| name.contains(':')) {
+        "oci:DIR@DIGEST (in an archive oci-archive:FILE@DIGEST)"
+    } else {
+        "oci:DIR:TAG (in an archive oci-archive:FILE:TAG)"
+    }
+}
+
 impl From<TargetError> for CliError {
     fn from(error: TargetError) -> Self {
-        let kind = match &error {
-            TargetError::Layout(
-                LayoutError::NotFound { .. }
-                | LayoutError::NoArchive { .. }
-                | LayoutError::UnknownImage { .. },
-            ) => ErrorKind::NotFound,
-            TargetError::Layout(_) => ErrorKind::Other,
-            _ => ErrorKind::Usage,
-        };
-        Self::from_chain(kind, &error)
+        match &error {
+            TargetError::Layout(error) => Self::from(error),
+            _ => Self::from_chain(ErrorKind::Usage, &error),
+        }
     }
 }

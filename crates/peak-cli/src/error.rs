@@ -1,10 +1,18 @@
 //! What went wrong, in the one form that every command ends with: what happened, to what, and what to do.
 
 use std::error::Error as StdError;
-use std::io::Write;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
+use peak_sdk::docker::EngineError;
+use peak_sdk::layout::LayoutError;
+use peak_sdk::oci::ContentError;
+use peak_sdk::registry::RegistryError;
 use serde_json::json;
+
+use crate::color::{self, Paint};
+use crate::output::printable;
 
 /// The kinds of failure, each with its exit code. `spec/cli.md`, "Conventions".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +81,17 @@ pub(crate) struct CliError {
     pub(crate) status: Option<u16>,
     pub(crate) url: Option<String>,
     pub(crate) hint: Option<String>,
+    /// What was not there, where names like it can be looked for.
+    pub(crate) missing: Option<Box<Missing>>,
+}
+
+/// A tag that a repository does not have, or a repository that a registry does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Registry and repository, as `registry.example/team/app`.
+    pub(crate) repository: String,
+    /// The tag; `None` where the whole repository is missing.
+    pub(crate) tag: Option<String>,
 }
 
 impl CliError {
@@ -83,6 +102,7 @@ impl CliError {
             status: None,
             url: None,
             hint: None,
+            missing: None,
         }
     }
 
@@ -99,6 +119,27 @@ impl CliError {
         Self::new(ErrorKind::Other, message)
     }
 
+    /// A file that was named and cannot be read.
+    pub(crate) fn unreadable(file: &Path, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => ErrorKind::Usage,
+            _ => ErrorKind::Other,
+        };
+        let file = printable(&file.display().to_string());
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::new(kind, format!("there is no file `{file}`"))
+                .with_hint("check the path; it counts from the current directory"),
+            io::ErrorKind::IsADirectory => {
+                Self::new(kind, format!("`{file}` is a directory")).with_hint("name a file")
+            }
+            _ => Self::new(
+                kind,
+                format!("`{file}` cannot be read: {}", tidy(&error.to_string())),
+            ),
+        }
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self::new(ErrorKind::Interrupted, "interrupted").with_hint(
             "nothing half-written is left here; a request that was sent may still be carried out",
@@ -111,6 +152,11 @@ impl CliError {
         self
     }
 
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Self {
         self.status = status;
         self
@@ -118,6 +164,28 @@ impl CliError {
 
     pub(crate) fn with_url(mut self, url: Option<String>) -> Self {
         self.url = url;
+        self
+    }
+
+    /// About this URL, unless one is known already.
+    pub(crate) fn or_url(mut self, url: Option<&str>) -> Self {
+        if self.url.is_none() {
+            self.url = url.map(str::to_owned);
+        }
+        self
+    }
+
+    pub(crate) fn with_missing(mut self, missing: Option<Missing>) -> Self {
+        self.missing = missing.map(Box::new);
+        self
+    }
+
+    /// With more to do, or to know, after what is said already.
+    pub(crate) fn with_more_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(match self.hint.take() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint.to_owned(),
+        });
         self
     }
 
@@ -141,9 +209,11 @@ impl CliError {
             }})
             .to_string()
         } else {
+            let label = color::painted("error:", Paint::Error, color::is_on(&io::stderr()));
+            let message = single_line(&self.message);
             match &self.hint {
-                Some(hint) => format!("error: {}; {hint}", single_line(&self.message)),
-                None => format!("error: {}", single_line(&self.message)),
+                Some(hint) => format!("{label} {message}; {}", single_line(hint)),
+                None => format!("{label} {message}"),
             }
         };
         // Standard error may be closed; the exit code still tells.
@@ -152,19 +222,64 @@ impl CliError {
     }
 }
 
-/// The messages of an error and its causes, joined; a cause that only repeats what was said is left out.
+/// The messages of an error and its causes, joined; a cause that only repeats what was said is left out, and so is what
+/// only sorts another error.
 fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let message = cause.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
+    let mut text = String::new();
+    for cause in causes(error).filter(|cause| !is_envelope(*cause)) {
+        let message = tidy(&cause.to_string());
+        if message.is_empty() || text.contains(&message) {
+            continue;
         }
-        next = cause.source();
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&message);
     }
     text
+}
+
+/// An error and its causes, the deepest last; also what an `io::Error` was made from, which it hides.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| cause_of(*error))
+}
+
+fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let hidden = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match hidden {
+        Some(hidden) => Some(hidden),
+        None => error.source(),
+    }
+}
+
+/// Whether an error says of its cause only what kind of thing it is.
+fn is_envelope(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<ContentError>()
+        && error.source().is_some_and(|source| {
+            source.is::<RegistryError>() || source.is::<EngineError>() || source.is::<LayoutError>()
+        })
+}
+
+/// The words of an error without those that are for programmers: the names that libraries give to their own layers, and
+/// the numbers of the operating system's errors.
+pub(crate) fn tidy(message: &str) -> String {
+    const LAYERS: [&str; 4] = [
+        "client error (Connect)",
+        "client error (SendRequest)",
+        "dns error",
+        "tcp connect error",
+    ];
+    if LAYERS.contains(&message) {
+        return String::new();
+    }
+    match message.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => words.to_owned(),
+        _ => message.to_owned(),
+    }
 }
 
 /// A server's message may have line breaks and control characters; an error is one line.

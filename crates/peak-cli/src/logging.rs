@@ -4,7 +4,6 @@
 //! remove secrets from what they say.
 
 use std::fmt;
-use std::io::IsTerminal;
 
 use peak_sdk::registry_server::Observer;
 use tracing::{Event, Level, Subscriber};
@@ -15,7 +14,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::arguments::ColorMode;
+use crate::color::{self, Paint};
 
 /// The events that are the access log.
 const ACCESS_LOG: &str = Observer::ACCESS_LOG_TARGET;
@@ -31,7 +30,7 @@ pub(crate) struct Serving {
 
 /// Starts to show as much as so many `-v` ask for; none shows nothing, but what a server has to warn of. Its
 /// access log is lines of JSON between that.
-pub(crate) fn start(verbose: u8, color: ColorMode, serving: Option<Serving>) {
+pub(crate) fn start(verbose: u8, serving: Option<Serving>) {
     let filter = match (verbose, serving) {
         (0, None) => return,
         (0, Some(Serving { quiet: true, .. })) => "error",
@@ -44,7 +43,7 @@ pub(crate) fn start(verbose: u8, color: ColorMode, serving: Option<Serving>) {
     };
     let said = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(color.on(std::io::stderr().is_terminal()))
+        .with_ansi(color::is_on(&std::io::stderr()))
         .event_format(Plain)
         .with_filter(EnvFilter::new(format!("{filter},{ACCESS_LOG}=off")));
     let logged = serving.filter(|serving| serving.access_log);
@@ -80,8 +79,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         match *event.metadata().level() {
-            Level::ERROR => writer.write_str("error: ")?,
-            Level::WARN => writer.write_str("warning: ")?,
+            Level::ERROR => label(&mut writer, "error:", Paint::Error)?,
+            Level::WARN => label(&mut writer, "warning:", Paint::Warning)?,
             _ => {}
         }
         context.format_fields(writer.by_ref(), event)?;
@@ -89,14 +88,7 @@ where
     }
 }
 
-impl ColorMode {
-    fn on(self, terminal: bool) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => {
-                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        }
-    }
+fn label(writer: &mut Writer<'_>, text: &str, paint: Paint) -> fmt::Result {
+    let text = color::painted(text, paint, writer.has_ansi_escapes());
+    write!(writer, "{text} ")
 }

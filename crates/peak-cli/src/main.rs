@@ -5,6 +5,7 @@
 
 mod application;
 mod arguments;
+mod color;
 mod commands;
 mod config;
 mod convert;
@@ -18,6 +19,7 @@ mod progress;
 mod service;
 mod signals;
 mod suggest;
+mod table;
 mod usage;
 mod view;
 
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
         Command::Local(local) => local.serving(global.quiet),
         _ => None,
     };
-    logging::start(global.verbose, global.color.unwrap_or_default(), serving);
+    color::choose(global.color.unwrap_or_default());
+    logging::start(global.verbose, serving);
     let as_json = Output::asked(&global.output) == Some(Output::Json);
     let result = Application::new(global, command.writes_a_file())
         .and_then(|application| start(application, command));

@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::arguments::OutputTarget;
 use crate::error::{CliError, ErrorKind};
+pub(crate) use crate::table::table;
 
 /// The form in which results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,18 +77,6 @@ pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
     rows.iter().fold(String::new(), |text, (name, value)| {
         text + &format!("{name:<width$}  {value}\n")
     })
-}
-
-/// Columns with a heading. A row is one line however narrow the terminal is: an id or a URL that is broken over
-/// lines cannot be copied.
-pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(heading.iter().map(|name| name.to_uppercase()));
-    for row in rows {
-        table.add_row(row);
-    }
-    format!("{}\n", table.trim_fmt())
 }
 
 /// Prints a value as YAML.

@@ -5,23 +5,6 @@ use std::path::Path;
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
 
-impl CliError {
-    /// A file that was named and cannot be read.
-    pub(crate) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
-        let file = file.display();
-        match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Self::new(ErrorKind::NotFound, format!("there is no file `{file}`"))
-                    .with_hint("check the path; it counts from the current directory")
-            }
-            std::io::ErrorKind::IsADirectory => {
-                Self::usage(format!("`{file}` is a directory")).with_hint("name a file")
-            }
-            _ => Self::other(format!("`{file}` cannot be read: {error}")),
-        }
-    }
-}
-
 /// Looks whether a file can be written there at all, before the work begins; `named` says what names it.
 pub(crate) fn can_be_written(named: &str, file: &Path) -> Result<(), CliError> {
     let path = file.display();

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::layer::log::answer_body;
 use crate::redact;
 
 /// How many times the longest silence a body may take that is wanted whole: a server that drips is not waited for
@@ -91,7 +92,9 @@ impl Response {
     /// The first `limit` bytes of the body, or as many of them as can be had within ten times the idle timeout; for
     /// the body of an answer that is an error anyway, which it only explains.
     pub async fn beginning(self, limit: usize) -> Bytes {
-        self.body.beginning(limit).await
+        let read = self.body.beginning(limit).await;
+        answer_body(&self.head.headers, &read);
+        read
     }
 
     /// The whole body as UTF-8 text of at most `limit` bytes.

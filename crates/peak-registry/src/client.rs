@@ -57,7 +57,7 @@ impl Registry {
             credentials: BTreeMap::new(),
             keychain: None,
             insecure: BTreeSet::new(),
-            user_agent: concat!("peak-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: None,
             idle_timeout: IDLE_TIMEOUT,
             single_put_limits: BTreeMap::new(),
             ranges: ParallelRanges::new(),
@@ -192,7 +192,7 @@ pub struct RegistryBuilder {
     credentials: BTreeMap<String, Credentials>,
     keychain: Option<Keychain>,
     insecure: BTreeSet<String>,
-    user_agent: String,
+    user_agent: Option<String>,
     idle_timeout: Duration,
     single_put_limits: BTreeMap<String, u64>,
     ranges: ParallelRanges,
@@ -231,9 +231,9 @@ impl RegistryBuilder {
         self
     }
 
-    /// The `User-Agent` of all requests.
+    /// The `User-Agent` of all requests. Default: that of [`peak_http::Client`], `peak-sdk-rust/<version>`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
-        user_agent.clone_into(&mut self.user_agent);
+        self.user_agent = Some(user_agent.to_owned());
         self
     }
 
@@ -333,8 +333,11 @@ impl RegistryBuilder {
             .into_iter()
             .fold(self.tls, TlsOptions::without_verification_of);
         let observer = Arc::clone(&shared);
-        let http = peak_http::Client::builder()
-            .user_agent(&self.user_agent)
+        let mut http = peak_http::Client::builder();
+        if let Some(user_agent) = &self.user_agent {
+            http = http.user_agent(user_agent);
+        }
+        let http = http
             .idle_timeout(self.idle_timeout)
             .tls(tls)
             .proxies(self.proxies)

@@ -289,10 +289,11 @@ pub(crate) fn transport(place: &str, source: peak_http::Error) -> RegistryError 
 /// What the registry says in the body of an answer that is no success. No body, no reasons.
 pub(crate) async fn reasons(response: Response) -> Reasons {
     let wait = peak_http::retry_after(response.headers(), SystemTime::now());
+    let (status, url) = (response.status(), response.url().clone());
     let body = response
         .beginning(usize::try_from(MAX_ERROR_BODY).unwrap_or(usize::MAX))
         .await;
-    Reasons::parse(&body).waiting(wait)
+    Reasons::parse(&body).waiting(wait).of_answer(status, &url)
 }
 
 /// The error for a status that means the same for every request.

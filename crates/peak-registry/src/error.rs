@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
 use serde::Deserialize;
+use url::Url;
 
 use crate::auth::KeychainError;
 
@@ -102,10 +103,7 @@ pub enum RegistryError {
         source: peak_http::Error,
     },
     /// The registry knows who asks and refuses (403).
-    #[error(
-        "access to {repository} is denied{reasons}; log in as somebody who has it with `peak registry login {}`",
-        registry_of(repository)
-    )]
+    #[error("access to {repository} is denied{reasons}; it takes an account that may do this")]
     Denied {
         /// Registry and repository.
         repository: String,
@@ -343,6 +341,37 @@ impl RegistryError {
 
     /// The codes of the registry's error body, such as `NAME_UNKNOWN`; none where it sent none.
     pub fn codes(&self) -> Vec<&str> {
+        let reasons = self.reasons().map(|reasons| reasons.list.as_slice());
+        let list = reasons.unwrap_or_default().iter();
+        list.map(|one| one.code.as_str()).collect()
+    }
+
+    /// The status that the registry answered with, where it is one that says no.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => self.reasons()?.answer.as_ref().map(|answer| answer.status),
+        }
+    }
+
+    /// The URL that was asked, without secrets, where that is known.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Transport { source, .. }
+            | Self::NoCredential { source, .. }
+            | Self::Setup(source)
+            | Self::LoginRefused {
+                source: Some(source),
+                ..
+            } => source.url(),
+            _ => {
+                let answer = self.reasons()?.answer.as_ref()?;
+                Some(&answer.url)
+            }
+        }
+    }
+
+    fn reasons(&self) -> Option<&Reasons> {
         match self {
             Self::ManifestNotFound { reasons, .. }
             | Self::BlobNotFound { reasons, .. }
@@ -352,10 +381,8 @@ impl RegistryError {
             | Self::Denied { reasons, .. }
             | Self::LoginRefused { reasons, .. }
             | Self::RateLimited { reasons, .. }
-            | Self::Status { reasons, .. } => {
-                reasons.list.iter().map(|one| one.code.as_str()).collect()
-            }
-            _ => Vec::new(),
+            | Self::Status { reasons, .. } => Some(reasons),
+            _ => None,
         }
     }
 
@@ -439,6 +466,15 @@ pub struct Reasons {
     list: Vec<Reason>,
     /// For how long the registry wants to be left alone, where it says that.
     wait: Option<Duration>,
+    /// The answer that this is from.
+    answer: Option<Box<Answer>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    status: StatusCode,
+    /// Without secrets.
+    url: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -472,12 +508,19 @@ impl Reasons {
         });
         Self {
             list: list.collect(),
-            wait: None,
+            ..Self::default()
         }
     }
 }
 
 impl Reasons {
+    /// With the answer that they are from.
+    pub(crate) fn of_answer(mut self, status: StatusCode, url: &Url) -> Self {
+        let url = peak_http::redact::url(url);
+        self.answer = Some(Box::new(Answer { status, url }));
+        self
+    }
+
     /// With the time that the answer's headers say.
     pub(crate) fn waiting(mut self, wait: Option<Duration>) -> Self {
         self.wait = wait;

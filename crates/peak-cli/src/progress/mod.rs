@@ -17,6 +17,7 @@ use serde_json::json;
 pub(crate) use self::transfer::TransferMeter;
 
 use crate::arguments::ProgressMode;
+use crate::color::{self, Paint};
 use crate::output::{human_size, printable};
 
 /// How long something has to take before a bar is drawn for it, and how often it is drawn then.
@@ -24,6 +25,10 @@ const BAR_DELAY: Duration = Duration::from_millis(500);
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a log is told how far a transfer is.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How a bar looks whose end is known, and one whose end is not. They fit 80 columns.
+const KNOWN: &str = "{prefix:>9}  {bar:24} {bytes}/{total_bytes} {bytes_per_sec}";
+const UNKNOWN: &str = "{prefix:>9}  {spinner} {elapsed:>4}  {wide_msg}";
 
 /// Tells a person or a program what is going on. Cheap to clone.
 #[derive(Clone)]
@@ -86,9 +91,21 @@ impl Progress {
     pub(crate) fn warning(&self, message: &str) {
         match &*self.0 {
             Form::Silent => {}
-            Form::Lines => write_line(&format!("warning: {message}")),
+            Form::Lines => write_line(&format!("{} {message}", warning_label("warning:"))),
             Form::Json => write_line(&json!({"event": "warning", "message": message}).to_string()),
-            Form::Bars(bars) => print_above(bars, &format!("{:>9}  {message}", "warning")),
+            Form::Bars(bars) => {
+                print_above(bars, &format!("{}  {message}", warning_label("  warning")));
+            }
+        }
+    }
+
+    /// Something that a person asked for and that is not there, which is no failure.
+    pub(crate) fn note(&self, message: &str) {
+        match &*self.0 {
+            Form::Silent => {}
+            Form::Lines => write_line(message),
+            Form::Json => write_line(&json!({"event": "note", "message": message}).to_string()),
+            Form::Bars(bars) => print_above(bars, message),
         }
     }
 
@@ -164,6 +181,9 @@ impl Meter {
             Form::Bars(bars) => {
                 let mut bar = self.bar();
                 let bar = bar.get_or_insert_with(|| bars.add(self.new_bar(total)));
+                if total > 0 && bar.length() == Some(0) {
+                    bar.set_style(style(KNOWN));
+                }
                 bar.set_length(total);
                 bar.set_position(moved);
                 bar.tick();
@@ -186,19 +206,10 @@ impl Meter {
     }
 
     fn new_bar(&self, total: u64) -> ProgressBar {
-        let template = if total > 0 {
-            "{prefix:>9}  {bar:32} {bytes}/{total_bytes} {bytes_per_sec}"
-        } else {
-            "{prefix:>9}  {spinner} {msg} {elapsed}"
-        };
-        let bar = ProgressBar::new(total)
+        ProgressBar::new(total)
             .with_prefix(self.name)
-            .with_message(self.message.clone());
-        // The templates are constants of ours; were one wrong, the plain bar would do.
-        match ProgressStyle::with_template(template) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
+            .with_message(printable(&self.message))
+            .with_style(style(if total > 0 { KNOWN } else { UNKNOWN }))
     }
 
     fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
@@ -212,6 +223,16 @@ impl Drop for Meter {
             bar.finish_and_clear();
         }
     }
+}
+
+fn warning_label(text: &str) -> String {
+    color::painted(text, Paint::Warning, color::is_on(&std::io::stderr()))
+}
+
+/// A bar, or where nobody knows how much there is to do only a sign of life: a bar without an end would look full.
+fn style(template: &'static str) -> ProgressStyle {
+    // The templates are constants of ours; were one wrong, the plain bar would do.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn print_above(bars: &MultiProgress, line: &str) {

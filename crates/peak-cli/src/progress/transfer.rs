@@ -8,13 +8,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use peak_sdk::oci::Digest;
 use peak_sdk::transfer::{Event, ProgressState};
 use serde_json::{Value, json};
 
-use super::{BAR_DELAY, BAR_INTERVAL, Form, LINE_INTERVAL, Progress, write_line};
-use crate::output::human_size;
+use super::{BAR_DELAY, BAR_INTERVAL, Form, LINE_INTERVAL, Progress, UNKNOWN, style, write_line};
+use crate::output::{human_size, printable};
 
 /// Most blobs that have a bar of their own at the same time.
 const BLOB_BARS: usize = 6;
@@ -132,13 +132,16 @@ impl TransferMeter {
         });
         let total = bars
             .total
-            .get_or_insert_with(|| screen.add(styled(self.name, "{prefix:>9}  {bar:32} {msg}")));
+            .get_or_insert_with(|| screen.add(styled(self.name, UNKNOWN)));
+        if state.total_bytes() > 0 && total.length() == Some(0) {
+            total.set_style(style("{prefix:>9}  {bar:24} {wide_msg}"));
+        }
         total.set_length(state.total_bytes());
         total.set_position(state.done_bytes());
         if state.total_bytes() > 0 {
             total.set_message(summary(state, now));
         } else {
-            total.set_message(self.message.clone());
+            total.set_message(printable(&self.message));
         }
         total.tick();
         let total = total.clone();
@@ -148,7 +151,7 @@ impl TransferMeter {
                     continue;
                 }
                 let name: String = digest.hex().chars().take(9).collect();
-                let bar = styled(&name, "{prefix:>9}  {bar:32} {bytes} of {total_bytes}");
+                let bar = styled(&name, "{prefix:>9}  {bar:24} {bytes} of {total_bytes}");
                 let bar = screen.insert_before(&total, bar);
                 bars.blobs.insert(digest.clone(), bar);
             }
@@ -178,13 +181,10 @@ impl Drop for TransferMeter {
     }
 }
 
-fn styled(prefix: &str, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(0).with_prefix(prefix.to_owned());
-    // The templates are constants of ours; were one wrong, the plain bar would do.
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+fn styled(prefix: &str, template: &'static str) -> ProgressBar {
+    ProgressBar::new(0)
+        .with_prefix(prefix.to_owned())
+        .with_style(style(template))
 }
 
 /// `1.0 GB of 4.0 GB, 3 of 9 blobs, 120.0 MB/s, 25 s left`, as far as it is known.

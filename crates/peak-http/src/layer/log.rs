@@ -120,8 +120,8 @@ pub(super) fn outcome(result: &HttpResult) -> String {
     }
 }
 
-/// The body of an answer, where it was read whole.
-pub(super) fn answer_body(headers: &HeaderMap, body: &Bytes) {
+/// The body of an answer, where it was read whole or explains a failure.
+pub(crate) fn answer_body(headers: &HeaderMap, body: &Bytes) {
     if enabled!(Level::TRACE)
         && is_json(headers)
         && let Some(json) = redact::json(body)

@@ -14,7 +14,7 @@ use super::{
     Keychain, KeychainError, RegistryAuthenticator, SourceOutcome,
 };
 use crate::connection::Connection;
-use crate::error::{MAX_ERROR_BODY, Reasons};
+use crate::error::Reasons;
 use crate::host::Scheme;
 use crate::{Registry, RegistryError};
 
@@ -194,10 +194,7 @@ impl Registry {
         if status.is_success() {
             return Ok(authenticator.was_asked(&origin));
         }
-        let reasons = match response.bytes(MAX_ERROR_BODY).await {
-            Ok(body) => Reasons::parse(&body),
-            Err(_) => Reasons::default(),
-        };
+        let reasons = crate::connection::reasons(response).await;
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::LoginRefused {
                 registry: registry(),

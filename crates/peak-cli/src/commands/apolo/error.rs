@@ -95,18 +95,7 @@ pub(super) fn of_engine_config(error: &EngineConfigError) -> CliError {
 }
 
 fn of_engine(error: &EngineError) -> CliError {
-    let kind = match error {
-        _ if error.is_not_found() => ErrorKind::NotFound,
-        _ if error.is_denied() || error.is_unauthorized() => ErrorKind::Authentication,
-        _ if error.is_unreachable() || error.is_interrupted() => ErrorKind::Unavailable,
-        EngineError::Silent { .. } => ErrorKind::Unavailable,
-        EngineError::Conflict { .. } => ErrorKind::Refused,
-        EngineError::InvalidName { .. }
-        | EngineError::Config(_)
-        | EngineError::UnprotectedCredentials { .. } => ErrorKind::Usage,
-        _ => ErrorKind::Other,
-    };
-    let failure = CliError::from_chain(kind, error);
+    let failure = CliError::from(error);
     if error.is_unreachable() {
         failure.with_hint(WITHOUT_ENGINE)
     } else {

@@ -5,6 +5,8 @@ mod create;
 mod lists;
 mod logs;
 
+use std::path::Path;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use peak_sdk::images::models::Id;
@@ -19,7 +21,7 @@ pub(crate) use self::logs::build_failed;
 
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
-use crate::output::printable;
+use crate::paths::in_shell;
 use crate::service::{self, DeleteOptions};
 use crate::view::Column;
 
@@ -168,7 +170,7 @@ impl Named {
             if image.bytes().all(|byte| byte.is_ascii_digit()) {
                 "`peak images list` shows the ids of images".to_owned()
             } else {
-                let name = printable(image);
+                let name = in_shell(Path::new(image));
                 format!(
                     "images go by their ids here; `peak images list --name {name}` shows that of a name"
                 )

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::parse_reference;
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
-use crate::output::human_size;
+use crate::output::{human_size, printable};
 
 /// Larger blobs go with the images they belong to.
 const PUT_LIMIT: u64 = 64 * 1024 * 1024;
@@ -54,10 +54,16 @@ pub(crate) async fn run(
         BlobCommand::Get { reference } => get(application, registry, &reference).await,
         BlobCommand::Put { repository, file } => {
             let reference = parse_reference(&repository)?;
-            let failed = |error: std::io::Error| {
-                CliError::other(format!("`{}` cannot be read: {error}", file.display()))
-            };
-            let size = tokio::fs::metadata(&file).await.map_err(failed)?.len();
+            let failed = |error: std::io::Error| CliError::unreadable(&file, &error);
+            let about = tokio::fs::metadata(&file).await.map_err(failed)?;
+            if !about.is_file() {
+                return Err(CliError::usage(format!(
+                    "`{}` is not a regular file",
+                    printable(&file.display().to_string())
+                ))
+                .with_hint("name a file; its size has to be known"));
+            }
+            let size = about.len();
             if size > PUT_LIMIT {
                 return Err(CliError::usage(format!(
                     "`{}` has {}; this command sends at most {}",
@@ -88,7 +94,9 @@ async fn get(
 ) -> Result<(), CliError> {
     let reference = parse_reference(reference)?;
     let digest = reference.digest().ok_or_else(|| {
-        CliError::usage(format!("`{reference}` has no digest")).with_hint("write it as REPO@DIGEST")
+        CliError::usage(format!("`{reference}` has no digest")).with_hint(
+            "write it as REPO@DIGEST; `peak registry inspect --output json` lists the digests of an image",
+        )
     })?;
     let repository = registry.repository(&reference);
     let size = repository.get_blob_size(digest).await?.ok_or_else(|| {
@@ -96,6 +104,7 @@ async fn get(
             ErrorKind::NotFound,
             format!("{repository} has no blob {digest}"),
         )
+        .with_hint("a manifest is read by `peak registry manifest get`")
     })?;
     let failed = |error: std::io::Error| {
         CliError::other(format!("the blob cannot be kept on disk: {error}"))

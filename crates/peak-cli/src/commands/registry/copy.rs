@@ -2,20 +2,21 @@
 //! on disk.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::Args;
 use peak_sdk::oci::{Descriptor, Digest};
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{
-    BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, Transfer,
+    BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, TargetError, Transfer,
 };
 use serde_json::{Value, json};
 
-use super::{parse_any_reference, parse_platform, parse_reference};
+use super::{advice_on_reference, parse_any_reference, parse_platform, parse_reference};
 use crate::application::Application;
-use crate::commands::transfer::{Destination, clients, warn};
-use crate::error::CliError;
-use crate::output::{human_size, table};
+use crate::commands::transfer::{Destination, clients, reach_engine, warn};
+use crate::error::{CliError, ErrorKind};
+use crate::output::{human_size, printable, table};
 
 /// How images are copied.
 #[derive(Debug, Args)]
@@ -71,17 +72,19 @@ pub(crate) async fn run(
     how: &HowToCopy,
 ) -> Result<(), CliError> {
     let (from, to) = match ends {
-        Ends::Any => (source.parse()?, parse_destination(destination)?),
+        Ends::Any => (parse_source(source)?, parse_destination(destination)?),
         Ends::Push => (parse_local_target(source)?, parse_registry(destination)?),
         Ends::Pull => (parse_source(source)?, parse_local_target(destination)?),
     };
     if how.all_tags {
         return all_tags(application, registry, &from, to, how).await;
     }
+    let options = how.options()?;
+    let keeps_digest = to.keeps_digests();
     let clients = clients(registry, [&from, &to])?;
+    reach_engine(std::slice::from_ref(&to)).await?;
     let (source, selector) = from.open_source(&clients)?;
     let destination = Destination::open(to, &clients)?;
-    let options = how.options()?;
     if how.dry_run {
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
         let preview = run.preview(selector.as_ref()).await?;
@@ -94,10 +97,17 @@ pub(crate) async fn run(
     let mut object = as_json(&report);
     if let Value::Object(members) = &mut object {
         members.insert("destination".to_owned(), name.clone().into());
+        members.insert("digestKept".to_owned(), keeps_digest.into());
     }
+    // Where no manifest is kept, the image has another digest there, or none.
+    let digest = if keeps_digest {
+        "digest"
+    } else {
+        "digest at the source"
+    };
     let mut rows = vec![
         ("destination", name),
-        ("digest", report.digest.to_string()),
+        (digest, report.digest.to_string()),
         ("size", human_size(report.size)),
         ("blobs", blobs(&report)),
     ];
@@ -118,11 +128,11 @@ async fn all_tags(
     for end in [from, &to] {
         refuse_one_image(end)?;
     }
+    let options = how.options()?;
     let clients = clients(registry, [from, &to])?;
     let (source, _) = from.open_source(&clients)?;
     let destination = Destination::open(to, &clients)?;
     let name = destination.name();
-    let options = how.options()?;
     if how.dry_run {
         use futures_util::TryStreamExt as _;
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
@@ -334,9 +344,20 @@ pub(super) fn is_local(text: &str) -> bool {
 /// Reads the name of an image: in a registry, unless it says another place.
 pub(super) fn parse_source(text: &str) -> Result<Target, CliError> {
     if is_local(text) {
-        return Ok(text.parse()?);
+        return parse_target(text);
     }
     parse_registry(text)
+}
+
+/// Reads the name of any place.
+fn parse_target(text: &str) -> Result<Target, CliError> {
+    text.parse().map_err(|error| match error {
+        TargetError::Reference { source, .. } => CliError::from_chain(ErrorKind::Usage, &source)
+            .with_hint(advice_on_reference(
+                text.strip_prefix("docker://").unwrap_or(text),
+            )),
+        error => error.into(),
+    })
 }
 
 fn parse_registry(text: &str) -> Result<Target, CliError> {
@@ -350,14 +371,15 @@ fn parse_registry(text: &str) -> Result<Target, CliError> {
 /// Reads the name of a place to write to. Everything is the name of an image at Docker Hub, so there one has to say that
 /// it is meant.
 pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
-    let target: Target = text.parse()?;
+    let target = parse_target(text)?;
     let names_a_registry = text.starts_with("docker://")
         || text
             .split_once('/')
             .is_some_and(|(host, _)| host == "localhost" || host.contains(['.', ':', '[']));
     if matches!(target, Target::Registry(_)) && !names_a_registry {
         return Err(CliError::usage(format!(
-            "`{text}` names neither a place on disk nor a registry"
+            "`{}` names neither a place on disk nor a registry",
+            printable(text)
         ))
         .with_hint(format!(
             "write it as oci:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]; Docker Hub's image is docker://{text}"
@@ -370,13 +392,36 @@ pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
 /// as some transport or as a tag, so it has to say which.
 pub(crate) fn parse_local_target(text: &str) -> Result<Target, CliError> {
     if is_local(text) || text.starts_with("docker://") {
-        return Ok(text.parse()?);
+        return parse_target(text);
     }
+    if text.is_empty() {
+        return Err(CliError::usage("the place on disk is empty").with_hint(
+            "write it as oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REFERENCE]",
+        ));
+    }
+    let shown = printable(text);
     if text.contains(':') {
         return Err(
-            CliError::usage(format!("`{text}` is no place on disk that is known"))
+            CliError::usage(format!("`{shown}` is no place on disk that is known"))
                 .with_hint("write it as oci:DIR or oci:DIR:TAG"),
         );
     }
-    Ok(format!("oci:{text}").parse()?)
+    if is_named_like_an_archive(text) {
+        return Err(CliError::usage(format!(
+            "`{shown}` is called like an archive, and a bare path means a directory"
+        ))
+        .with_hint(format!(
+            "write it as docker-archive:{shown} (for `docker load`) or oci-archive:{shown}; as oci:{shown} if a directory is meant"
+        )));
+    }
+    parse_target(&format!("oci:{text}"))
+}
+
+/// Whether whoever writes this path means a file: a directory of that name is there already, or there is none.
+fn is_named_like_an_archive(path: &str) -> bool {
+    const ENDINGS: [&str; 7] = [
+        ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".zip",
+    ];
+    let lower = path.to_lowercase();
+    ENDINGS.iter().any(|ending| lower.ends_with(ending)) && !Path::new(path).is_dir()
 }

@@ -10,11 +10,13 @@ use peak_sdk::oci::{
 };
 use peak_sdk::registry::Registry;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::Opened;
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::{human_size, printable};
+use crate::table::{beginning, screen_width};
 
 /// How many manifests of an index are asked for at once.
 const CONCURRENCY: usize = 6;
@@ -44,8 +46,8 @@ pub(crate) async fn inspect(
         "sharedSize": layers.shared(),
     });
     application.output.value(&document, || {
-        let mut text = format!("{reference}\n{}\n", root.title());
-        root.draw("", &layers, &mut text);
+        let mut text = format!("{}\n{}\n", printable(reference), root.title());
+        root.draw("", &layers, screen_width(), &mut text);
         text.extend([format!(
             "{} in {} blobs",
             human_size(layers.total()),
@@ -197,12 +199,12 @@ impl Node {
         }
     }
 
-    /// The line of a manifest that stands alone.
+    /// The lines of a manifest that stands alone: its digest fills one.
     fn title(&self) -> String {
         let kind = kind(&self.media_type);
         let purpose = self.purpose().map(|text| format!(", {}", printable(&text)));
         format!(
-            "{}  {kind}, {}{}",
+            "{}\n{kind}, {}{}",
             self.digest,
             human_size(self.size),
             purpose.unwrap_or_default()
@@ -231,7 +233,7 @@ impl Node {
     }
 
     /// What is below it, as branches.
-    fn draw(&self, indent: &str, layers: &Layers, text: &mut String) {
+    fn draw(&self, indent: &str, layers: &Layers, width: Option<usize>, text: &mut String) {
         let mut branches: Vec<(String, Option<&Node>)> = Vec::new();
         if let Some(subject) = &self.subject {
             branches.push((format!("refers to {}", short(subject)), None));
@@ -286,9 +288,18 @@ impl Node {
             } else {
                 ("├── ", "│   ")
             };
-            text.extend([indent, branch, line.trim_end(), "\n"]);
+            let line = line.trim_end();
+            text.extend([indent, branch]);
+            // A command goes as far as the line does; what stands before it is short.
+            text.push_str(&match width {
+                Some(width) => {
+                    beginning(line, width.saturating_sub(indent.width() + branch.width()))
+                }
+                None => line.to_owned(),
+            });
+            text.push('\n');
             if let Some(node) = below {
-                node.draw(&format!("{indent}{more}"), layers, text);
+                node.draw(&format!("{indent}{more}"), layers, width, text);
             }
         }
     }
@@ -539,12 +550,7 @@ fn counted(count: usize, what: &str) -> String {
 /// A command on one line, cut to a readable length.
 fn one_line(command: &str) -> String {
     let words: Vec<_> = command.split_whitespace().collect();
-    let line = printable(&words.join(" "));
-    if line.chars().count() <= COMMAND_WIDTH {
-        return line;
-    }
-    let cut: String = line.chars().take(COMMAND_WIDTH - 1).collect();
-    format!("{cut}…")
+    beginning(&printable(&words.join(" ")), COMMAND_WIDTH)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use std::pin::pin;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use peak_sdk::layout::DockerArchive;
 use peak_sdk::oci::Descriptor;
-use peak_sdk::registry::Registry;
+use peak_sdk::registry::{Registry, RegistryError};
 use peak_sdk::transfer::{Target, TargetError};
 use serde_json::{Value, json};
 
 use super::copy::parse_source;
 use super::{parse_media_type, parse_reference};
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size, printable, table, to_yaml, write_out};
 
 /// The tags of a repository, or of a place on disk; of a Docker archive the names, which it has instead.
@@ -30,11 +30,18 @@ pub(crate) async fn tags(
     let target = parse_source(repository)?;
     if let Target::DockerArchive { path, .. } = &target {
         let all = DockerArchive::all_names(path).map_err(TargetError::Layout)?;
-        return names(application, stream::iter(all.into_iter().map(Ok))).await;
+        let nothing = format!("{target} has no image with a name");
+        return names(application, stream::iter(all.into_iter().map(Ok)), &nothing).await;
     }
     let (source, _) = target.open_source(registry)?;
     let tags = source.tags().map_ok(|tag| tag.to_string());
-    names(application, tags.map_err(CliError::from)).await
+    let place = printable(repository);
+    names(
+        application,
+        tags.map_err(CliError::from),
+        &format!("{place} has no tags"),
+    )
+    .await
 }
 
 /// The repositories of a registry.
@@ -44,13 +51,32 @@ pub(crate) async fn catalog(
     host: &str,
 ) -> Result<(), CliError> {
     let repositories = registry.catalog(host).map_ok(|name| name.to_string());
-    names(application, repositories.map_err(CliError::from)).await
+    let repositories = repositories.map_err(|error| match error {
+        // Here it is the list itself that is not there.
+        RegistryError::RepositoryNotFound { .. } => CliError::new(
+            ErrorKind::NotFound,
+            format!("{host} does not list its repositories"),
+        )
+        .with_status(error.status().map(|status| status.as_u16()))
+        .with_url(error.url().map(str::to_owned))
+        .with_hint(format!(
+            "many registries do not; `peak registry tags {host}/REPOSITORY` lists the tags of one"
+        )),
+        error => error.into(),
+    });
+    names(
+        application,
+        repositories,
+        &format!("{host} has no repositories"),
+    )
+    .await
 }
 
-/// A name a line, or a list of texts; none is kept.
+/// A name a line, or a list of texts; none is kept. Where there is none, a person is told so.
 async fn names(
     application: &Application,
     names: impl Stream<Item = Result<String, CliError>>,
+    nothing: &str,
 ) -> Result<(), CliError> {
     let mut names = pin!(names);
     let output = application.asked_output.unwrap_or(Output::Table);
@@ -77,6 +103,7 @@ async fn names(
     match output {
         Output::Json => text.push_str(if count == 0 { "]\n" } else { "\n]\n" }),
         Output::Yaml if count == 0 => text.push_str("[]\n"),
+        Output::Table if count == 0 => application.progress.note(nothing),
         _ => {}
     }
     write_out(text)
@@ -104,6 +131,14 @@ pub(crate) async fn referrers(
         .referrers(&subject, wanted.as_ref())
         .try_collect()
         .await?;
+    if found.is_empty() && application.output == Output::Table {
+        let what = match &wanted {
+            Some(kind) => format!("nothing of type {kind} refers to {subject}"),
+            None => format!("nothing refers to {subject}"),
+        };
+        application.progress.note(&what);
+        return Ok(());
+    }
     let rows = found
         .iter()
         .map(|entry| {

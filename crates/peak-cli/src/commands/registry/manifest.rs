@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use peak_sdk::oci::{
-    Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Platform, Raw, Reference, Selector, Source,
-    read_verified,
+    Digest, ImageConfig, MAX_MANIFEST_SIZE, Manifest, MediaType, Platform, Raw, Reference,
+    Selector, Source, read_verified,
 };
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::Target;
@@ -96,7 +96,8 @@ pub(crate) async fn run(
                 let Target::Registry(reference) = parse_source(&reference)? else {
                     return Err(CliError::usage(
                         "--media-type is asked of a registry; a place on disk has a manifest in one form",
-                    ));
+                    )
+                    .with_hint("leave out --media-type"));
                 };
                 let repository = registry.repository(&reference);
                 repository
@@ -107,7 +108,10 @@ pub(crate) async fn run(
                 let manifest = image.manifest().await?;
                 match platform {
                     Some(platform) => {
-                        of_platform(image.source.as_ref(), manifest, &platform).await?
+                        let source = image.source.as_ref();
+                        let manifest = of_platform(source, manifest, &platform).await?;
+                        is_for(source, &manifest, &platform).await?;
+                        manifest
                     }
                     None => manifest,
                 }
@@ -126,8 +130,12 @@ pub(crate) async fn run(
             let reference = parse_reference(&reference)?;
             let content_type = media_type.map(|text| parse_media_type(&text)).transpose()?;
             let content_type = content_type.as_ref().map(MediaType::as_str);
-            let manifest = Manifest::parse(read_input(&file)?.into(), content_type)
-                .map_err(|error| CliError::from_chain(ErrorKind::Usage, &error))?;
+            let manifest =
+                Manifest::parse(read_input(&file)?.into(), content_type).map_err(|error| {
+                    CliError::from_chain(ErrorKind::Usage, &error)
+                        .with_context(&format!("`{}` is no manifest", file.display()))
+                        .with_hint("`peak registry manifest get --raw` prints one as it has to be")
+                })?;
             put(application, registry, &reference, &manifest).await
         }
         ManifestCommand::Delete { reference, yes } => {
@@ -139,10 +147,11 @@ pub(crate) async fn run(
                     ),
                 );
             };
+            // How many tags lead to it nobody knows before; it may be more than one.
             agree(
                 yes,
                 &format!("{reference} and every tag that leads to it"),
-                1,
+                2,
             )?;
             registry
                 .repository(&reference)
@@ -234,16 +243,18 @@ pub(crate) async fn config(
 ) -> Result<(), CliError> {
     let image = Opened::open(registry, reference)?;
     let manifest = image.manifest().await?;
-    let platform = match platform {
-        Some(text) => parse_platform(text)?,
-        None => Platform::host(),
-    };
+    let asked = platform.map(parse_platform).transpose()?;
+    let platform = asked.clone().unwrap_or_else(Platform::host);
     let manifest = of_platform(image.source.as_ref(), manifest, &platform).await?;
+    if let Some(asked) = &asked {
+        is_for(image.source.as_ref(), &manifest, asked).await?;
+    }
     let Some(found) = manifest.value().as_image() else {
-        return Err(CliError::other(format!(
+        return Err(CliError::usage(format!(
             "{} is no image manifest, so it has no config of its own",
             manifest.digest()
-        )));
+        ))
+        .with_hint("`peak registry manifest get` shows what it is"));
     };
     let config = read_verified(image.source.as_ref(), &found.config, CONFIG_LIMIT).await?;
     show_document(&config)
@@ -260,9 +271,37 @@ async fn of_platform(
     };
     let found = index
         .select(platform)
-        .map_err(|error| CliError::from_chain(ErrorKind::NotFound, &error))?;
+        .map_err(|error| CliError::from(&error))?;
     let selector = Selector::Digest(found.digest.clone());
     Ok(source.manifest(Some(&selector)).await?)
+}
+
+/// Refuses an image that stands alone and is for another platform than the one that was asked for. An index says itself
+/// what it lists; what has no config that can be read is for any.
+async fn is_for(
+    source: &dyn Source,
+    manifest: &Raw<Manifest>,
+    wanted: &Platform,
+) -> Result<(), CliError> {
+    let Some(image) = manifest.value().as_image() else {
+        return Ok(());
+    };
+    if !image.config.media_type.is_image_config() {
+        return Ok(());
+    }
+    let bytes = read_verified(source, &image.config, CONFIG_LIMIT).await?;
+    let Ok(config) = ImageConfig::parse(bytes) else {
+        return Ok(());
+    };
+    let actual = config.value().platform();
+    if !actual.is_known() || wanted.mismatch(&actual).is_some() {
+        return Ok(());
+    }
+    let failure = CliError::new(
+        ErrorKind::NotFound,
+        format!("the image is for {actual}, not for {wanted}"),
+    );
+    Err(failure.with_hint("leave out --platform to have it as it is"))
 }
 
 /// A manifest or config is JSON whatever the output; for reading it is indented.
@@ -276,9 +315,7 @@ fn show_document(bytes: &[u8]) -> Result<(), CliError> {
 fn read_input(file: &Path) -> Result<Vec<u8>, CliError> {
     use std::io::Read as _;
 
-    let failed = |error: std::io::Error| {
-        CliError::other(format!("`{}` cannot be read: {error}", file.display()))
-    };
+    let failed = |error: std::io::Error| CliError::unreadable(file, &error);
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         std::io::stdin()

@@ -130,7 +130,12 @@ fn show(application: &Application, report: &MirrorReport, dry_run: bool) -> Resu
             })
             .map(|(repository, to)| row(repository, to))
             .collect();
-        let heading = ["from", "to", "copied", "unchanged", "deleted", "failed"];
+        let [copied, deleted] = if dry_run {
+            ["to copy", "to delete"]
+        } else {
+            ["copied", "deleted"]
+        };
+        let heading = ["from", "to", copied, "unchanged", deleted, "failed"];
         let mut text = table(&heading, rows);
         for failure in report.failures() {
             let _ = writeln!(text, "failed: {}", told(failure).message);

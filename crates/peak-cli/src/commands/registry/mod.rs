@@ -8,6 +8,7 @@ mod lists;
 mod login;
 mod manifest;
 mod mirror;
+mod missing;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -25,13 +26,19 @@ use serde_json::json;
 use self::copy::Ends;
 pub(crate) use self::copy::{parse_destination, parse_local_target};
 
-use crate::application::Application;
+use crate::application::{Application, ca_file_of_environment};
 use crate::commands::transfer::clients;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, printable};
 use crate::service::agree;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  peak registry tags 127.0.0.1:7325/hello-web
+  peak registry inspect ubuntu:24.04
+  peak registry copy 127.0.0.1:7325/hello-web:0.0.1 oci:target/hello-web
+  peak registry login registry.example --username robot")]
 pub(crate) struct RegistryArguments {
     /// Registry to speak plain HTTP to, or TLS with whatever certificate it shows, as `host[:port]`: that host and port
     /// alone; may be repeated. Loopback needs no such mark for plain HTTP
@@ -49,7 +56,7 @@ pub(crate) struct RegistryArguments {
 /// Whom to trust, and who we are, where the registry asks for it.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArguments {
-    /// PEM file with certificates to trust beside the system's
+    /// PEM file with certificates to trust beside the system's [default: `PEAK_CA_FILE`]
     #[arg(long, global = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// PEM file with our certificate, for registries that ask for one
@@ -64,8 +71,8 @@ impl TlsArguments {
     pub(crate) fn options(&self) -> Result<TlsOptions, CliError> {
         let wrong = |error: peak_sdk::http::Error| CliError::from_chain(ErrorKind::Usage, &error);
         let mut options = TlsOptions::new();
-        if let Some(file) = &self.ca_file {
-            options = options.with_root_certificates_file(file).map_err(wrong)?;
+        if let Some(file) = self.ca_file.clone().or_else(ca_file_of_environment) {
+            options = options.with_root_certificates_file(&file).map_err(wrong)?;
         }
         if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
             options = options
@@ -92,9 +99,6 @@ impl RegistryArguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Example:
-  peak registry digest 127.0.0.1:7325/hello-web:0.0.1")]
 enum RegistryCommand {
     /// Read, send and delete manifests
     #[command(subcommand)]
@@ -258,10 +262,10 @@ Examples:
   peak registry copy quay.io/team/app registry.example/team/app --all-tags --referrers --dry-run
   peak registry copy ubuntu:24.04 registry.example/ubuntu:24.04 --platform linux/amd64,linux/arm64")]
     Copy {
-        /// Where from
+        /// Where from: any of the places below
         #[arg(value_name = "SRC")]
         source: String,
-        /// Where to
+        /// Where to: any of the places below
         #[arg(value_name = "DST")]
         destination: String,
         #[command(flatten)]
@@ -283,7 +287,18 @@ pub(crate) async fn run(
         builder = builder.requests_per_second(count);
     }
     let registry = &application.registry(builder)?;
-    match arguments.command {
+    match command(application, registry, arguments.command).await {
+        Err(error) => Err(missing::with_suggestion(registry, error).await),
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn command(
+    application: &Application,
+    registry: &Registry,
+    command: RegistryCommand,
+) -> Result<(), CliError> {
+    match command {
         RegistryCommand::Manifest(command) => manifest::run(application, registry, command).await,
         RegistryCommand::Login(arguments) => login::login(application, registry, arguments).await,
         RegistryCommand::Logout { host } => login::logout(application, registry, &host).await,
@@ -377,15 +392,50 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
         ))
         .with_hint("`peak registry copy` and `push` bring an image from there into a registry"));
     }
-    parse_any_reference(text)
+    let reference = parse_any_reference(text)?;
+    // `127.0.0.1:7325` would be the tag 7325 of an image at Docker Hub, which nobody means either.
+    if !text.contains('/') && reference.tag().is_some() && is_address(text) {
+        return Err(
+            CliError::usage(format!("`{text}` is a registry without a repository"))
+                .with_hint(format!("write it as {text}/REPOSITORY[:TAG]")),
+        );
+    }
+    Ok(reference)
+}
+
+/// Whether it is the address of a machine, with a port.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        is_host && port.parse::<u16>().is_ok()
+    })
 }
 
 /// As [`parse_reference`], where something else has made clear that it is in a registry.
 fn parse_any_reference(text: &str) -> Result<Reference, CliError> {
     Reference::parse(text).map_err(|error| {
-        CliError::from_chain(ErrorKind::Usage, &error)
-            .with_hint("write it as [registry/]repository[:tag][@digest]")
+        CliError::from_chain(ErrorKind::Usage, &error).with_hint(advice_on_reference(text))
     })
+}
+
+/// What to write in place of something that is no reference, as far as it shows what was meant.
+pub(super) fn advice_on_reference(text: &str) -> String {
+    let bare = text.trim();
+    let bare = ["https://", "http://"]
+        .into_iter()
+        .find_map(|scheme| bare.strip_prefix(scheme))
+        .unwrap_or(bare)
+        .trim_end_matches('/');
+    for candidate in [bare.to_owned(), bare.to_lowercase()] {
+        if candidate != text && Reference::parse(&candidate).is_ok() {
+            return format!("did you mean `{candidate}`?");
+        }
+    }
+    if text.starts_with(['/', '.', '~']) {
+        return "a directory is written as oci:DIR, an archive as oci-archive:FILE or docker-archive:FILE"
+            .to_owned();
+    }
+    "write it as [registry/]repository[:tag][@digest]".to_owned()
 }
 
 /// An image in a registry or on disk, to be read.
@@ -482,7 +532,9 @@ async fn delete(
             );
         }
     };
-    agree(yes, &what, 1)?;
+    // How many tags lead to a manifest nobody knows before; it may be more than one.
+    let count = if reference.digest().is_some() { 2 } else { 1 };
+    agree(yes, &what, count)?;
     match (reference.digest(), reference.tag()) {
         (Some(digest), _) => repository.delete_manifest(digest).await?,
         (None, Some(tag)) => match repository.delete_tag(tag).await {
