@@ -249,6 +249,7 @@ impl From<&NoMatchingPlatform> for CliError {
         }
         let list = listed(&error.available);
         match did_you_mean(&wanted, &error.available) {
+            Some(question) if error.available.len() == 1 => failure.with_hint(question),
             Some(question) => failure.with_hint(format!("{question} it has {list}")),
             None => failure.with_hint(format!("it has {list}")),
         }
@@ -300,7 +301,10 @@ impl From<&LayoutError> for CliError {
             LayoutError::UnknownImage { name, available } => {
                 let failure = Self::new(
                     ErrorKind::NotFound,
-                    format!("there is no image `{}` in it", printable(name)),
+                    format!(
+                        "there is no image `{}` in that layout or archive",
+                        printable(name)
+                    ),
                 );
                 match did_you_mean(name, available) {
                     Some(question) => failure.with_hint(question),
@@ -308,12 +312,14 @@ impl From<&LayoutError> for CliError {
                     None => failure.with_hint(format!("there are {}", listed(available))),
                 }
             }
-            LayoutError::Ambiguous { available } => Self::usage("there are several images in it")
-                .with_hint(format!(
-                    "say which one, as {}; there are {}",
-                    form_of(available),
-                    listed(available)
-                )),
+            LayoutError::Ambiguous { available } => Self::usage(
+                "there are several images in that layout or archive",
+            )
+            .with_hint(format!(
+                "say which one, as {}; there are {}",
+                form_of(available),
+                listed(available)
+            )),
             LayoutError::NotFound { .. } | LayoutError::NoArchive { .. } => {
                 Self::from_chain(ErrorKind::NotFound, error)
                     .with_hint("check the path; it counts from the current directory")

@@ -65,14 +65,32 @@ pub(crate) fn either(names: &[String]) -> String {
 /// other ends, as `1.2` and `1.2.0` or `v1.2` do, counts as near.
 fn alike(wanted: &str, candidate: &str) -> f64 {
     let candidate = candidate.to_lowercase();
+    let longer = wanted.chars().count().max(candidate.chars().count());
+    let slips = strsim::damerau_levenshtein(wanted, &candidate);
+    // Of a short name one slip is a third.
+    if slips == 1 && longer >= 3 {
+        return 1.0 - 1.0 / 9.0;
+    }
     let alike = strsim::normalized_damerau_levenshtein(wanted, &candidate);
     let (short, long) = if wanted.len() < candidate.len() {
         (wanted, candidate.as_str())
     } else {
         (candidate.as_str(), wanted)
     };
-    let goes_on = short.len() >= 3 && (long.starts_with(short) || long.ends_with(short));
-    if goes_on { alike.max(ALIKE) } else { alike }
+    // Where a part ends: `1.2` does not go on as `1.20`.
+    let is_joint = |c: Option<char>| c.is_some_and(|c| "./-_+v".contains(c));
+    let behind = long
+        .strip_prefix(short)
+        .and_then(|rest| rest.chars().next());
+    let before = long
+        .strip_suffix(short)
+        .and_then(|rest| rest.chars().last());
+    let goes_on = is_joint(behind) || (is_joint(before) && before != Some('.'));
+    if short.len() >= 3 && goes_on {
+        alike.max(ALIKE)
+    } else {
+        alike
+    }
 }
 
 #[cfg(test)]

@@ -75,8 +75,11 @@ impl From<&RegistryError> for CliError {
             }
             _ => Self::from_chain(kind(error), error),
         };
-        told.with_status(error.status().map(|status| status.as_u16()))
-            .or_url(error.url())
+        match error.status() {
+            Some(status) => told.with_status(Some(status.as_u16())),
+            None => told,
+        }
+        .or_url(error.url())
     }
 }
 
@@ -114,7 +117,8 @@ fn not_found(error: &RegistryError) -> CliError {
         } if selector.contains(':') => CliError::new(
             ErrorKind::NotFound,
             format!("{repository} has no manifest {selector}"),
-        ),
+        )
+        .with_hint(format!("`peak registry tags {repository}` lists its tags")),
         RegistryError::ManifestNotFound {
             repository,
             selector,
@@ -140,17 +144,31 @@ fn no_credential(repository: &str, source: &http::Error) -> CliError {
     }
     let reason = crate::error::causes(source).last().map(ToString::to_string);
     let reason = reason.unwrap_or_default();
-    asks_for_credentials(
-        repository,
-        format!("{repository} asks for other credentials: {reason}"),
-    )
+    // The library keeps why there is no token as text alone.
+    let message = if reason.contains("gives no token without credentials") {
+        format!("{repository} asks for credentials, and none are known for it")
+    } else {
+        format!("there is no access to {repository}: {reason}")
+    };
+    let failure = asks_for_credentials(repository, message);
+    let is_unauthorized = reason.contains("(401");
+    failure.with_status(is_unauthorized.then_some(401))
 }
 
 fn asks_for_credentials(repository: &str, message: String) -> CliError {
-    CliError::new(ErrorKind::Authentication, message).with_hint(format!(
-        "log in with `peak registry login {}`, or see with `peak registry auth explain {repository}` whose credentials were sent",
+    let login = format!(
+        "log in with `peak registry login {}`",
         registry_of(repository)
-    ))
+    );
+    // A registry alone is nothing that is explained.
+    let hint = if repository.contains('/') {
+        format!(
+            "{login}; `peak registry auth explain {repository}` says whose credentials are used"
+        )
+    } else {
+        login
+    };
+    CliError::new(ErrorKind::Authentication, message).with_hint(hint)
 }
 
 /// What the registry said: `: CODE (message)`, as the library puts it behind its own words.

@@ -7,7 +7,7 @@ use peak_sdk::registry::{Credentials, Registry};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::parse_reference;
+use super::{check_host, parse_reference};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 
@@ -53,6 +53,9 @@ pub(crate) async fn login(
     arguments: LoginArguments,
 ) -> Result<(), CliError> {
     let host = arguments.host.clone();
+    // The address that Docker gives to its own registry is one of a page.
+    let bare = host.strip_prefix("https://").unwrap_or(&host);
+    check_host(bare.split_once('/').map_or(bare, |(host, _)| host))?;
     let (user, password) = ask_aside(arguments).await?;
     let login = registry
         .login(&host, Credentials::new(user, password))
@@ -174,7 +177,13 @@ fn ask(arguments: &LoginArguments) -> Result<(String, SecretString), CliError> {
 
 fn checked(user: String, password: String) -> Result<(String, SecretString), CliError> {
     if user.is_empty() || password.is_empty() {
-        return Err(CliError::usage("the user name or the password is empty"));
+        let what = if user.is_empty() {
+            "user name"
+        } else {
+            "password"
+        };
+        return Err(CliError::usage(format!("the {what} is empty"))
+            .with_hint("nothing was sent and nothing was kept; try again with both"));
     }
     Ok((user, SecretString::from(password)))
 }

@@ -45,8 +45,8 @@ pub(crate) struct RegistryArguments {
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
     /// Send a registry at most so many requests a second [default: no limit]
-    #[arg(long, global = true, value_name = "N")]
-    requests_per_second: Option<NonZeroU32>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_second: Option<u32>,
     #[command(flatten)]
     tls: TlsArguments,
     #[command(subcommand)]
@@ -281,9 +281,10 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let mut builder = Registry::builder().tls(arguments.tls.options()?);
     for host in &arguments.insecure {
+        check_host(host)?;
         builder = builder.insecure(host);
     }
-    if let Some(count) = arguments.requests_per_second {
+    if let Some(count) = arguments.requests_per_second.and_then(NonZeroU32::new) {
         builder = builder.requests_per_second(count);
     }
     let registry = &application.registry(builder)?;
@@ -401,6 +402,20 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
         );
     }
     Ok(reference)
+}
+
+/// Refuses what is no name of a registry, before anything is done with it.
+pub(super) fn check_host(text: &str) -> Result<(), CliError> {
+    let is_host =
+        !text.contains('/') && Reference::parse(&format!("{}/x", text.to_lowercase())).is_ok();
+    if is_host {
+        return Ok(());
+    }
+    Err(CliError::usage(format!(
+        "`{}` is not the name of a registry",
+        printable(text)
+    ))
+    .with_hint("write it as HOST or HOST:PORT, without `https://` and without a path"))
 }
 
 /// Whether it is the address of a machine, with a port.
