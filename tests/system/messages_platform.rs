@@ -701,14 +701,19 @@ fn on_terminal(site: &Site, columns: usize, arguments: &[&str]) -> String {
 #[cfg(unix)]
 fn without_values(text: &str) -> String {
     let is_value =
-        |word: &str| word.len() > 8 && word.chars().filter(char::is_ascii_digit).count() > 3;
+        |word: &str| word.len() >= 8 && word.chars().filter(char::is_ascii_digit).count() > 3;
     text.split_inclusive([' ', '\n'])
         .map(|word| {
             if !is_value(word) {
                 return word.to_owned();
             }
+            let is_uuid = word.trim_end().len() == 36;
             word.chars()
-                .map(|c| if c.is_ascii_hexdigit() { '0' } else { c })
+                .map(|c| match c {
+                    '0'..='9' => '0',
+                    'a'..='f' if is_uuid => '0',
+                    other => other,
+                })
                 .collect()
         })
         .collect()

@@ -35,7 +35,7 @@ const ARTIFACT: &[Column] = &[
     Column::new("id", "id"),
     Column::new("name", "name"),
     Column::new("description", "description"),
-    Column::new("created (UTC)", "createdAt"),
+    Column::time("created (UTC)", "createdAt"),
     Column::new("created by", "createdBy"),
 ];
 
@@ -51,7 +51,7 @@ const VERSIONS: ListForm = ListForm {
     columns: &[
         Column::new("version", "version"),
         Column::size("size", "size"),
-        Column::new("created (UTC)", "createdAt"),
+        Column::time("created (UTC)", "createdAt"),
         Column::new("created by", "createdBy"),
     ],
 };

@@ -1,7 +1,10 @@
 //! The failures of Apolo's images, each with the exit code and the hint that a person needs.
 
+use std::error::Error as StdError;
+
 use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError, ImageNameProblem};
 use peak_sdk::docker::{EngineConfigError, EngineError};
+use peak_sdk::registry::RegistryError;
 
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
@@ -65,13 +68,27 @@ impl From<ApoloError> for CliError {
             _ => ErrorKind::Other,
         };
         match &error {
-            // What the registry said only repeats that.
-            ApoloError::NotFoundInRegistry { image, .. } if image.tag.is_some() => {
+            // What the registry said only repeats that, unless it is about a digest.
+            ApoloError::NotFoundInRegistry { image, source }
+                if image.tag.is_some() || !is_about_manifest(source.as_ref()) =>
+            {
                 Self::new(kind, error.to_string())
             }
+            ApoloError::Unauthorized { place, said, .. } => Self::new(
+                kind,
+                format!("the registry does not accept the credentials for {place}{said}"),
+            )
+            .with_hint("see that APOLO_USER and APOLO_TOKEN are set, to credentials of this registry"),
             _ => Self::from_chain(kind, &error),
         }
     }
+}
+
+fn is_about_manifest(error: &(dyn StdError + 'static)) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(RegistryError::ManifestNotFound { .. })
+    )
 }
 
 fn unknown_cluster(cluster: &str, known: &[String]) -> CliError {
@@ -84,7 +101,7 @@ fn unknown_cluster(cluster: &str, known: &[String]) -> CliError {
     );
     let failure = CliError::usage(format!("there is no cluster `{}`", printable(cluster)));
     match did_you_mean(cluster, known) {
-        Some(question) => failure.with_hint(format!("{question} {others}")),
+        Some(question) => failure.with_hint(question),
         None => failure.with_hint(others),
     }
 }

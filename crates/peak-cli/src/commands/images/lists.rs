@@ -45,12 +45,12 @@ const BUILDS: ListForm = ListForm {
     items: "builds",
     count: "buildCount",
     columns: &[
-        Column::new("build id", "buildId"),
+        Column::new("build", "buildId"),
         Column::new("version id", "versionId"),
         Column::new("version", "version"),
         Column::new("status", "status"),
-        Column::new("started (UTC)", "startedAt"),
-        Column::new("finished (UTC)", "finishedAt"),
+        Column::time("started (UTC)", "startedAt"),
+        Column::time("finished (UTC)", "finishedAt"),
     ],
 };
 
