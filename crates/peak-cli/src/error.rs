@@ -282,13 +282,25 @@ pub(crate) fn tidy(message: &str) -> String {
     }
 }
 
-/// A server's message may have line breaks and control characters; an error is one line.
+/// Longest message or hint that is printed as text, in characters: names that are wrong may also be endless.
+const MESSAGE_LIMIT: usize = 2000;
+
+/// A server's message may have line breaks and control characters; an error is one line, of a length that can be read.
 fn single_line(text: &str) -> String {
     let words: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    words.trim().to_owned()
+    let words = words.trim();
+    let count = words.chars().count();
+    if count <= MESSAGE_LIMIT {
+        return words.to_owned();
+    }
+    // Where it ends is where it says why.
+    let half = MESSAGE_LIMIT / 2;
+    let beginning: String = words.chars().take(half).collect();
+    let end: String = words.chars().skip(count - half).collect();
+    format!("{beginning}…{end}")
 }
 
 #[cfg(test)]
@@ -326,5 +338,8 @@ mod tests {
     #[test]
     fn an_error_is_one_line_whatever_the_server_said() {
         assert_eq!(single_line("two\nlines\u{1b}[31m"), "two lines [31m");
+        let long = single_line(&format!("{}: why", "é".repeat(100_000)));
+        assert_eq!(long.chars().count(), MESSAGE_LIMIT + 1);
+        assert!(long.ends_with("é: why"), "{long}");
     }
 }

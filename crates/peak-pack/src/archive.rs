@@ -93,6 +93,11 @@ impl Output {
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name")
         })?;
+        // The archive takes the place of what has the name: of `/dev/null` it would be the end.
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let message = "it is there and is not a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),

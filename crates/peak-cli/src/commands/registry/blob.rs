@@ -1,7 +1,7 @@
 //! `peak registry blob`: blobs by their digest.
 
 use std::io::{Seek as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use futures_util::TryStreamExt as _;
@@ -109,7 +109,16 @@ async fn get(
     let failed = |error: std::io::Error| {
         CliError::other(format!("the blob cannot be kept on disk: {error}"))
     };
-    let target = application.output_file();
+    let output = application.output_file();
+    // A device is written to: a file that took its place would be the end of `/dev/null`.
+    let is_device = |file: &&Path| std::fs::metadata(file).is_ok_and(|there| !there.is_file());
+    let device = output.filter(is_device);
+    let target = output.filter(|_| device.is_none());
+    if let Some(directory) = device.filter(|path| path.is_dir()) {
+        let shown = printable(&directory.display().to_string());
+        return Err(CliError::usage(format!("`{shown}` is a directory"))
+            .with_hint("name a file to write to"));
+    }
     let directory = match target.map(|file| file.parent()) {
         Some(Some(parent)) if !parent.as_os_str().is_empty() => parent.to_owned(),
         Some(_) => PathBuf::from("."),
@@ -143,6 +152,13 @@ async fn get(
         return Ok(());
     }
     file.as_file_mut().rewind().map_err(failed)?;
+    if let Some(device) = device {
+        let copied = std::fs::File::options()
+            .write(true)
+            .open(device)
+            .and_then(|mut device| std::io::copy(file.as_file_mut(), &mut device));
+        return copied.map(drop).map_err(failed);
+    }
     let mut stdout = std::io::stdout().lock();
     match std::io::copy(file.as_file_mut(), &mut stdout).and_then(|_| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::other(

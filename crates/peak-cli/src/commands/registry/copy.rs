@@ -325,7 +325,7 @@ fn show_previews(
         }
         let _ = write!(
             text,
-            "\n{blobs} blobs with {} would be copied to {destination}; nothing was sent\n",
+            "\n{blobs} blobs with {} would be copied to {destination}\nnothing was sent\n",
             human_size(bytes)
         );
         Ok(text)
