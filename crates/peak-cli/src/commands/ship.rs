@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::application::{Application, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions, from_one};
-use crate::commands::images::{build_failed, upsert_plan};
+use crate::commands::images::{BUILD_HEADING, build_failed, upsert_plan};
 use crate::commands::local::{already_running, running};
 use crate::commands::pack::{Packed, directory_name, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
@@ -80,19 +80,19 @@ pub(crate) struct ShipArguments {
     image_type: String,
 
     /// The Dockerfile, relative to DIR
-    #[arg(long, value_name = "PATH", default_value = "Dockerfile", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH", default_value = "Dockerfile", value_parser = NonEmptyStringValueParser::new())]
     dockerfile_path: String,
     /// Directory that COPY and ADD start from, relative to DIR [default: DIR]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH")]
     context: Option<String>,
     /// Build argument; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
     build_arguments: Vec<BuildArgument>,
     /// Names of platform secrets that the build may use; may be repeated or comma-separated
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
     /// Build every layer anew
-    #[arg(long)]
+    #[arg(long, help_heading = BUILD_HEADING)]
     no_use_cache: bool,
     #[command(flatten)]
     packing: PackingOptions,

@@ -78,7 +78,9 @@ impl From<ApoloError> for CliError {
                 kind,
                 format!("the registry does not accept the credentials for {place}{said}"),
             )
-            .with_hint("see that APOLO_USER and APOLO_TOKEN are set, to credentials of this registry"),
+            .with_hint(
+                "see that APOLO_USER and APOLO_TOKEN are set, to credentials of this registry",
+            ),
             _ => Self::from_chain(kind, &error),
         }
     }

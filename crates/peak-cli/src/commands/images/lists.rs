@@ -75,13 +75,14 @@ pub(crate) struct ListArguments {
 /// Which versions are meant; of an image its latest version counts.
 #[derive(Debug, Args)]
 struct VersionFilter {
-    /// The version is not-ready, ready, in-use, deleting or delete-failed; may be repeated or comma-separated
+    /// Status of the version, of an image that of its latest one: not-ready, ready, in-use, deleting or delete-failed;
+    /// may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     status: Vec<String>,
-    /// Its last build is building, failed, success, stopping or stopped; may be repeated or comma-separated
+    /// Status of its last build: building, failed, success, stopping or stopped; may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     last_build_status: Vec<String>,
-    /// It has this tag; may be repeated or comma-separated
+    /// Tag of it; may be repeated or comma-separated
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tags: Vec<String>,
 }
@@ -119,7 +120,7 @@ pub(crate) struct ListBuildsArguments {
     /// Builds of the version with this id; may be repeated or comma-separated
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), value_delimiter = ',')]
     version_ids: Vec<String>,
-    /// Builds that are building, failed, success, stopping or stopped; may be repeated or comma-separated
+    /// Status of the build: building, failed, success, stopping or stopped; may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     build_status: Vec<String>,
     /// Builds from this time on, in ISO 8601: 2026-01-31 or 2026-01-31T12:00:00Z

@@ -15,7 +15,7 @@ use peak_sdk::images::operations::{
 };
 use serde_json::Value;
 
-pub(crate) use self::body::packing;
+pub(crate) use self::body::{BUILD_HEADING, packing};
 pub(crate) use self::create::upsert_plan;
 pub(crate) use self::logs::build_failed;
 
