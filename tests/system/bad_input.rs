@@ -168,7 +168,7 @@ fn a_destination_that_cannot_be_written_is_refused_before_anything_is_built() {
     for destination in ["oci:occupied", "oci:occupied/layout", "oci:foreign"] {
         let finished = sandbox.peak(["ship", "project", "--local", "--to", destination]);
         finished
-            .assert_code(1)
+            .assert_code(2)
             .assert_stderr(destination.strip_prefix("oci:").unwrap());
         assert!(
             !finished.stderr.contains("build |"),

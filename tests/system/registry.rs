@@ -79,7 +79,7 @@ fn manifests_are_read_and_sent_unchanged_and_deleted() {
         json!(["0.0.1"])
     );
     let by_digest = format!("{}@{known}", site.name("project"));
-    site.json(&["registry", "manifest", "delete", &by_digest]);
+    site.json(&["registry", "manifest", "delete", &by_digest, "--yes"]);
     site.sandbox
         .peak(["registry", "digest", &image])
         .assert_code(4);

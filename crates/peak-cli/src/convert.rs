@@ -42,9 +42,8 @@ impl From<platform::Error> for CliError {
         {
             let failure = network::told(source, "the platform");
             return match failure.kind {
-                ErrorKind::Unavailable => {
-                    failure.with_more_hint("--endpoint-url and --stage say where the platform is")
-                }
+                ErrorKind::Unavailable => failure
+                    .with_hint("--endpoint-url and --stage say where the platform is; `peak doctor` looks closer"),
                 _ => failure,
             };
         }

@@ -423,7 +423,7 @@ fn the_registry_commands_work_with_debians_docker_registry() {
         .peak(["registry", "digest", &name("all")])
         .assert_code(4);
     let by_digest = format!("{repository}@{}", shipped["digest"].as_str().unwrap());
-    json(&["manifest", "delete", &by_digest]);
+    json(&["manifest", "delete", &by_digest, "--yes"]);
     sandbox
         .peak(["registry", "digest", &name("v1")])
         .assert_code(4);

@@ -1,9 +1,10 @@
 //! What `ship` and `registry copy, pull, push` share: a copy with its progress, into a place opened beforehand.
 
 use peak_sdk::docker::{Engine, EngineConfig};
+use peak_sdk::layout::LayoutError;
 use peak_sdk::oci::{ContentError, Placement, Selector, Sink, Source};
 use peak_sdk::registry::Registry;
-use peak_sdk::transfer::{Clients, CopyOptions, CopyReport, Target, Transfer};
+use peak_sdk::transfer::{Clients, CopyOptions, CopyReport, Target, TargetError, Transfer};
 
 use crate::application::Application;
 use crate::error::CliError;
@@ -17,6 +18,24 @@ pub(crate) fn clients<'a>(
     Ok(match engine_of(places)? {
         Some(engine) => clients.engine(engine),
         None => clients,
+    })
+}
+
+/// Opens a place to read the image that it names.
+pub(crate) fn open_source(
+    place: &Target,
+    clients: &Clients,
+) -> Result<(Box<dyn Source>, Option<Selector>), CliError> {
+    place.open_source(clients).map_err(|error| match &error {
+        // As a place to write to it would have to be empty; to be read, it has to be one.
+        TargetError::Layout(LayoutError::NotALayout { path }) => CliError::usage(format!(
+            "{} is not an OCI image layout",
+            path.display()
+        ))
+        .with_hint(
+            "name a directory that `peak registry pull` has filled, or an archive as oci-archive:FILE or docker-archive:FILE",
+        ),
+        _ => error.into(),
     })
 }
 

@@ -25,7 +25,11 @@ pub(super) fn told(error: &Error, place: &str) -> CliError {
         // It is the proxy that was not reached, and nobody knows of the host.
         HttpErrorKind::Connect if own.contains("proxy") => (
             ErrorKind::Unavailable,
-            format!("{host} cannot be reached: {own}: {reason}"),
+            if reason == own {
+                format!("{host} cannot be reached: {own}")
+            } else {
+                format!("{host} cannot be reached: {own}: {reason}")
+            },
             Some(about_proxies(&host)),
         ),
         HttpErrorKind::Connect => (

@@ -64,13 +64,11 @@ impl From<&RegistryError> for CliError {
             }
             RegistryError::Status { repository, .. } => {
                 let failure = Self::from_chain(kind(error), error);
-                if failure.kind == ErrorKind::Unavailable {
-                    failure.with_hint(format!(
-                        "try again later; {}",
-                        network::doctor(registry_of(repository))
-                    ))
-                } else {
-                    failure
+                let doctor = network::doctor(registry_of(repository));
+                match failure.kind {
+                    ErrorKind::Unavailable => failure.with_hint(format!("try again later; {doctor}")),
+                    ErrorKind::NotFound | ErrorKind::Other => failure.with_hint(doctor),
+                    _ => failure,
                 }
             }
             _ => Self::from_chain(kind(error), error),

@@ -12,9 +12,11 @@ use peak_sdk::transfer::{
 };
 use serde_json::{Value, json};
 
-use super::{advice_on_reference, parse_any_reference, parse_platform, parse_reference};
+use super::{
+    advice_on_reference, parse_any_reference, parse_concurrency, parse_platform, parse_reference,
+};
 use crate::application::Application;
-use crate::commands::transfer::{Destination, clients, reach_engine, warn};
+use crate::commands::transfer::{Destination, clients, open_source, reach_engine, warn};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{human_size, printable, table};
 
@@ -35,7 +37,7 @@ pub(crate) struct HowToCopy {
     #[arg(long)]
     dry_run: bool,
     /// How many blobs are moved at once
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_concurrency, allow_negative_numbers = true)]
     concurrency: u16,
 }
 
@@ -83,7 +85,7 @@ pub(crate) async fn run(
     let keeps_digest = to.keeps_digests();
     let clients = clients(registry, [&from, &to])?;
     reach_engine(std::slice::from_ref(&to)).await?;
-    let (source, selector) = from.open_source(&clients)?;
+    let (source, selector) = open_source(&from, &clients)?;
     let destination = Destination::open(to, &clients)?;
     if how.dry_run {
         let run = Transfer::new(source.as_ref(), destination.sink.as_ref(), options);
@@ -130,7 +132,7 @@ async fn all_tags(
     }
     let options = how.options()?;
     let clients = clients(registry, [from, &to])?;
-    let (source, _) = from.open_source(&clients)?;
+    let (source, _) = open_source(from, &clients)?;
     let destination = Destination::open(to, &clients)?;
     let name = destination.name();
     if how.dry_run {

@@ -6,12 +6,13 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 use peak_sdk::layout::DockerArchive;
 use peak_sdk::oci::Descriptor;
 use peak_sdk::registry::{Registry, RegistryError};
-use peak_sdk::transfer::{Target, TargetError};
+use peak_sdk::transfer::{Clients, Target, TargetError};
 use serde_json::{Value, json};
 
 use super::copy::parse_source;
 use super::{parse_media_type, parse_reference};
 use crate::application::Application;
+use crate::commands::transfer::open_source;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size, printable, table, to_yaml, write_out};
 
@@ -33,7 +34,7 @@ pub(crate) async fn tags(
         let nothing = format!("{target} has no image with a name");
         return names(application, stream::iter(all.into_iter().map(Ok)), &nothing).await;
     }
-    let (source, _) = target.open_source(registry)?;
+    let (source, _) = open_source(&target, &Clients::from(registry))?;
     let tags = source.tags().map_ok(|tag| tag.to_string());
     let place = printable(repository);
     names(

@@ -11,6 +11,7 @@ use peak_sdk::transfer::{
 };
 use serde_json::{Value, json};
 
+use super::parse_concurrency;
 use crate::application::Application;
 use crate::error::CliError;
 use crate::input::read_object;
@@ -48,7 +49,7 @@ pub(crate) struct MirrorArguments {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// How many blobs are moved at once
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_concurrency, allow_negative_numbers = true)]
     concurrency: u16,
     /// Delete without asking, where the plan has destinations with `delete: true`
     #[arg(long, short = 'y')]

@@ -44,7 +44,18 @@ async fn suggestion(registry: &Registry, missing: &Missing) -> Option<String> {
         }
     }
     let names = registry.catalog(reference.registry());
-    let names: Vec<_> = names.take(CANDIDATE_LIMIT).try_collect().await.ok()?;
+    let names: Result<Vec<_>, _> = names.take(CANDIDATE_LIMIT).try_collect().await;
+    let names = match names {
+        Ok(names) => names,
+        // A registry says by a code that it does not tell; a web server knows of none.
+        Err(error) if error.is_not_found() && error.codes().is_empty() => {
+            let host = reference.registry();
+            return Some(format!(
+                "`peak doctor {host}` says whether it is a registry at all"
+            ));
+        }
+        Err(_) => return None,
+    };
     let wanted = reference.repository().as_str();
     if names.iter().any(|name| name.as_str() == wanted) {
         return None;

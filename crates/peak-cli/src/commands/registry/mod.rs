@@ -27,7 +27,7 @@ use self::copy::Ends;
 pub(crate) use self::copy::{parse_destination, parse_local_target};
 
 use crate::application::{Application, ca_file_of_environment};
-use crate::commands::transfer::clients;
+use crate::commands::transfer::{clients, open_source};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, printable};
 use crate::service::agree;
@@ -45,8 +45,8 @@ pub(crate) struct RegistryArguments {
     #[arg(long, global = true, value_name = "HOST")]
     insecure: Vec<String>,
     /// Send a registry at most so many requests a second [default: no limit]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    requests_per_second: Option<u32>,
+    #[arg(long, global = true, value_name = "N", value_parser = parse_rate, allow_negative_numbers = true)]
+    requests_per_second: Option<NonZeroU32>,
     #[command(flatten)]
     tls: TlsArguments,
     #[command(subcommand)]
@@ -80,6 +80,19 @@ impl TlsArguments {
                 .map_err(wrong)?;
         }
         Ok(options)
+    }
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .map_err(|_| "write a number from 1 on".to_owned())
+}
+
+/// How many blobs are moved at once.
+pub(super) fn parse_concurrency(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(count @ 1..=64) => Ok(count),
+        _ => Err("write a number from 1 to 64".to_owned()),
     }
 }
 
@@ -284,7 +297,7 @@ pub(crate) async fn run(
         check_host(host)?;
         builder = builder.insecure(host);
     }
-    if let Some(count) = arguments.requests_per_second.and_then(NonZeroU32::new) {
+    if let Some(count) = arguments.requests_per_second {
         builder = builder.requests_per_second(count);
     }
     let registry = &application.registry(builder)?;
@@ -465,7 +478,7 @@ impl Opened {
     fn open(registry: &Registry, text: &str) -> Result<Self, CliError> {
         let target = copy::parse_source(text)?;
         let clients = clients(registry, [&target])?;
-        let (source, selector) = target.open_source(&clients)?;
+        let (source, selector) = open_source(&target, &clients)?;
         let name = match &target {
             Target::Registry(reference) => reference.to_string(),
             other => other.to_string(),
