@@ -116,7 +116,7 @@ fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
         .assert_code(8)
         .assert_stderr("line 3")
         .assert_stderr(&format!(
-            "none answers at {} (DOCKER_HOST)",
+            "no Docker Engine answers: tried {} (DOCKER_HOST)",
             sandbox.no_engine()
         ))
         .assert_stderr("start one, or say where it is");
@@ -125,7 +125,11 @@ fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
     never
         .assert_code(8)
         .assert_stderr("a Docker Engine would run this line");
-    assert!(!never.stderr.contains("none answers"), "{}", never.stderr);
+    assert!(
+        !never.stderr.contains("no Docker Engine answers"),
+        "{}",
+        never.stderr
+    );
     assert_next_run_works(&sandbox);
 }
 
@@ -263,7 +267,8 @@ fn a_state_directory_in_use_is_named() {
     let finished = sandbox.peak(["ship", "project", "--local"]);
     finished
         .assert_code(1)
-        .assert_stderr("in use")
+        .assert_stderr("an embedded platform runs on")
+        .assert_stderr(&format!("peak ship project --endpoint-url {}", server.url))
         .assert_stderr("--state-dir");
     server.kill();
     assert_next_run_works(&sandbox);

@@ -10,8 +10,11 @@ use tokio::runtime::Handle;
 use super::{DryRun, call, session};
 use crate::application::Application;
 use crate::error::CliError;
-use crate::output::write_json;
+use crate::output::{printable, write_json};
 use crate::signals::Signals;
+
+/// Most characters of what is deleted that are shown.
+const SHOWN: usize = 500;
 
 /// No answer is longer, in bytes.
 const ANSWER_LIMIT: u64 = 64;
@@ -36,13 +39,23 @@ pub(crate) async fn delete<O: Operation>(
 ) -> Result<(), CliError> {
     let session = session(application, options.dry)?;
     if !options.dry.dry_run && agree(options.yes, what, count)? == Agreed::Beforehand {
-        application.progress.step("delete", what);
+        application.progress.step("delete", &shown(what));
     }
     match call(application, &session, operation, None, None, options.dry).await? {
         Some(Value::Null) => write_json(&json!({})),
         Some(answer) => write_json(&answer),
         None => Ok(()),
     }
+}
+
+/// What is deleted as a person is told of it, on one line of bounded length.
+fn shown(what: &str) -> String {
+    let mut text: String = printable(what).replace('\t', " ");
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Who knows what is deleted.
@@ -62,12 +75,12 @@ pub(crate) fn agree(yes: bool, what: &str, count: usize) -> Result<Agreed, CliEr
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         if count > 1 {
-            return Err(CliError::usage(format!("this would delete {what}"))
+            return Err(CliError::usage(format!("this would delete {}", shown(what)))
                 .with_hint("--yes agrees to it where no one can be asked"));
         }
         return Ok(Agreed::Beforehand);
     }
-    let question = format!("This deletes {what}. Go on? [y/N] ");
+    let question = format!("This deletes {}. Go on? [y/N] ", shown(what));
     let answer = tokio::task::block_in_place(|| Handle::current().block_on(ask(question)))?;
     if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
         return Ok(Agreed::WhenAsked);

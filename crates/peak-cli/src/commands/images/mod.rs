@@ -154,6 +154,9 @@ pub(crate) async fn run(application: &Application, command: ImagesCommand) -> Re
     })
 }
 
+/// No name of an image is longer, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// What a command names by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Named {
@@ -167,7 +170,8 @@ impl Named {
     /// The command that shows what there is.
     fn listed(&self) -> String {
         let images = |image: &str| {
-            if image.bytes().all(|byte| byte.is_ascii_digit()) {
+            let is_id = image.bytes().all(|byte| byte.is_ascii_digit());
+            if is_id || image.len() > LONGEST_NAME {
                 "`peak images list` shows the ids of images".to_owned()
             } else {
                 let name = in_shell(Path::new(image));
@@ -177,7 +181,7 @@ impl Named {
             }
         };
         let in_image = |image: &str, command: &str, what: &str| {
-            if image.bytes().all(|byte| byte.is_ascii_digit()) {
+            if image.len() <= LONGEST_NAME && image.bytes().all(|byte| byte.is_ascii_digit()) {
                 format!("`peak images {command} {image}` shows the ids of its {what}")
             } else {
                 images(image)
