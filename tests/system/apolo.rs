@@ -147,7 +147,7 @@ fn the_token_is_needed_and_shown_to_nobody() {
     let error: Value = serde_json::from_str(&wrong.stderr).unwrap();
     assert_eq!(error["error"]["kind"], "authentication");
     assert!(
-        error["error"]["message"]
+        error["error"]["hint"]
             .as_str()
             .unwrap()
             .contains("APOLO_TOKEN"),

@@ -116,7 +116,7 @@ fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
         .assert_code(8)
         .assert_stderr("line 3")
         .assert_stderr(&format!(
-            "none answers at {} (DOCKER_HOST)",
+            "no Docker Engine answers: tried {} (DOCKER_HOST)",
             sandbox.no_engine()
         ))
         .assert_stderr("start one, or say where it is");
@@ -125,7 +125,11 @@ fn run_without_an_engine_fails_the_build_and_says_what_would_run_it() {
     never
         .assert_code(8)
         .assert_stderr("a Docker Engine would run this line");
-    assert!(!never.stderr.contains("none answers"), "{}", never.stderr);
+    assert!(
+        !never.stderr.contains("no Docker Engine answers"),
+        "{}",
+        never.stderr
+    );
     assert_next_run_works(&sandbox);
 }
 
@@ -153,7 +157,7 @@ fn an_artifact_over_the_limit_names_the_limit_and_the_largest_files() {
     );
     ship(&sandbox, "project")
         .assert_code(5)
-        .assert_stderr("10.0 MiB")
+        .assert_stderr("10.4 MB (10485760 bytes")
         .assert_stderr("big/noise.bin")
         .assert_stderr("dry-run");
     assert_next_run_works(&sandbox);
@@ -263,7 +267,8 @@ fn a_state_directory_in_use_is_named() {
     let finished = sandbox.peak(["ship", "project", "--local"]);
     finished
         .assert_code(1)
-        .assert_stderr("in use")
+        .assert_stderr("an embedded platform runs on")
+        .assert_stderr(&format!("peak ship project --endpoint-url {}", server.url))
         .assert_stderr("--state-dir");
     server.kill();
     assert_next_run_works(&sandbox);

@@ -27,6 +27,8 @@ mod local;
 #[cfg(target_os = "linux")]
 mod memory;
 mod messages;
+#[cfg(unix)]
+mod messages_platform;
 mod mirror;
 mod peers;
 mod readme;

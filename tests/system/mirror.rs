@@ -299,7 +299,7 @@ fn the_manifests_for_schedulers_are_yaml_and_their_commands_are_ours() {
             let finished = sandbox.peak(&arguments);
             finished
                 .assert_code(4)
-                .assert_stderr("plan.yaml` cannot be read");
+                .assert_stderr("plan.yaml`");
         }
     }
     let commands = command_lines(&read("docs/mirror.md"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use peak_sdk::apolo::{Images, ImagesBuilder};
 use peak_sdk::http::{Client, ClientBuilder, Proxies, TlsOptions};
 use peak_sdk::local::Platform;
-use peak_sdk::platform::{Session, SessionBuilder, SessionError};
+use peak_sdk::platform::{Session, SessionBuilder, SessionError, Stage};
 use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
 use url::Url;
 
@@ -15,6 +15,7 @@ use crate::arguments::{GlobalOptions, OutputTarget};
 use crate::error::{CliError, ErrorKind};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::suggest::did_you_mean;
 
 /// The user name that goes with a platform token on the platform's own registry, which ignores it.
 pub(crate) const REGISTRY_USER: &str = "token";
@@ -277,6 +278,16 @@ impl From<SessionError> for CliError {
             | SessionError::Client { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        let failure = Self::from_chain(kind, &error);
+        match &error {
+            SessionError::MissingToken => failure.with_hint(
+                "or work without an account: `peak local serve` is a platform on this machine",
+            ),
+            SessionError::UnknownStage { name } => match did_you_mean(name, Stage::NAMES) {
+                Some(question) => failure.with_hint(question),
+                None => failure,
+            },
+            _ => failure,
+        }
     }
 }

@@ -165,9 +165,18 @@ pub(crate) struct PackingOptions {
 /// Where the embedded platform keeps its state.
 #[derive(Debug, Args)]
 pub(crate) struct StateOptions {
-    /// Directory of the embedded platform's state [default: peak in `$XDG_STATE_HOME`]
+    /// Directory that the embedded platform keeps everything in [default: `$XDG_STATE_HOME/peak`, else
+    /// `~/.local/state/peak`]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// Reads a number that counts from one: a page, a version, seconds.
+pub(crate) fn from_one(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("write a whole number from 1 on"),
+    }
 }
 
 impl Command {
@@ -177,6 +186,29 @@ impl Command {
             Self::Pack(_) => true,
             Self::Registry(registry) => registry.writes_a_file(),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_one;
+
+    #[test]
+    fn what_counts_from_one_is_a_whole_number() {
+        assert_eq!(from_one("1"), Ok(1));
+        assert_eq!(from_one("18446744073709551615"), Ok(u64::MAX));
+        for text in [
+            "",
+            "0",
+            "-1",
+            "1.5",
+            "x",
+            " 1",
+            "1e3",
+            "18446744073709551616",
+        ] {
+            assert!(from_one(text).is_err(), "{text:?}");
         }
     }
 }

@@ -47,15 +47,34 @@ impl From<platform::Error> for CliError {
                 _ => failure,
             };
         }
-        let failure = Self::from_chain(kind, &error)
-            .with_status(status)
-            .with_url(url);
+        let failure = match &error {
+            // What to do depends on where the token is from.
+            platform::Error::Unauthorized(said) => {
+                Self::new(kind, format!("not authenticated: {said}")).with_hint(about_token())
+            }
+            platform::Error::Forbidden(_) => Self::from_chain(kind, &error).with_hint(
+                "the token is known, and may not do this; ask for access, or set PEAK_AUTH_TOKEN to the token of somebody who may",
+            ),
+            _ => Self::from_chain(kind, &error),
+        };
+        let failure = failure.with_status(status).with_url(url);
         match (failure.kind, status) {
             (ErrorKind::Unavailable, None) => failure.with_hint(
                 "see that the platform runs there; --endpoint-url and --stage say where",
             ),
             _ => failure,
         }
+    }
+}
+
+/// What to do about a token that the platform does not take.
+fn about_token() -> String {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match ["PEAK_AUTH_TOKEN", "API_KEY"].into_iter().find(is_set) {
+        Some(name) => format!(
+            "{name} is set, and not to a token of this platform; --stage and --endpoint-url say which platform is meant"
+        ),
+        None => "set PEAK_AUTH_TOKEN to a token of this platform".to_owned(),
     }
 }
 
@@ -71,18 +90,27 @@ impl From<images::Error> for CliError {
 impl From<LocalError> for CliError {
     fn from(error: LocalError) -> Self {
         let kind = match &error {
-            LocalError::NotLoopback { .. } | LocalError::Token => ErrorKind::Usage,
+            LocalError::NotLoopback { .. }
+            | LocalError::Token
+            | LocalError::Tls { .. }
+            | LocalError::NotAStateDirectory { .. } => ErrorKind::Usage,
             LocalError::NoState { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Other,
         };
         let failure = Self::from_chain(kind, &error);
         match error {
+            LocalError::NoState { .. } => failure.with_hint(
+                "`peak local serve` and `peak ship DIR --local` make one; --state-dir names another directory",
+            ),
             LocalError::StateInUse { .. }
             | LocalError::NotAStateDirectory { .. }
-            | LocalError::NoState { .. }
             | LocalError::StateDirectory { .. } => {
                 failure.with_hint("--state-dir names the directory")
             }
+            LocalError::Tls { .. } => {
+                failure.with_hint("--tls-cert and --tls-key name PEM files that can be read")
+            }
+            LocalError::Listen { .. } => failure.with_hint("--listen says where it listens"),
             LocalError::NotLoopback { .. } => failure
                 .with_hint("add --token, and --tls-self-signed or --tls-cert with --tls-key; or listen on 127.0.0.1"),
             _ => failure,
@@ -92,7 +120,9 @@ impl From<LocalError> for CliError {
 
 impl From<AuthFileError> for CliError {
     fn from(error: AuthFileError) -> Self {
-        Self::from_chain(ErrorKind::Usage, &error)
+        Self::from_chain(ErrorKind::Usage, &error).with_hint(
+            "`peak local serve --help` has the forms of the files that --users and --rules name",
+        )
     }
 }
 

@@ -94,7 +94,7 @@ impl EngineBuilder for DockerBuilder {
                 .map_err(|error| failure(&error))?
                 .map_err(|error| failure(&error))?;
             let engine = Engine::new(config);
-            let ping = engine.ping().await.map_err(|error| unreachable(&error))?;
+            let ping = engine.ping().await.map_err(|error| failure(&error))?;
             let version = engine.version().await.map_err(|error| failure(&error))?;
             if version.os == "windows" {
                 return Err(EngineFailure::new(format!(
@@ -338,18 +338,6 @@ fn not_built(error: &EngineError) -> EngineFailure {
         }
         other => failure(other),
     }
-}
-
-/// Where an Engine was looked for, on one line: the last one of a log is what a person sees first.
-fn unreachable(error: &EngineError) -> EngineFailure {
-    let EngineError::Unreachable { tried } = error else {
-        return failure(error);
-    };
-    let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
-    EngineFailure::new(format!(
-        "none answers at {}; start one, or say where it is with DOCKER_HOST or `docker context use`",
-        tried.join(", ")
-    ))
 }
 
 /// An error with its causes on one line.

@@ -14,6 +14,7 @@ mod error;
 mod input;
 mod logging;
 mod output;
+mod paths;
 mod progress;
 mod service;
 mod signals;

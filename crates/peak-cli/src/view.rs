@@ -15,6 +15,8 @@ enum Form {
     Plain,
     /// A number of bytes
     Size,
+    /// A time in RFC 3339
+    Time,
 }
 
 impl Column {
@@ -35,6 +37,15 @@ impl Column {
         }
     }
 
+    /// A column of times, whose heading says that they are in UTC.
+    pub(crate) const fn time(heading: &'static str, path: &'static str) -> Self {
+        Self {
+            heading,
+            path,
+            form: Form::Time,
+        }
+    }
+
     /// The text of this part of the object; `-` where it has none.
     pub(crate) fn of(&self, object: &Value) -> String {
         let value = self
@@ -44,8 +55,21 @@ impl Column {
         match (value, &self.form) {
             (None, _) => "-".to_owned(),
             (Some(value), Form::Size) => value.as_u64().map_or_else(|| cell(value), human_size),
+            (Some(value), Form::Time) => value.as_str().map_or_else(|| cell(value), to_the_second),
             (Some(value), Form::Plain) => cell(value),
         }
+    }
+}
+
+/// A time in UTC as people write it, to the second; another text as it is.
+fn to_the_second(text: &str) -> String {
+    let in_utc = text.strip_suffix('Z').and_then(|time| time.split_once('T'));
+    match in_utc {
+        Some((date, time)) => {
+            let seconds = time.split_once('.').map_or(time, |(seconds, _)| seconds);
+            printable(&format!("{date} {seconds}"))
+        }
+        None => cell(&Value::from(text)),
     }
 }
 
@@ -93,5 +117,20 @@ mod tests {
         assert_eq!(text("gone.too"), "-");
         assert_eq!(text("bad"), "\u{fffd}[2J");
         assert_eq!(Column::size("", "latest.size").of(&object), "1.5 kB");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        for (time, expected) in [
+            ("2026-11-22T01:19:02.020Z", "2026-11-22 01:19:02"),
+            ("2026-11-22T01:19:02Z", "2026-11-22 01:19:02"),
+            ("2026-11-22T01:19:02+01:00", "2026-11-22T01:19:02+01:00"),
+            ("yesterday", "yesterday"),
+            ("", "-"),
+        ] {
+            let object = json!({"at": time});
+            assert_eq!(Column::time("at (UTC)", "at").of(&object), expected);
+        }
+        assert_eq!(Column::time("", "at").of(&json!({"at": 7})), "7");
     }
 }

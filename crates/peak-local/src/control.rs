@@ -14,6 +14,7 @@ use peak_serve::{Limits, Listener, Server};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use uuid::Uuid;
 
 use crate::api::{self, AccessToken};
@@ -34,9 +35,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Opens the way in and writes down where it is. It closes when `stop` is cancelled.
+    /// Opens the way in and writes down where it is, and where the platform itself is. It closes when `stop` is
+    /// cancelled.
     pub(crate) async fn start(
         shared: &Arc<Shared>,
+        platform: &Url,
         stop: &CancellationToken,
     ) -> Result<Self, LocalError> {
         let listener = bind().await?;
@@ -48,10 +51,15 @@ impl Control {
             Uuid::new_v4().simple()
         ));
         let token = AccessToken::new(&secret)?;
+        let way_in = WayIn {
+            address,
+            secret,
+            platform: Some(platform.as_str().trim_end_matches('/').to_owned()),
+        };
         let file = shared
             .blocking(move |shared| {
                 let path = shared.directory.control();
-                ControlFile::write(path.clone(), address, &secret).map_err(|source| {
+                ControlFile::write(path.clone(), &way_in).map_err(|source| {
                     LocalError::StateDirectory {
                         path,
                         action: "writing down how to reach the platform",
@@ -89,21 +97,32 @@ async fn bind() -> Result<Listener, LocalError> {
     }
 }
 
+/// Where a platform lets itself be reached by those who can read its state directory.
+pub(crate) struct WayIn {
+    pub(crate) address: SocketAddr,
+    pub(crate) secret: SecretString,
+    /// The platform's own base URL, where it was written down.
+    pub(crate) platform: Option<String>,
+}
+
 /// What is written down. Only the owner of the state directory reads it.
 #[derive(Serialize, Deserialize)]
 struct Written {
     address: SocketAddr,
     secret: String,
+    #[serde(default)]
+    platform: Option<String>,
 }
 
 /// The file that says where the way in is; gone when this is.
 struct ControlFile(PathBuf);
 
 impl ControlFile {
-    fn write(path: PathBuf, address: SocketAddr, secret: &SecretString) -> io::Result<Self> {
+    fn write(path: PathBuf, way_in: &WayIn) -> io::Result<Self> {
         let written = Written {
-            address,
-            secret: secret.expose_secret().to_owned(),
+            address: way_in.address,
+            secret: way_in.secret.expose_secret().to_owned(),
+            platform: way_in.platform.clone(),
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         // Readable to its owner alone from the beginning.
@@ -122,7 +141,7 @@ impl Drop for ControlFile {
 }
 
 /// Reads where the platform that has the state directory lets itself be reached.
-pub(crate) fn read(path: &Path) -> io::Result<(SocketAddr, SecretString)> {
+pub(crate) fn read(path: &Path) -> io::Result<WayIn> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(
         &mut io::Read::take(std::fs::File::open(path)?, FILE_LIMIT),
@@ -131,7 +150,11 @@ pub(crate) fn read(path: &Path) -> io::Result<(SocketAddr, SecretString)> {
     let written: Written = serde_json::from_slice(&bytes)
         // The error's own text could repeat the secret.
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not a control file"))?;
-    Ok((written.address, SecretString::from(written.secret)))
+    Ok(WayIn {
+        address: written.address,
+        secret: SecretString::from(written.secret),
+        platform: written.platform,
+    })
 }
 
 #[cfg(test)]
@@ -143,10 +166,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("control.json");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
-        let file = ControlFile::write(path.clone(), address, &"open-sesame".into()).unwrap();
-        let (read_address, secret) = read(&path).unwrap();
-        assert_eq!(read_address, address);
-        assert_eq!(secret.expose_secret(), "open-sesame");
+        let way_in = WayIn {
+            address,
+            secret: "open-sesame".into(),
+            platform: Some("http://127.0.0.1:8".to_owned()),
+        };
+        let file = ControlFile::write(path.clone(), &way_in).unwrap();
+        let found = read(&path).unwrap();
+        assert_eq!(found.address, address);
+        assert_eq!(found.secret.expose_secret(), "open-sesame");
+        assert_eq!(found.platform, way_in.platform);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -366,7 +366,7 @@ impl PlatformBuilder {
         }
 
         let stop = CancellationToken::new();
-        let control = Control::start(&shared, &stop).await?;
+        let control = Control::start(&shared, &url, &stop).await?;
         let stopping = Arc::new(AtomicBool::new(false));
         let engine = self.engine.map(|(builder, when)| EngineLink {
             builder,

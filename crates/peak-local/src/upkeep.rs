@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use peak_registry_server::{CheckOptions, GarbageOptions, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::control;
+use crate::control::{self, WayIn};
 use crate::directory::{self, StateDirectory};
 use crate::error::LocalError;
 
@@ -40,7 +39,7 @@ impl Upkeep {
             Ok(free) => Ok(Self::Here(free)),
             Err(LocalError::StateInUse { path }) => {
                 match control::read(&directory::control(&path)) {
-                    Ok((address, secret)) => Ok(Self::There(RunningPlatform { address, secret })),
+                    Ok(way_in) => Ok(Self::There(RunningPlatform(way_in))),
                     Err(source) => Err(LocalError::Unreachable { path, source }),
                 }
             }
@@ -78,12 +77,15 @@ impl FreeState {
 }
 
 /// A platform of another process, as it lets itself be reached by those who can read its state directory.
-pub struct RunningPlatform {
-    address: SocketAddr,
-    secret: SecretString,
-}
+pub struct RunningPlatform(WayIn);
 
 impl RunningPlatform {
+    /// The base URL of its API, without a slash at its end, where it has written it down: what `PEAK_ENDPOINT_URL` is set
+    /// to.
+    pub fn url(&self) -> Option<&str> {
+        self.0.platform.as_deref()
+    }
+
     /// Where a `POST` of a [`GarbageRequest`] as JSON is answered with an [`Outcome`] of a
     /// [`GarbageReport`](peak_registry_server::GarbageReport). Closing the connection stops the work.
     pub fn garbage_url(&self) -> String {
@@ -97,11 +99,11 @@ impl RunningPlatform {
 
     /// What the header `Authorization` of these requests must be.
     pub fn authorization(&self) -> SecretString {
-        SecretString::from(format!("Bearer {}", self.secret.expose_secret()))
+        SecretString::from(format!("Bearer {}", self.0.secret.expose_secret()))
     }
 
     fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.0.address)
     }
 }
 
@@ -109,7 +111,7 @@ impl fmt::Debug for RunningPlatform {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("RunningPlatform")
-            .field("address", &self.address)
+            .field("address", &self.0.address)
             .finish_non_exhaustive()
     }
 }

@@ -111,10 +111,10 @@ mod tests {
 ├── src-old.txt (1 B)
 └── src/
     ├── a/
-    │   └── x.py (2.0 KiB)
+    │   └── x.py (2.0 kB)
     └── b.py (3 B)
 
-4 files, 2.0 KiB"
+4 files, 2.0 kB"
         );
     }
 

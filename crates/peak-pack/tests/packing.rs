@@ -434,7 +434,7 @@ fn the_limit_counts_compressed_bytes_and_names_the_largest_files() {
     let names: Vec<&str> = largest.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(names, ["zeros", "data/noise", "small"]);
     assert!(
-        text.contains("`zeros` (1.0 MiB), `data/noise` (195.3 KiB)"),
+        text.contains("`zeros` (1.0 MB), `data/noise` (200.0 kB)"),
         "{text}"
     );
 }

@@ -16,9 +16,11 @@ use serde_json::{Map, Value, json};
 use super::images::packing;
 use super::pack::PackingInput;
 use crate::application::Application;
-use crate::error::CliError;
+use crate::arguments::from_one;
+use crate::error::{CliError, ErrorKind};
 use crate::input::TemplateOptions;
 use crate::output::{aligned, human_size, write_out};
+use crate::paths::can_be_written;
 use crate::service::{
     self, DeleteOptions, DryRun, ListForm, PageOptions, Shown, Upload, WalkOptions, send,
 };
@@ -33,7 +35,7 @@ const ARTIFACT: &[Column] = &[
     Column::new("id", "id"),
     Column::new("name", "name"),
     Column::new("description", "description"),
-    Column::new("created (UTC)", "createdAt"),
+    Column::time("created (UTC)", "createdAt"),
     Column::new("created by", "createdBy"),
 ];
 
@@ -49,7 +51,7 @@ const VERSIONS: ListForm = ListForm {
     columns: &[
         Column::new("version", "version"),
         Column::size("size", "size"),
-        Column::new("created (UTC)", "createdAt"),
+        Column::time("created (UTC)", "createdAt"),
         Column::new("created by", "createdBy"),
     ],
 };
@@ -133,7 +135,7 @@ Example:
         #[arg(value_name = "ARTIFACT_ID", value_parser = NonEmptyStringValueParser::new())]
         artifact: String,
         /// Number of the version
-        #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(value_name = "VERSION", allow_negative_numbers = true, value_parser = from_one)]
         version: u64,
         #[command(flatten)]
         options: DeleteOptions,
@@ -167,7 +169,7 @@ pub(crate) struct DownloadArguments {
     #[arg(value_name = "DOWNLOAD_PATH")]
     path: PathBuf,
     /// Number of the version [default: the latest]
-    #[arg(long = "version", id = "artifact_version", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long = "version", id = "artifact_version", value_name = "N", allow_negative_numbers = true, value_parser = from_one)]
     version: Option<u64>,
     #[command(flatten)]
     dry: DryRun,
@@ -200,6 +202,16 @@ pub(crate) async fn run(
     application: &Application,
     command: ArtifactsCommand,
 ) -> Result<(), CliError> {
+    let done = perform(application, command).await;
+    done.map_err(|error| match (error.kind, error.status) {
+        (ErrorKind::NotFound, Some(_)) if error.hint.is_none() => error.with_hint(
+            "`peak artifacts list` shows the ids, `peak artifacts describe` the versions",
+        ),
+        _ => error,
+    })
+}
+
+async fn perform(application: &Application, command: ArtifactsCommand) -> Result<(), CliError> {
     match command {
         ArtifactsCommand::List(walk) => {
             let mut wanted = ListArtifacts::new();
@@ -330,6 +342,7 @@ async fn update_metadata(
 
 async fn download(application: &Application, arguments: DownloadArguments) -> Result<(), CliError> {
     let id = Id::from(arguments.artifact);
+    can_be_written("DOWNLOAD_PATH", &arguments.path)?;
     let session = service::session(application, arguments.dry)?;
     if arguments.dry.dry_run {
         let operation = DownloadArtifact {

@@ -3,10 +3,10 @@
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use peak_sdk::local::Platform;
+use peak_sdk::local::{LocalError, Platform, Upkeep};
 use peak_sdk::registry_server::auth::{Auth, Rules, Users};
 use secrecy::SecretString;
 
@@ -17,18 +17,25 @@ use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::logging::Serving;
 use crate::output::write_out;
+use crate::paths::{in_shell, may_be_a_directory};
 use crate::signals::{Asked, Signals};
 
-/// 7325 spells PEAK on a telephone.
+/// It spells PEAK on a telephone.
+const DEFAULT_PORT: u16 = 7325;
 const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  peak local serve
+  peak local gc --dry-run
+  peak local reset --yes")]
 pub(crate) enum LocalCommand {
     /// Serve the Peak platform and an OCI registry on one address until it is stopped
     Serve(ServeArguments),
-    /// Free the space of blobs that no manifest names
+    /// Free the space of what no image needs any more
     Gc(upkeep::GcArguments),
-    /// Look whether everything is there that the registry says
+    /// Look whether everything that the registry says it has is there
     Check(upkeep::CheckArguments),
     /// Remove everything that the platform keeps
     Reset(upkeep::ResetArguments),
@@ -42,7 +49,7 @@ Example:
   peak local serve --listen 127.0.0.1:7325")]
 pub(crate) struct ServeArguments {
     /// Address to listen on, beyond loopback only with --token and TLS; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, value_parser = parse_address)]
     listen: SocketAddr,
     #[command(flatten)]
     state: StateOptions,
@@ -160,7 +167,17 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         .token(arguments.token.map(|secret| secret.0))
         .registry_auth(arguments.registry.auth()?);
     let builder = arguments.docker.apply(builder);
-    let platform = arguments.serving.apply(builder).start().await?;
+    let platform = match arguments.serving.apply(builder).start().await {
+        Ok(platform) => platform,
+        Err(error) => {
+            return Err(match running(&error, &state_dir).await {
+                None => error.into(),
+                Some(url) => already_running(&state_dir, &url).with_hint(format!(
+                    "use that one: export PEAK_ENDPOINT_URL={url}; or stop it, or give another --state-dir"
+                )),
+            });
+        }
+    };
     let address = platform.address();
     let token = if with_token {
         "# PEAK_AUTH_TOKEN: the token that --token gave; on the registry it is the password of any user
@@ -211,6 +228,37 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     }
 }
 
+/// The base URL of the platform that already runs on the directory, where this is why another one did not start.
+pub(crate) async fn running(error: &LocalError, state_dir: &Path) -> Option<String> {
+    // These are said whatever runs elsewhere.
+    if matches!(error, LocalError::NotLoopback { .. } | LocalError::Token) {
+        return None;
+    }
+    let state_dir = state_dir.to_owned();
+    let found = tokio::task::spawn_blocking(move || Upkeep::open(&state_dir)).await;
+    match found {
+        Ok(Ok(Upkeep::There(platform))) => platform.url().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Only one platform has a state directory.
+pub(crate) fn already_running(state_dir: &Path, url: &str) -> CliError {
+    CliError::other(format!(
+        "an embedded platform runs on {} already, at {url}",
+        state_dir.display()
+    ))
+}
+
+/// Reads an address to listen on.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().unwrap_or(text);
+        let port = port.parse::<u16>().unwrap_or(DEFAULT_PORT);
+        format!("write it as IP:PORT, such as 127.0.0.1:{port} or [::1]:{port}")
+    })
+}
+
 /// The base URL without a slash at its end, as people write it.
 pub(crate) fn display_url(platform: &Platform) -> String {
     platform.url().as_str().trim_end_matches('/').to_owned()
@@ -220,6 +268,7 @@ impl StateOptions {
     /// The directory asked for, else `$XDG_STATE_HOME/peak`, else `~/.local/state/peak`.
     pub(crate) fn directory(&self) -> Result<PathBuf, CliError> {
         if let Some(directory) = &self.state_dir {
+            may_be_a_directory("--state-dir", directory)?;
             return Ok(directory.clone());
         }
         state_home()
@@ -228,5 +277,13 @@ impl StateOptions {
                 CliError::new(ErrorKind::Usage, "there is no place for the platform's state: neither XDG_STATE_HOME nor HOME is set")
                     .with_hint("name one with --state-dir")
             })
+    }
+
+    /// The command with the option that names the same directory.
+    pub(crate) fn as_command(&self, command: &str) -> String {
+        match &self.state_dir {
+            Some(directory) => format!("{command} --state-dir {}", in_shell(directory)),
+            None => command.to_owned(),
+        }
     }
 }

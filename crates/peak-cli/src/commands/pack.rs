@@ -13,6 +13,7 @@ use crate::application::Application;
 use crate::arguments::PackingOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
+use crate::paths::can_be_written;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,7 +36,10 @@ pub(crate) async fn run(
     arguments: PackArguments,
 ) -> Result<(), CliError> {
     let file = match application.output_file() {
-        Some(file) => file.to_owned(),
+        Some(file) => {
+            can_be_written("--output", file)?;
+            file.to_owned()
+        }
         None => PathBuf::from(format!("{}.zip", directory_name(&arguments.directory)?)),
     };
     // An archive of an earlier run may lie in the directory.
@@ -45,6 +49,12 @@ pub(crate) async fn run(
         return show_files(application.output, &list);
     }
     let archive = pack_directory(&arguments.directory, &options, &file).await?;
+    if archive.files.files.is_empty() {
+        application.progress.warning(&format!(
+            "the archive is empty: `{}` has no files, or ignore files leave out all of them",
+            arguments.directory.display()
+        ));
+    }
     application.output.object(
         &json!({"path": file, "size": archive.size, "files": archive.files.files.len()}),
         &[
@@ -198,12 +208,15 @@ impl From<PackError> for CliError {
             PackError::SizeLimit { .. } => ErrorKind::Refused,
             _ => ErrorKind::Other,
         };
-        let refused = kind == ErrorKind::Refused;
         let converted = Self::from_chain(kind, &error);
-        if refused {
-            converted.with_hint("`peak pack --dry-run` shows what goes in")
-        } else {
-            converted
+        match error {
+            PackError::SizeLimit { .. } => {
+                converted.with_hint("`peak pack DIR --dry-run` shows what goes in")
+            }
+            PackError::IgnoreFileNotFound { .. } => {
+                converted.with_hint("name one that lies directly in it")
+            }
+            _ => converted,
         }
     }
 }

@@ -1,33 +1,46 @@
 //! `peak ship`: from a directory to a verified image. The main job.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use futures_util::TryStreamExt;
 use peak_sdk::images::models::{BuildArgument, Id, ImageType, ImageVersion};
 use peak_sdk::images::{
-    Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload, Upserted,
+    Artifact, Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload,
+    UpsertOutcome, Upserted,
 };
 use peak_sdk::local::Platform;
 use peak_sdk::oci::{Digest, RepositoryName, Selector};
-use peak_sdk::pack::{FileList, PackOptions, tree};
+use peak_sdk::pack::{FileList, PackOptions};
 use peak_sdk::platform::Session;
 use peak_sdk::registry::Repository;
 use peak_sdk::transfer::{CopyOptions, Target};
 use serde_json::json;
+use url::Url;
 
 use crate::application::{Application, registry_builder, registry_of, session_at};
-use crate::arguments::{PackingOptions, StateOptions};
-use crate::commands::images::build_failed;
-use crate::commands::pack::{Packed, directory_name, files_as_json, scan_directory};
+use crate::arguments::{PackingOptions, StateOptions, from_one};
+use crate::commands::images::{BUILD_HEADING, build_failed, upsert_plan};
+use crate::commands::local::{already_running, running};
+use crate::commands::pack::{Packed, directory_name, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
 use crate::commands::transfer::{Destination, clients, reach_engine};
 use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size};
+use crate::output::{Output, human_size, printable};
+use crate::paths::in_shell;
+use crate::service;
+use crate::suggest::{did_you_mean, either, nearest};
+
+/// Where the embedded platform would be in a dry run: port 0 is whatever is free.
+const EMBEDDED_URL: &str = "http://127.0.0.1:0";
+
+/// Most files that are suggested in place of a Dockerfile.
+const SUGGESTIONS: usize = 3;
 
 /// How many lines of a failed build's log are shown where the log itself was not.
 const LOG_END: usize = 10;
@@ -40,6 +53,7 @@ const LOG_END: usize = 10;
 #[command(after_help = "\
 Examples:
   peak ship examples/hello-web --local --to oci:target/hello-web
+  peak ship examples/hello-web --local --dry-run --output table
   peak ship . --name team/site --version 1.4.0 --build-arguments REVISION=abc123")]
 pub(crate) struct ShipArguments {
     /// Directory with a Dockerfile
@@ -55,29 +69,30 @@ pub(crate) struct ShipArguments {
     docker: DockerOptions,
 
     /// Name of the image [default: the directory's name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
-    /// Version of the image [default: the next patch version, 0.0.1 for a new image]
-    #[arg(long = "version", id = "image_version", value_name = "VERSION")]
+    /// Version of the image; one that is there already is built again [default: the next patch version, 0.0.1 for a new
+    /// image]
+    #[arg(long = "version", id = "image_version", value_name = "VERSION", value_parser = NonEmptyStringValueParser::new())]
     version: Option<String>,
-    /// Type of a new image
-    #[arg(long = "type", value_name = "TYPE", default_value = "workflow")]
+    /// Type of a new image: workflow, workspace-r, workspace-python, webapp or api
+    #[arg(long = "type", value_name = "TYPE", default_value = "workflow", value_parser = NonEmptyStringValueParser::new())]
     image_type: String,
 
     /// The Dockerfile, relative to DIR
-    #[arg(long, value_name = "PATH", default_value = "Dockerfile")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH", default_value = "Dockerfile", value_parser = NonEmptyStringValueParser::new())]
     dockerfile_path: String,
-    /// Directory that COPY and ADD start from, relative to DIR
-    #[arg(long, value_name = "PATH")]
+    /// Directory that COPY and ADD start from, relative to DIR [default: DIR]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH")]
     context: Option<String>,
     /// Build argument; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
     build_arguments: Vec<BuildArgument>,
     /// Names of platform secrets that the build may use; may be repeated or comma-separated
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
     /// Build every layer anew
-    #[arg(long)]
+    #[arg(long, help_heading = BUILD_HEADING)]
     no_use_cache: bool,
     #[command(flatten)]
     packing: PackingOptions,
@@ -89,10 +104,10 @@ pub(crate) struct ShipArguments {
     /// Do not follow the build
     #[arg(long, conflicts_with_all = ["to", "local"])]
     no_wait: bool,
-    /// Give up following the build after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// Give up following the build after so many seconds [default: follow it to its end]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = from_one)]
     timeout: Option<u64>,
-    /// Show what would be sent, and send nothing
+    /// Show the requests and the files that would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -118,9 +133,10 @@ pub(crate) async fn run(
     let options = packing_options(&arguments, &targets)?;
     let files = scan_directory(&arguments.directory, &options).await?;
     let dockerfile = dockerfile_among(&arguments, &files)?;
+    context_among(&arguments, &files)?;
     let name = image_name(&arguments)?;
     if arguments.dry_run {
-        return show_dry_run(application.output, &arguments, &name, &files, &targets);
+        return show_dry_run(application, &arguments, &name, dockerfile, files, &targets);
     }
     Box::pin(reach_engine(&targets)).await?;
     let session = if arguments.local {
@@ -129,7 +145,9 @@ pub(crate) async fn run(
         application.keep_embedded(platform);
         session_at(url)?
     } else {
-        application.session()?
+        application
+            .session()
+            .map_err(|error| without_account(error, &arguments.directory))?
     };
     let registry = application.registry(registry_builder()?)?;
     let clients = clients(&registry, &targets)?;
@@ -138,7 +156,7 @@ pub(crate) async fn run(
         .map(|target| Destination::open(target, &clients))
         .collect::<Result<Vec<_>, _>>()?;
     let packed = Packed::of(application, &arguments.directory, &options).await?;
-    let image = image_to_create(&arguments, &name, dockerfile, &packed);
+    let image = image_to_create(&arguments, &name, dockerfile, &packed.artifact);
     ship(
         application,
         session,
@@ -178,29 +196,55 @@ fn packing_options(arguments: &ShipArguments, targets: &[Target]) -> Result<Pack
     Ok(options.leave_out(targets.iter().filter_map(Target::path)))
 }
 
-/// The name asked for, else that of the directory where it can name an image.
+/// The name asked for, else that of the directory where it can name an image. Which names another platform takes is for
+/// that one to say.
 fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
-    if let Some(name) = &arguments.name {
-        return Ok(name.clone());
-    }
-    let name = directory_name(&arguments.directory)?;
+    let (name, whose) = match &arguments.name {
+        Some(name) if !arguments.local => return Ok(name.clone()),
+        Some(name) => (name.clone(), "the name"),
+        None => (
+            directory_name(&arguments.directory)?,
+            "the directory's name",
+        ),
+    };
     match name.parse::<RepositoryName>() {
         Ok(_) => Ok(name),
-        Err(error) => {
-            let mut failure = CliError::from_chain(ErrorKind::Usage, &error);
-            failure.message = format!(
-                "the directory's name `{name}` cannot be that of an image: {}",
-                failure.message
-            );
-            Err(failure.with_hint("give one with --name"))
-        }
+        Err(error) => Err(CliError::from_chain(ErrorKind::Usage, &error)
+            .with_context(&format!(
+                "{whose} `{}` cannot be that of an image",
+                printable(&name)
+            ))
+            .with_hint("give another with --name")),
     }
 }
 
 /// The embedded platform for the time of this command, on whatever port is free.
 async fn start_embedded(arguments: &ShipArguments) -> Result<Platform, CliError> {
-    let builder = Platform::builder().state_dir(arguments.state.directory()?);
-    Ok(arguments.docker.apply(builder).start().await?)
+    let state = arguments.state.directory()?;
+    let builder = Platform::builder().state_dir(&state);
+    let started = arguments.docker.apply(builder).start().await;
+    match started {
+        Ok(platform) => Ok(platform),
+        Err(error) => match running(&error, &state).await {
+            None => Err(error.into()),
+            Some(url) => Err(already_running(&state, &url).with_hint(format!(
+                "ship to that one: `peak ship {} --endpoint-url {url}`, without --local; or give another --state-dir",
+                in_shell(&arguments.directory)
+            ))),
+        },
+    }
+}
+
+/// Without an account there is still the embedded platform.
+fn without_account(error: CliError, directory: &Path) -> CliError {
+    match (error.kind, &error.hint) {
+        // One that cannot be used has no way around it.
+        (ErrorKind::Authentication, Some(_)) => error.with_hint(format!(
+            "or build it without an account, on the embedded platform: `peak ship {} --local`",
+            in_shell(directory)
+        )),
+        _ => error,
+    }
 }
 
 /// Everything from the packed artifact on, on whatever platform the session is with.
@@ -219,12 +263,19 @@ async fn ship(
         .meter("upload", format!("{name}, {}", human_size(size)));
     let begun = uploading
         .watch(images.create_or_update_image_version(image))
-        .await?;
+        .await
+        .map_err(|error| refused_version(error.into(), arguments))?;
     drop(uploading);
+    let again = match (&begun.outcome, &arguments.version) {
+        (UpsertOutcome::UpdatedVersion, Some(version)) => format!(
+            "; {version} was there already: it is built again, and its name goes to the new image"
+        ),
+        _ => String::new(),
+    };
     application.progress.step(
         "upload",
         &format!(
-            "{name}: image {}, version {}",
+            "{name}: image {}, version {}{again}",
             begun.image_id, begun.version_id
         ),
     );
@@ -277,6 +328,15 @@ async fn ship(
         }
         Err(error) => return Err(error),
     };
+    if arguments.local && destinations.is_empty() {
+        application.progress.step(
+            "local",
+            &format!(
+                "the embedded platform ends now; `{}` serves the image again, --to would have copied it",
+                arguments.state.as_command("peak local serve")
+            ),
+        );
+    }
     show_shipped(
         application.output,
         name,
@@ -311,6 +371,23 @@ impl Built {
     }
 }
 
+/// What a platform said that does not take the version that was asked for.
+fn refused_version(error: CliError, arguments: &ShipArguments) -> CliError {
+    match (&arguments.version, error.status) {
+        (Some(_), Some(409)) if error.hint.is_none() => {
+            error.with_hint("give another --version, or leave it out for the next one")
+        }
+        _ => error,
+    }
+}
+
+/// Whether a path leads to something below the directory it starts from.
+fn is_inside(path: &str) -> bool {
+    Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
 /// The path of the Dockerfile, which must be among the files that go up.
 fn dockerfile_among<'a>(
     arguments: &'a ShipArguments,
@@ -320,10 +397,7 @@ fn dockerfile_among<'a>(
     if files.files.iter().any(|file| file.path == wanted) {
         return Ok(wanted);
     }
-    let is_inside = Path::new(wanted)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !is_inside {
+    if !is_inside(wanted) {
         return Err(CliError::usage(format!(
             "the Dockerfile `{wanted}` is not below the directory"
         ))
@@ -335,17 +409,83 @@ fn dockerfile_among<'a>(
     } else {
         format!("`{directory}` has no file `{wanted}` to build from")
     };
-    Err(CliError::new(ErrorKind::NotFound, what)
-        .with_hint("add one, or name another with --dockerfile-path"))
+    let found = dockerfiles_like(wanted, files);
+    let hint = if found.is_empty() {
+        "add one, or name another with --dockerfile-path".to_owned()
+    } else {
+        format!("did you mean --dockerfile-path {}?", either(&found))
+    };
+    Err(CliError::new(ErrorKind::NotFound, what).with_hint(hint))
+}
+
+/// The files that could be meant where there is no such Dockerfile: those of nearly that name, else those that are called
+/// so wherever they lie.
+fn dockerfiles_like(wanted: &str, files: &FileList) -> Vec<String> {
+    let paths = || files.files.iter().map(|file| file.path.as_str());
+    let is_dockerfile = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        name.to_ascii_lowercase().contains("dockerfile") && !name.ends_with("ignore")
+    };
+    let near = nearest(wanted, paths().filter(|path| is_dockerfile(path)));
+    if !near.is_empty() {
+        return near;
+    }
+    let mut others: Vec<_> = paths().filter(|path| is_dockerfile(path)).collect();
+    others.sort_unstable_by_key(|path| (path.matches('/').count(), *path));
+    others.truncate(SUGGESTIONS);
+    others.into_iter().map(printable).collect()
+}
+
+/// Refuses a context that none of the files that go up lies in.
+fn context_among(arguments: &ShipArguments, files: &FileList) -> Result<(), CliError> {
+    let Some(context) = &arguments.context else {
+        return Ok(());
+    };
+    if !is_inside(context) {
+        return Err(CliError::usage(format!(
+            "the context `{}` is not below the directory",
+            printable(context)
+        ))
+        .with_hint("--context is relative to DIR, without `..`"));
+    }
+    let mut inside = files.files.iter().map(|file| Path::new(&file.path));
+    if inside.any(|file| file != Path::new(context) && file.starts_with(normal(context))) {
+        return Ok(());
+    }
+    let directories: BTreeSet<_> = files
+        .files
+        .iter()
+        .flat_map(|file| Path::new(&file.path).ancestors().skip(1))
+        .filter_map(Path::to_str)
+        .collect();
+    let hint = did_you_mean(context, directories)
+        .unwrap_or_else(|| "--context names a directory below DIR; without it DIR is meant".into());
+    Err(CliError::new(
+        ErrorKind::NotFound,
+        format!(
+            "`{}` has no directory `{}` with files to build from",
+            arguments.directory.display(),
+            printable(context)
+        ),
+    )
+    .with_hint(hint))
+}
+
+/// The path without `.`.
+fn normal(path: &str) -> PathBuf {
+    Path::new(path)
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect()
 }
 
 fn image_to_create(
     arguments: &ShipArguments,
     name: &str,
     dockerfile: &str,
-    packed: &Packed,
+    artifact: &Artifact,
 ) -> CreateImage {
-    let mut upload = Upload::new(packed.artifact.clone()).dockerfile_path(dockerfile);
+    let mut upload = Upload::new(artifact.clone()).dockerfile_path(dockerfile);
     if let Some(context) = &arguments.context {
         upload = upload.context(context);
     }
@@ -421,39 +561,28 @@ async fn follow(
     ))
 }
 
+/// Shows the requests of which the platform gets those that fit what it has, and the files. The embedded platform listens
+/// on a port that is known once it runs, so 0 stands for it.
 fn show_dry_run(
-    output: Output,
+    application: &Application,
     arguments: &ShipArguments,
     name: &str,
-    files: &FileList,
+    dockerfile: &str,
+    files: FileList,
     targets: &[Target],
 ) -> Result<(), CliError> {
+    let session = if arguments.local {
+        session_at(Url::parse(EMBEDDED_URL).map_err(|error| CliError::other(error.to_string()))?)?
+    } else {
+        application.session_without_token()?
+    };
+    let upload = service::Upload::listed(files);
+    let image = image_to_create(arguments, name, dockerfile, upload.artifact());
+    let body = serde_json::to_value(image.body())
+        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;
+    let requests = upsert_plan(&session, &body, name, Some(&upload))?;
     let to: Vec<_> = targets.iter().map(ToString::to_string).collect();
-    let version = arguments.version.as_deref();
-    let plan = json!({
-        "name": name,
-        "version": version,
-        "type": arguments.image_type,
-        "dockerfilePath": arguments.dockerfile_path,
-        "context": arguments.context,
-        "useCache": !arguments.no_use_cache,
-        "buildArguments": arguments.build_arguments,
-        "secrets": arguments.secrets,
-        "to": to,
-        "artifact": files_as_json(files),
-    });
-    output.value(&plan, || {
-        Ok(format!(
-            "{}\nwould be built as {name} {}{}; nothing was sent\n",
-            tree(files),
-            version.unwrap_or("(next version)"),
-            if to.is_empty() {
-                String::new()
-            } else {
-                format!(" and copied to {}", to.join(", "))
-            },
-        ))
-    })
+    service::show_plan(application.output, &requests, Some(&upload), Some(&to))
 }
 
 fn show_begun(output: Output, name: &str, begun: &Upserted) -> Result<(), CliError> {

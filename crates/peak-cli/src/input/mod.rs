@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::error::{CliError, ErrorKind};
+use crate::error::CliError;
 
 /// No file that is read here may be larger, in bytes.
 const FILE_LIMIT: u64 = 4 * 1024 * 1024;
@@ -67,6 +67,7 @@ impl TemplateOptions {
 /// The object in a YAML or JSON file.
 pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, CliError> {
     object_of(&read_text(file)?, file)
+        .map_err(|error| error.with_hint("it wants a line `NAME: VALUE` for each value"))
 }
 
 fn object_of(text: &str, file: &Path) -> Result<Map<String, Value>, CliError> {
@@ -83,25 +84,18 @@ fn object_of(text: &str, file: &Path) -> Result<Map<String, Value>, CliError> {
 fn read_text(file: &Path) -> Result<String, CliError> {
     use std::io::Read as _;
 
-    let failed = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            _ => ErrorKind::Other,
-        };
-        CliError::new(
-            kind,
-            format!("`{}` cannot be read: {error}", file.display()),
-        )
-    };
     let mut bytes = Vec::new();
     std::fs::File::open(file)
         .and_then(|open| open.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+        .map_err(|error| CliError::unreadable(file, &error))?;
     let invalid = |what: &str| CliError::usage(format!("`{}` {what}", file.display()));
     if bytes.len() as u64 > FILE_LIMIT {
-        return Err(invalid(&format!("is larger than {FILE_LIMIT} bytes")));
+        return Err(invalid(&format!("is larger than {FILE_LIMIT} bytes"))
+            .with_hint("see that it is the file that is meant"));
     }
-    String::from_utf8(bytes).map_err(|_| invalid("is not text in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| {
+        invalid("is not text in UTF-8").with_hint("see that it is the file that is meant")
+    })
 }
 
 /// `camelCase` and `TitleCase` as `snake_case`.

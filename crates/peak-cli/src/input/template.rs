@@ -59,10 +59,22 @@ pub(crate) fn render(
 
 fn failed(file: &Path, error: &Error) -> CliError {
     // The chain ends with what a loader said of a file; what stands before it only says that there is more.
-    CliError::from_chain(ErrorKind::Usage, error).with_context(&format!(
+    let failure = CliError::from_chain(ErrorKind::Usage, error).with_context(&format!(
         "the template `{}` cannot be rendered",
         file.display()
-    ))
+    ));
+    match error.kind() {
+        TemplateErrorKind::UndefinedError => {
+            failure.with_hint("give the value with --params KEY=VALUE or --params-file")
+        }
+        TemplateErrorKind::TemplateNotFound => failure.with_hint(
+            "what is included is looked up in the current directory, then in that of FILE",
+        ),
+        TemplateErrorKind::SyntaxError => failure.with_hint(
+            "FILE is a Jinja template; text that is none stands between {% raw %} and {% endraw %}",
+        ),
+        _ => failure.with_hint("see the line of the template that is named"),
+    }
 }
 
 /// The process's environment. What is not UTF-8 cannot be named in a template.

@@ -106,11 +106,24 @@ pub(crate) fn show_requests(
     requests: &[Shown],
     upload: Option<&Upload>,
 ) -> Result<(), CliError> {
+    show_plan(output, requests, upload, None)
+}
+
+/// As [`show_requests`], with where the built image would be copied.
+pub(crate) fn show_plan(
+    output: Output,
+    requests: &[Shown],
+    upload: Option<&Upload>,
+    copies: Option<&[String]>,
+) -> Result<(), CliError> {
     let files = upload.and_then(Upload::files);
-    let document = json!({
+    let mut document = json!({
         "requests": requests.iter().map(|shown| &shown.0).collect::<Vec<_>>(),
         "artifact": files.map(files_as_json),
     });
+    if let (Some(copies), Some(document)) = (copies, document.as_object_mut()) {
+        document.insert("to".to_owned(), json!(copies));
+    }
     output.value(&document, || {
         let mut text = String::new();
         for Shown(request) in requests {
@@ -118,6 +131,12 @@ pub(crate) fn show_requests(
         }
         if let Some(files) = files {
             text.extend([format!("{}\n\n", tree(files))]);
+        }
+        for place in copies.into_iter().flatten() {
+            text.extend([format!(
+                "the image would be copied to {}\n",
+                printable(place)
+            )]);
         }
         text.push_str("nothing was sent\n");
         Ok(text)

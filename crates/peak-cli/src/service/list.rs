@@ -9,6 +9,7 @@ use peak_sdk::platform::pages::{self, Page};
 use serde_json::Value;
 
 use crate::application::Application;
+use crate::arguments::from_one;
 use crate::error::CliError;
 use crate::output::{Output, table, to_yaml, write_out};
 use crate::view::Column;
@@ -16,11 +17,11 @@ use crate::view::Column;
 /// Which part of a list is shown.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PageOptions {
-    /// How many entries a page holds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// How many entries a page holds [default: as the platform has it]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = from_one)]
     pub(crate) page_size: Option<u64>,
     /// The page to show, counted from 1 [default: the first]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = from_one)]
     pub(crate) page_number: Option<u64>,
 }
 
@@ -51,17 +52,33 @@ impl ListForm {
         table(&heading, rows)
     }
 
+    /// What a person sees in place of a table without rows.
+    fn nothing(&self, page: Option<u64>, pages: Option<u64>) -> String {
+        match (page, pages) {
+            (Some(page), Some(pages)) if pages > 0 && page > pages => format!(
+                "there is no page {page} of {}; the last one is {pages}\n",
+                self.items
+            ),
+            _ => format!("no {}\n", self.items),
+        }
+    }
+
     /// What a person sees of one page.
     pub(crate) fn page(&self, answer: &Value) -> String {
         let items = answer.get(self.items).and_then(Value::as_array);
         let items = items.map(Vec::as_slice).unwrap_or_default();
         let number = |key: &str| answer.get(key).and_then(Value::as_u64);
-        let mut text = self.table(items);
+        let mut text = if items.is_empty() {
+            self.nothing(number("pageNumber"), number("pageCount"))
+        } else {
+            self.table(items)
+        };
         if let (Some(page), Some(pages), Some(count)) = (
             number("pageNumber"),
             number("pageCount"),
             number(self.count),
         ) && pages > 1
+            && !items.is_empty()
         {
             text.extend([format!(
                 "\npage {page} of {pages}, {count} in all; --page-number shows another, --all shows every one\n"
@@ -160,7 +177,7 @@ impl<'a> Printer<'a> {
     fn end(self) -> Result<(), CliError> {
         let (items, name, count) = (self.form.items, self.form.count, self.count);
         match self.output {
-            Output::Table if count == 0 => write_out(self.form.table(&[])),
+            Output::Table if count == 0 => write_out(self.form.nothing(None, None)),
             Output::Table => Ok(()),
             Output::Yaml if count == 0 => write_out(format!("{items}: []\n{name}: 0\n")),
             Output::Json if count == 0 => {

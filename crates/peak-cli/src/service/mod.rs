@@ -9,7 +9,7 @@ use peak_sdk::platform::{Operation, Session};
 use serde_json::Value;
 
 pub(crate) use self::delete::{DeleteOptions, agree, delete};
-pub(crate) use self::dry_run::{DryRun, Shown, show_requests};
+pub(crate) use self::dry_run::{DryRun, Shown, show_plan, show_requests};
 pub(crate) use self::list::{ListForm, PageOptions, WalkOptions, list};
 pub(crate) use self::upload::Upload;
 

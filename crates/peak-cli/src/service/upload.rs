@@ -24,14 +24,16 @@ impl Upload {
         let options = input.to_options();
         if dry.dry_run {
             let files = scan_directory(&input.path, &options).await?;
-            return Ok(Self::Listed(
-                files,
-                Artifact::with_length("artifact.zip", 0),
-            ));
+            return Ok(Self::listed(files));
         }
         Packed::of(application, &input.path, &options)
             .await
             .map(Self::Packed)
+    }
+
+    /// Files that were listed already, for a dry run.
+    pub(crate) fn listed(files: FileList) -> Self {
+        Self::Listed(files, Artifact::with_length("artifact.zip", 0))
     }
 
     pub(crate) fn artifact(&self) -> &Artifact {

@@ -176,6 +176,16 @@ impl CreateImage {
         self.autodeploy.push(resource);
         self
     }
+
+    /// What is sent beside the archive: to show it, or to send it by [`CreateImageFrom`].
+    pub fn body(&self) -> CreateImageBody {
+        let mut body = CreateImageBody::new(self.name.clone(), self.image_type.clone());
+        body.version.clone_from(&self.version);
+        body.description.clone_from(&self.description);
+        body.build_details = Some(self.build.details());
+        body.autodeploy_resources = given(&self.autodeploy);
+        body
+    }
 }
 
 impl Operation for CreateImage {
@@ -183,13 +193,8 @@ impl Operation for CreateImage {
     type Answer = CreateImageResponse;
 
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Body>, Error> {
-        let mut body = CreateImageBody::new(self.name.clone(), self.image_type.clone());
-        body.version.clone_from(&self.version);
-        body.description.clone_from(&self.description);
-        body.build_details = Some(self.build.details());
-        body.autodeploy_resources = given(&self.autodeploy);
         let create = CreateImageFrom {
-            body: &body,
+            body: &self.body(),
             artifact: self.build.artifact(),
         };
         create.request(endpoint)

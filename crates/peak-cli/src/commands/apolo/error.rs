@@ -1,9 +1,14 @@
 //! The failures of Apolo's images, each with the exit code and the hint that a person needs.
 
-use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError};
+use std::error::Error as StdError;
+
+use peak_sdk::apolo::{ApoloError, ConfigError, ImageNameError, ImageNameProblem};
 use peak_sdk::docker::{EngineConfigError, EngineError};
+use peak_sdk::registry::RegistryError;
 
 use crate::error::{CliError, ErrorKind};
+use crate::output::printable;
+use crate::suggest::did_you_mean;
 
 /// What does the same without an Engine.
 const WITHOUT_ENGINE: &str = "--no-docker does it without a Docker Engine, with oci:DIR, oci-archive:FILE or docker-archive:FILE as LOCAL";
@@ -18,13 +23,36 @@ impl From<ConfigError> for CliError {
 
 impl From<ImageNameError> for CliError {
     fn from(error: ImageNameError) -> Self {
-        Self::from_chain(ErrorKind::Usage, &error)
+        let failure = Self::from_chain(ErrorKind::Usage, &error);
+        match error.problem() {
+            ImageNameProblem::UnknownCluster { cluster, known } => {
+                match did_you_mean(cluster, known) {
+                    Some(question) => failure.with_hint(question),
+                    None => failure.with_hint("APOLO_CLUSTERS names the clusters"),
+                }
+            }
+            ImageNameProblem::Ambiguous
+            | ImageNameProblem::NoName
+            | ImageNameProblem::EmptyTag
+            | ImageNameProblem::NoDefaultProject
+            | ImageNameProblem::Component { .. }
+            | ImageNameProblem::TagTooLong { .. }
+            | ImageNameProblem::Tag { .. }
+            | ImageNameProblem::TagNotAllowed { .. } => failure,
+            ImageNameProblem::NotLocal => {
+                failure.with_hint("LOCAL is written as NAME[:TAG], REMOTE as image:NAME[:TAG]")
+            }
+            _ => failure.with_hint("`peak apolo --help` has the forms of names"),
+        }
     }
 }
 
 impl From<ApoloError> for CliError {
     fn from(error: ApoloError) -> Self {
         let kind = match error {
+            ApoloError::UnknownCluster { cluster, known } => {
+                return unknown_cluster(&cluster, &known);
+            }
             ApoloError::Registry(error) => return error.into(),
             ApoloError::Transfer(error) => return error.into(),
             ApoloError::Target(error) => return error.into(),
@@ -34,13 +62,49 @@ impl From<ApoloError> for CliError {
             ApoloError::TimedOut { .. } => ErrorKind::Unavailable,
             ApoloError::Name(_)
             | ApoloError::NotPlatformImage { .. }
-            | ApoloError::UnknownCluster { .. }
             | ApoloError::Unusable { .. }
             | ApoloError::NoTag { .. }
             | ApoloError::TagNotAllowed { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, &error)
+        match &error {
+            // What the registry said only repeats that, unless it is about a digest.
+            ApoloError::NotFoundInRegistry { image, source }
+                if image.tag.is_some() || !is_about_manifest(source.as_ref()) =>
+            {
+                Self::new(kind, error.to_string())
+            }
+            ApoloError::Unauthorized { place, said, .. } => Self::new(
+                kind,
+                format!("the registry does not accept the credentials for {place}{said}"),
+            )
+            .with_hint(
+                "see that APOLO_USER and APOLO_TOKEN are set, to credentials of this registry",
+            ),
+            _ => Self::from_chain(kind, &error),
+        }
+    }
+}
+
+fn is_about_manifest(error: &(dyn StdError + 'static)) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(RegistryError::ManifestNotFound { .. })
+    )
+}
+
+fn unknown_cluster(cluster: &str, known: &[String]) -> CliError {
+    let others = format!(
+        "{}; APOLO_CLUSTERS and APOLO_REGISTRY_URL name the clusters",
+        match known {
+            [one] => format!("the only one is `{one}`"),
+            several => format!("there are {}", several.join(", ")),
+        }
+    );
+    let failure = CliError::usage(format!("there is no cluster `{}`", printable(cluster)));
+    match did_you_mean(cluster, known) {
+        Some(question) => failure.with_hint(question),
+        None => failure.with_hint(others),
     }
 }
 
@@ -50,18 +114,7 @@ pub(super) fn of_engine_config(error: &EngineConfigError) -> CliError {
 }
 
 fn of_engine(error: &EngineError) -> CliError {
-    let kind = match error {
-        _ if error.is_not_found() => ErrorKind::NotFound,
-        _ if error.is_denied() || error.is_unauthorized() => ErrorKind::Authentication,
-        _ if error.is_unreachable() || error.is_interrupted() => ErrorKind::Unavailable,
-        EngineError::Silent { .. } => ErrorKind::Unavailable,
-        EngineError::Conflict { .. } => ErrorKind::Refused,
-        EngineError::InvalidName { .. }
-        | EngineError::Config(_)
-        | EngineError::UnprotectedCredentials { .. } => ErrorKind::Usage,
-        _ => ErrorKind::Other,
-    };
-    let failure = CliError::from_chain(kind, error);
+    let failure = CliError::from(error);
     if error.is_unreachable() {
         failure.with_hint(WITHOUT_ENGINE)
     } else {

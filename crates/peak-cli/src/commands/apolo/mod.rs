@@ -1,11 +1,14 @@
 //! `peak apolo`: images of the Apolo platform.
 
 mod error;
+mod missing;
 
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use peak_sdk::apolo::{Config, ImageProgress, Images, LocalImage, RemoteImage};
+use peak_sdk::apolo::{
+    Clusters, Config, ConfigError, ImageProgress, Images, LocalImage, RemoteImage,
+};
 use peak_sdk::docker::{Engine, EngineConfig};
 use peak_sdk::oci::Digest;
 use peak_sdk::registry::Registry;
@@ -19,6 +22,9 @@ use crate::commands::transfer::warn;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size, printable};
 use crate::service::agree;
+
+/// What the names of the platform's images begin with.
+const SCHEME: &str = "image:";
 
 const SETTINGS: &str = "\
 Names of images:
@@ -169,7 +175,14 @@ pub(crate) async fn run(
     application: &Application,
     arguments: ApoloArguments,
 ) -> Result<(), CliError> {
-    let mut builder = Images::builder(Config::from_environment()?);
+    let config = match (Config::from_environment(), &arguments.command) {
+        // What another registry has is named the same, whatever the platform is.
+        (Err(_), ApoloCommand::Parse { text }) if !text.starts_with(SCHEME) => {
+            return show(application, &elsewhere()?.parse_remote(text)?);
+        }
+        (config, _) => config?,
+    };
+    let mut builder = Images::builder(config);
     if let ApoloCommand::Push { way, .. } | ApoloCommand::Pull { way, .. } = &arguments.command
         && !way.no_docker
     {
@@ -177,8 +190,31 @@ pub(crate) async fn run(
     }
     let registry = Registry::builder().tls(arguments.tls.options()?);
     let images = &application.apolo(builder, registry)?;
+    let named = arguments.command.remote().map(str::to_owned);
+    match perform(application, images, arguments.command).await {
+        Err(error) if error.kind == ErrorKind::NotFound && error.hint.is_none() => {
+            Err(missing::with_suggestion(images, error, named.as_deref()).await)
+        }
+        Err(error) if error.kind == ErrorKind::Unavailable && error.hint.is_none() => {
+            Err(error.with_hint("APOLO_REGISTRY_URL and APOLO_CLUSTERS say where the registry is"))
+        }
+        done => done,
+    }
+}
+
+/// Clusters to which no name of an image belongs; `.invalid` is reserved to be nobody's (RFC 2606).
+fn elsewhere() -> Result<Clusters, CliError> {
+    let clusters = Clusters::builder("none").cluster("none", "https://registry.invalid");
+    Ok(clusters.build().map_err(ConfigError::from)?)
+}
+
+async fn perform(
+    application: &Application,
+    images: &Images,
+    command: ApoloCommand,
+) -> Result<(), CliError> {
     let clusters = images.clusters();
-    match arguments.command {
+    match command {
         ApoloCommand::Push { local, remote, way } => {
             let remote = remote
                 .map(|text| clusters.parse_remote(&text))
@@ -216,6 +252,20 @@ pub(crate) async fn run(
             yes,
         } => remove(application, images, &remote, digest.as_deref(), yes).await,
         ApoloCommand::Parse { text } => show(application, &clusters.parse_remote(&text)?),
+    }
+}
+
+impl ApoloCommand {
+    /// The image of the platform that must be there.
+    fn remote(&self) -> Option<&str> {
+        match self {
+            Self::Pull { remote, .. }
+            | Self::Tags { remote }
+            | Self::Digest { remote }
+            | Self::Size { remote, .. }
+            | Self::Rm { remote, .. } => Some(remote),
+            Self::Push { .. } | Self::Ls { .. } | Self::Parse { .. } => None,
+        }
     }
 }
 
@@ -394,7 +444,7 @@ async fn remove(
     let all_tags = remote.without_tag();
     let what = format!("{all_tags}@{digest} and every tag that leads to it");
     agree(yes, &what, 1)?;
-    images.rm(&remote, &digest).await?;
+    images.rm(&all_tags, &digest).await?;
     let deleted = format!("{all_tags}@{digest}");
     application.output.object(
         &json!({"deleted": deleted}),

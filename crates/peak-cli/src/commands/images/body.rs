@@ -9,6 +9,9 @@ use crate::commands::pack::PackingInput;
 use crate::error::CliError;
 use crate::input::{TemplateOptions, merge};
 
+/// What the options of a build stand under in the help.
+pub(crate) const BUILD_HEADING: &str = "Build";
+
 /// The options of a new image alone.
 #[derive(Debug, Args)]
 pub(crate) struct ImageOptions {
@@ -43,45 +46,46 @@ pub(crate) struct BuildOptions {
     /// Directory to pack and build from
     #[arg(long, value_name = "DIR")]
     artifact_path: Option<PathBuf>,
-    /// Ignore files directly in the directory; may be repeated or comma-separated
+    /// Ignore files directly in the directory; may be repeated or comma-separated [default: .dockerignore if it
+    /// exists]
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     artifact_ignore_files: Vec<String>,
     /// The build's details as a JSON object; the options below win over it
     // Not read by clap, whose errors repeat what was given: this can hold a token.
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "JSON")]
     build_details: Option<String>,
-    /// Where the build takes its files from: upload, github or dockerfile
-    #[arg(long, value_name = "SOURCE")]
+    /// Where the build takes its files from: upload, github or dockerfile [default: upload]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "SOURCE")]
     source: Option<String>,
     /// Text of the Dockerfile, for the source `dockerfile`
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "TEXT")]
     dockerfile: Option<String>,
-    /// Path of the Dockerfile in the artifact or repository
-    #[arg(long, value_name = "PATH")]
+    /// Path of the Dockerfile in the artifact or repository [default: Dockerfile]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH")]
     dockerfile_path: Option<String>,
-    /// Directory in the artifact or repository that COPY and ADD start from
-    #[arg(long, value_name = "PATH")]
+    /// Directory in the artifact or repository that COPY and ADD start from [default: all of it]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "PATH")]
     context: Option<String>,
     /// Repository, for the source `github`
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "URL")]
     repository: Option<String>,
     /// Branch of the repository
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "NAME")]
     branch: Option<String>,
     /// Token that reads the repository; in FILE, `{{ os_env.NAME }}` keeps it out of the process list
-    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Use layers of earlier builds again, which is the default
-    #[arg(long, overrides_with = "no_use_cache")]
+    #[arg(long, help_heading = BUILD_HEADING, overrides_with = "no_use_cache")]
     use_cache: bool,
     /// Build every layer anew
-    #[arg(long)]
+    #[arg(long, help_heading = BUILD_HEADING)]
     no_use_cache: bool,
     /// Build argument; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "KEY=VALUE", value_parser = parse_build_argument)]
     build_arguments: Vec<Object>,
     /// Names of platform secrets that the build may use; may be repeated or comma-separated
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, help_heading = BUILD_HEADING, value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
 }
 
@@ -110,15 +114,15 @@ impl Input {
                 .with_hint(format!("give {option}, or `{field}` below `body` in FILE"))
         })
     }
+}
 
-    /// The body without fields that are not for this request.
-    pub(crate) fn without(&self, fields: &[&str]) -> Value {
-        let mut body = self.body.clone();
-        if let Some(body) = body.as_object_mut() {
-            body.retain(|name, _| !fields.contains(&name.as_str()));
-        }
-        body
+/// A body without fields that are not for the request.
+pub(crate) fn without(body: &Value, fields: &[&str]) -> Value {
+    let mut body = body.clone();
+    if let Some(body) = body.as_object_mut() {
+        body.retain(|name, _| !fields.contains(&name.as_str()));
     }
+    body
 }
 
 impl BuildOptions {

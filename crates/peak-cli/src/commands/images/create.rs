@@ -10,9 +10,9 @@ use peak_sdk::images::{Artifact, Existing, Images, ListImages};
 use peak_sdk::platform::{Operation, Session};
 use serde_json::Value;
 
-use super::body::{BuildOptions, ImageOptions, Input, VersionOptions};
+use super::body::{BuildOptions, ImageOptions, Input, VersionOptions, without};
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 use crate::output::write_out;
 use crate::service::{self, DryRun, Shown, Upload, send};
 
@@ -47,7 +47,7 @@ Examples:
 pub(crate) struct CreateVersionArguments {
     /// Id of the image
     #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
-    image: Option<String>,
+    pub(super) image: Option<String>,
     #[command(flatten)]
     version: VersionOptions,
     #[command(flatten)]
@@ -65,7 +65,7 @@ Examples:
 pub(crate) struct UpdateVersionArguments {
     /// Id of the image
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
-    image_id: Option<String>,
+    pub(super) image_id: Option<String>,
     /// Id of the version
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "generate")]
     version_id: Option<String>,
@@ -148,7 +148,8 @@ pub(crate) async fn image_or_version(
     let session = service::session(application, dry)?;
     if dry.dry_run {
         let upload = prepare(application, &input, dry).await?;
-        return show_plan(application, &session, &input, &name, upload.as_ref());
+        let requests = upsert_plan(&session, &input.body, &name, upload.as_ref())?;
+        return service::show_requests(application.output, &requests, upload.as_ref());
     }
     let images = Images::new(session.clone());
     // What is there is asked before anything is packed.
@@ -164,7 +165,7 @@ pub(crate) async fn image_or_version(
         Existing::Version(..) => NOT_OF_AN_UPDATE,
         _ => &[],
     };
-    let body = input.without(left_out);
+    let body = without(&input.body, left_out);
     submit(
         application,
         &session,
@@ -206,7 +207,7 @@ async fn submit(
     dry: DryRun,
 ) -> Result<(), CliError> {
     let artifact = artifact(upload);
-    match existing {
+    let sent = match existing {
         Existing::Image(image) => {
             let create = CreateVersionFrom {
                 image,
@@ -228,7 +229,21 @@ async fn submit(
             let create = CreateImageFrom { body, artifact };
             send(application, session, &create, body, upload, dry).await
         }
-    }
+    };
+    sent.map_err(|error| match error.kind {
+        ErrorKind::Refused if artifact.is_none() && is_from_files(body) => error.with_hint(
+            "--artifact-path names the directory to build from, and so does `path` below `artifact` in FILE",
+        ),
+        _ => error,
+    })
+}
+
+/// Whether the build takes its files from an archive, which is what it does where the body says nothing else.
+fn is_from_files(body: &Value) -> bool {
+    let source = body
+        .get("buildDetails")
+        .and_then(|details| details.get("source"));
+    source.is_none_or(|source| source == "upload")
 }
 
 /// Fields of a new image that a version of it has not.
@@ -237,14 +252,14 @@ const NOT_OF_A_VERSION: &[&str] = &["name", "type"];
 /// Fields of a new image that cannot be changed.
 const NOT_OF_AN_UPDATE: &[&str] = &["name", "type", "version"];
 
-/// Which requests there would be depends on what the platform has.
-fn show_plan(
-    application: &Application,
+/// The requests that create an image of this name or a version of it, or update one: which there would be depends on what
+/// the platform has.
+pub(crate) fn upsert_plan(
     session: &Session,
-    input: &Input,
+    body: &Value,
     name: &str,
     upload: Option<&Upload>,
-) -> Result<(), CliError> {
+) -> Result<Vec<Shown>, CliError> {
     let endpoint = session.endpoint();
     let list = ListImages::new().name(name).page_size(100);
     let look = ImagesPage {
@@ -253,19 +268,19 @@ fn show_plan(
     };
     let look = look.request(endpoint)?;
     let create = CreateImageFrom {
-        body: &input.body,
+        body,
         artifact: artifact(upload),
     };
     let create = create.request(endpoint)?;
     let (image, version) = (Id::from("IMAGE_ID"), Id::from("VERSION_ID"));
-    let version_body = input.without(NOT_OF_A_VERSION);
+    let version_body = without(body, NOT_OF_A_VERSION);
     let create_version = CreateVersionFrom {
         image: &image,
         body: &version_body,
         artifact: artifact(upload),
     };
     let create_version = create_version.request(endpoint)?;
-    let update_body = input.without(NOT_OF_AN_UPDATE);
+    let update_body = without(body, NOT_OF_AN_UPDATE);
     let update = UpdateVersionFrom {
         image: &image,
         version: &version,
@@ -276,16 +291,12 @@ fn show_plan(
     let when_new = Some("if there is no image of this name");
     let when_there = Some("if there is the image, without this version");
     let when_both = Some("if there is the image with this version");
-    service::show_requests(
-        application.output,
-        &[
-            Shown::of(&look, None, None),
-            Shown::of(&create, Some(&input.body), when_new),
-            Shown::of(&create_version, Some(&version_body), when_there),
-            Shown::of(&update, Some(&update_body), when_both),
-        ],
-        upload,
-    )
+    Ok(vec![
+        Shown::of(&look, None, None),
+        Shown::of(&create, Some(body), when_new),
+        Shown::of(&create_version, Some(&version_body), when_there),
+        Shown::of(&update, Some(&update_body), when_both),
+    ])
 }
 
 async fn prepare(

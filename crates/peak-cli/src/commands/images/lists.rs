@@ -7,8 +7,9 @@ use peak_sdk::images::operations::{BuildsPage, ImagesPage, VersionsPage};
 use peak_sdk::images::{ListImageBuilds, ListImageVersions, ListImages};
 
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 use crate::service::{ListForm, WalkOptions, list};
+use crate::suggest::did_you_mean;
 use crate::view::Column;
 
 const IMAGES: ListForm = ListForm {
@@ -44,12 +45,12 @@ const BUILDS: ListForm = ListForm {
     items: "builds",
     count: "buildCount",
     columns: &[
-        Column::new("build id", "buildId"),
+        Column::new("build", "buildId"),
         Column::new("version id", "versionId"),
         Column::new("version", "version"),
         Column::new("status", "status"),
-        Column::new("started (UTC)", "startedAt"),
-        Column::new("finished (UTC)", "finishedAt"),
+        Column::time("started (UTC)", "startedAt"),
+        Column::time("finished (UTC)", "finishedAt"),
     ],
 };
 
@@ -64,17 +65,24 @@ pub(crate) struct ListArguments {
     /// Images whose name contains this text
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Latest version is not-ready, ready, in-use, deleting or delete-failed; may be repeated or
-    /// comma-separated
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    status: Vec<String>,
     /// Images of this scope, custom or global; may be repeated or comma-separated
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Last build is building, failed, success, stopping or stopped; may be repeated or comma-separated
+    #[command(flatten)]
+    version: VersionFilter,
+}
+
+/// Which versions are meant; of an image its latest version counts.
+#[derive(Debug, Args)]
+struct VersionFilter {
+    /// Status of the version, of an image that of its latest one: not-ready, ready, in-use, deleting or delete-failed;
+    /// may be repeated or comma-separated
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+    /// Status of its last build: building, failed, success, stopping or stopped; may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     last_build_status: Vec<String>,
-    /// Latest version has this tag; may be repeated or comma-separated
+    /// Tag of it; may be repeated or comma-separated
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tags: Vec<String>,
 }
@@ -87,22 +95,14 @@ Examples:
 pub(crate) struct ListVersionsArguments {
     /// Id of the image
     #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
-    image: String,
+    pub(super) image: String,
     #[command(flatten)]
     walk: WalkOptions,
     /// Versions whose name contains this text
     #[arg(long = "version", id = "version_text", value_name = "TEXT")]
     version: Option<String>,
-    /// Versions with this status: not-ready, ready, in-use, deleting or delete-failed; may be repeated or
-    /// comma-separated
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    status: Vec<String>,
-    /// Last build is building, failed, success, stopping or stopped; may be repeated or comma-separated
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    last_build_status: Vec<String>,
-    /// Versions with this tag; may be repeated or comma-separated
-    #[arg(long, value_name = "TAG", value_delimiter = ',')]
-    tags: Vec<String>,
+    #[command(flatten)]
+    filter: VersionFilter,
 }
 
 #[derive(Debug, Args)]
@@ -113,22 +113,22 @@ Examples:
 pub(crate) struct ListBuildsArguments {
     /// Id of the image
     #[arg(value_name = "IMAGE_ID", value_parser = NonEmptyStringValueParser::new())]
-    image: String,
+    pub(super) image: String,
     /// Only so many of the latest builds; -1 is all [default: -1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<i64>,
     /// Builds of the version with this id; may be repeated or comma-separated
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), value_delimiter = ',')]
     version_ids: Vec<String>,
-    /// Builds that are building, failed, success, stopping or stopped; may be repeated or comma-separated
+    /// Status of the build: building, failed, success, stopping or stopped; may be repeated or comma-separated
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     build_status: Vec<String>,
-    /// Builds from this time on, in ISO 8601
-    #[arg(long, value_name = "TIME")]
-    date_from: Option<String>,
+    /// Builds from this time on, in ISO 8601: 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    date_from: Option<Timestamp>,
     /// Builds up to this time, in ISO 8601
-    #[arg(long, value_name = "TIME")]
-    date_to: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    date_to: Option<Timestamp>,
     #[command(flatten)]
     walk: WalkOptions,
 }
@@ -144,23 +144,26 @@ pub(crate) async fn images(
     if let Some(text) = arguments.name {
         wanted = wanted.name(text);
     }
-    for status in arguments.status {
+    let mut question = arguments.version.question();
+    question = question.or_else(|| meant(&arguments.scope, SCOPES));
+    for status in arguments.version.status {
         wanted = wanted.status(ImageStatus::from(status));
     }
     for scope in arguments.scope {
         wanted = wanted.scope(Scope::from(scope));
     }
-    for status in arguments.last_build_status {
+    for status in arguments.version.last_build_status {
         wanted = wanted.last_build_status(BuildStatus::from(status));
     }
-    for tag in arguments.tags {
+    for tag in arguments.version.tags {
         wanted = wanted.tag(tag);
     }
     let page = |number| ImagesPage {
         list: &wanted,
         number,
     };
-    list(application, &IMAGES, arguments.walk, page).await
+    let listed = list(application, &IMAGES, arguments.walk, page).await;
+    listed.map_err(|error| refused(error, question))
 }
 
 pub(crate) async fn versions(
@@ -175,13 +178,14 @@ pub(crate) async fn versions(
     if let Some(text) = arguments.version {
         wanted = wanted.version(text);
     }
-    for status in arguments.status {
+    let question = arguments.filter.question();
+    for status in arguments.filter.status {
         wanted = wanted.status(ImageStatus::from(status));
     }
-    for status in arguments.last_build_status {
+    for status in arguments.filter.last_build_status {
         wanted = wanted.last_build_status(BuildStatus::from(status));
     }
-    for tag in arguments.tags {
+    for tag in arguments.filter.tags {
         wanted = wanted.tag(tag);
     }
     let page = |number| VersionsPage {
@@ -189,7 +193,8 @@ pub(crate) async fn versions(
         list: &wanted,
         number,
     };
-    list(application, &VERSIONS, arguments.walk, page).await
+    let listed = list(application, &VERSIONS, arguments.walk, page).await;
+    listed.map_err(|error| refused(error, question))
 }
 
 pub(crate) async fn builds(
@@ -207,19 +212,109 @@ pub(crate) async fn builds(
     for version in arguments.version_ids {
         wanted = wanted.version(version);
     }
+    let question = meant(&arguments.build_status, BUILD_STATUSES);
     for status in arguments.build_status {
         wanted = wanted.build_status(BuildStatus::from(status));
     }
     if let Some(time) = arguments.date_from {
-        wanted = wanted.date_from(Timestamp::from_text(time));
+        wanted = wanted.date_from(time);
     }
     if let Some(time) = arguments.date_to {
-        wanted = wanted.date_to(Timestamp::from_text(time));
+        wanted = wanted.date_to(time);
     }
     let page = |number| BuildsPage {
         image: &image,
         list: &wanted,
         number,
     };
-    list(application, &BUILDS, arguments.walk, page).await
+    let listed = list(application, &BUILDS, arguments.walk, page).await;
+    listed.map_err(|error| refused(error, question))
+}
+
+const STATUSES: &[&str] = &["not-ready", "ready", "in-use", "deleting", "delete-failed"];
+const BUILD_STATUSES: &[&str] = &["building", "failed", "success", "stopping", "stopped"];
+const SCOPES: &[&str] = &["custom", "global"];
+
+impl VersionFilter {
+    /// Which status could be meant, if one of them is not known.
+    fn question(&self) -> Option<String> {
+        let status = meant(&self.status, STATUSES);
+        status.or_else(|| meant(&self.last_build_status, BUILD_STATUSES))
+    }
+}
+
+/// Which of the values that are known could be meant by the first one that is not. The platform may know more of them, so
+/// they are asked for all the same.
+fn meant(values: &[String], known: &[&str]) -> Option<String> {
+    let is_known = |value: &str| known.iter().any(|known| known.eq_ignore_ascii_case(value));
+    let unknown = values.iter().find(|value| !is_known(value))?;
+    did_you_mean(unknown, known)
+}
+
+/// The error of a platform that does not take what was asked for.
+fn refused(error: CliError, question: Option<String>) -> CliError {
+    match (error.kind, question) {
+        (ErrorKind::Refused, Some(question)) if error.hint.is_none() => error.with_hint(question),
+        _ => error,
+    }
+}
+
+/// Reads a date, or a time; without an offset it is for the platform to say which is meant.
+fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
+    let forms = [
+        text.to_owned(),
+        format!("{text}Z"),
+        format!("{text}:00Z"),
+        format!("{text}T00:00:00Z"),
+    ];
+    if forms.iter().any(|form| form.parse::<Timestamp>().is_ok()) {
+        return Ok(Timestamp::from_text(text));
+    }
+    Err("write it as 2026-01-31 or 2026-01-31T12:00:00Z")
+}
+
+/// Reads how many builds: all of them for -1.
+fn parse_count(text: &str) -> Result<i64, &'static str> {
+    match text.parse() {
+        Ok(count) if count >= -1 => Ok(count),
+        _ => Err("write a whole number, or -1 for all"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_times_are_told_from_other_texts() {
+        for text in [
+            "2026-01-31",
+            "2026-01-31T12:00",
+            "2026-01-31 12:00:00",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00.123+01:00",
+        ] {
+            assert!(parse_time(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "yesterday",
+            "2026",
+            "2026-13-45",
+            "31.01.2026",
+            "1e9",
+        ] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_nearly_one_is_asked_about() {
+        let question = |value: &str| meant(&["ready".to_owned(), value.to_owned()], STATUSES);
+        assert_eq!(question("redy").as_deref(), Some("did you mean `ready`?"));
+        assert_eq!(question("READY"), None);
+        assert_eq!(question("archived"), None);
+    }
 }

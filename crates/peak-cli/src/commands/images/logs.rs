@@ -13,8 +13,10 @@ use peak_sdk::images::{BuildLogEvent, FinishedBuild, FollowOptions, Images};
 use serde_json::{Value, json};
 
 use crate::application::Application;
+use crate::arguments::from_one;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size, to_yaml, write_json_line, write_log_line, write_out};
+use crate::paths::can_be_written;
 
 #[derive(Debug, Args)]
 #[expect(
@@ -29,7 +31,7 @@ Examples:
 pub(crate) struct BuildLogsArguments {
     /// Id of the image
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    image_id: String,
+    pub(super) image_id: String,
     /// Id of the build
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     build_id: String,
@@ -60,12 +62,12 @@ Example:
 pub(crate) struct WaitArguments {
     /// Id of the image
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    image_id: String,
+    pub(super) image_id: String,
     /// Id of the build
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     build_id: String,
-    /// Give up after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// Give up after so many seconds [default: wait until the build ends]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = from_one)]
     timeout: Option<u64>,
 }
 
@@ -76,9 +78,13 @@ pub(crate) async fn get_build_logs(
     let images = Images::new(application.session()?);
     let (image, build) = (Id::from(arguments.image_id), Id::from(arguments.build_id));
     if arguments.save {
-        let saved = images
-            .save_build_logs(&image, &build, arguments.file_name.as_deref())
-            .await?;
+        // No name is that of the Python tool's scripts for the default.
+        let file = arguments.file_name.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        if let Some(file) = file {
+            can_be_written("--file-name", file)?;
+        }
+        let saved = images.save_build_logs(&image, &build, file).await?;
         let file = saved.path.display().to_string();
         return application.output.object(
             &json!({"file": file, "size": saved.size}),

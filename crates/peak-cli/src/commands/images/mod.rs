@@ -5,6 +5,8 @@ mod create;
 mod lists;
 mod logs;
 
+use std::path::Path;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use peak_sdk::images::models::Id;
@@ -13,11 +15,13 @@ use peak_sdk::images::operations::{
 };
 use serde_json::Value;
 
-pub(crate) use self::body::packing;
+pub(crate) use self::body::{BUILD_HEADING, packing};
+pub(crate) use self::create::upsert_plan;
 pub(crate) use self::logs::build_failed;
 
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
+use crate::paths::in_shell;
 use crate::service::{self, DeleteOptions};
 use crate::view::Column;
 
@@ -142,6 +146,80 @@ impl VersionId {
 }
 
 pub(crate) async fn run(application: &Application, command: ImagesCommand) -> Result<(), CliError> {
+    let named = command.named();
+    let done = perform(application, command).await;
+    done.map_err(|error| match (error.kind, error.status) {
+        (ErrorKind::NotFound, Some(_)) if error.hint.is_none() => error.with_hint(named.listed()),
+        _ => error,
+    })
+}
+
+/// No name of an image is longer, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// What a command names by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Named {
+    Nothing,
+    Image(String),
+    VersionOf(String),
+    BuildOf(String),
+}
+
+impl Named {
+    /// The command that shows what there is.
+    fn listed(&self) -> String {
+        let images = |image: &str| {
+            let is_id = image.bytes().all(|byte| byte.is_ascii_digit());
+            if is_id || image.len() > LONGEST_NAME {
+                "`peak images list` shows the ids of images".to_owned()
+            } else {
+                let name = in_shell(Path::new(image));
+                format!(
+                    "images go by their ids here; `peak images list --name {name}` shows that of a name"
+                )
+            }
+        };
+        let in_image = |image: &str, command: &str, what: &str| {
+            if image.len() <= LONGEST_NAME && image.bytes().all(|byte| byte.is_ascii_digit()) {
+                format!("`peak images {command} {image}` shows the ids of its {what}")
+            } else {
+                images(image)
+            }
+        };
+        match self {
+            Self::Nothing => "see that --endpoint-url is that of the platform".to_owned(),
+            Self::Image(image) => images(image),
+            Self::VersionOf(image) => in_image(image, "list-versions", "versions"),
+            Self::BuildOf(image) => in_image(image, "list-builds", "builds"),
+        }
+    }
+}
+
+impl ImagesCommand {
+    fn named(&self) -> Named {
+        match self {
+            Self::List(_) | Self::Create(_) | Self::CreateOrUpdate(_) => Named::Nothing,
+            Self::ListVersions(arguments) => Named::Image(arguments.image.clone()),
+            Self::ListBuilds(arguments) => Named::Image(arguments.image.clone()),
+            Self::CreateVersion(arguments) => {
+                Named::Image(arguments.image.clone().unwrap_or_default())
+            }
+            Self::Describe { image } | Self::Delete { image, .. } => Named::Image(image.clone()),
+            Self::UpdateVersion(arguments) => {
+                Named::VersionOf(arguments.image_id.clone().unwrap_or_default())
+            }
+            Self::DescribeVersion(version) | Self::DeleteVersion { version, .. } => {
+                Named::VersionOf(version.image_id.clone())
+            }
+            Self::DeleteVersions { image_id, .. } => Named::VersionOf(image_id.clone()),
+            Self::GetBuildLogs(arguments) => Named::BuildOf(arguments.image_id.clone()),
+            Self::Wait(arguments) => Named::BuildOf(arguments.image_id.clone()),
+        }
+    }
+}
+
+async fn perform(application: &Application, command: ImagesCommand) -> Result<(), CliError> {
     match command {
         ImagesCommand::List(arguments) => lists::images(application, arguments).await,
         ImagesCommand::ListVersions(arguments) => lists::versions(application, arguments).await,
@@ -202,5 +280,30 @@ pub(crate) async fn run(application: &Application, command: ImagesCommand) -> Re
             logs::get_build_logs(application, arguments).await
         }
         ImagesCommand::Wait(arguments) => logs::wait(application, arguments).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_found_is_listed_by_the_command_that_knows_it() {
+        for (named, expected) in [
+            (Named::Image("9".into()), "`peak images list` shows"),
+            (Named::Image("web".into()), "`peak images list --name web`"),
+            (
+                Named::VersionOf("1".into()),
+                "`peak images list-versions 1`",
+            ),
+            (
+                Named::VersionOf("web".into()),
+                "`peak images list --name web`",
+            ),
+            (Named::BuildOf("1".into()), "`peak images list-builds 1`"),
+        ] {
+            let text = named.listed();
+            assert!(text.contains(expected), "{text}");
+        }
     }
 }

@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::application::Application;
 use crate::arguments::StateOptions;
+use crate::commands::local::{already_running, running};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{aligned, human_size, printable, table};
 use crate::service::agree;
@@ -44,7 +45,12 @@ pub(crate) struct GcArguments {
     #[command(flatten)]
     state: StateOptions,
     /// How long something stays that was pushed or asked for: seconds, or a number with s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "1h")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1h",
+        allow_negative_numbers = true
+    )]
     grace: Grace,
     /// Show what would be removed, and remove nothing
     #[arg(long)]
@@ -279,7 +285,16 @@ pub(crate) async fn reset(
     // It is more than one thing, however little there is.
     agree(arguments.yes, &what, usize::MAX)?;
     let place = directory.clone();
-    let left = blocking(move || local::reset(&place)).await??;
+    let left = match blocking(move || local::reset(&place)).await? {
+        Ok(left) => left,
+        Err(error) => {
+            return Err(match running(&error, &directory).await {
+                None => error.into(),
+                Some(url) => already_running(&directory, &url)
+                    .with_hint("stop it first, if nothing of it is needed any more"),
+            });
+        }
+    };
     for file in &left {
         let text = format!("{} is not the platform's and stays", file.display());
         application.progress.warning(&text);
