@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{apolo, artifacts, images, local, pack, registry, ship};
+use crate::commands::{apolo, artifacts, completions, images, local, man, pack, registry, ship};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -150,6 +150,10 @@ pub(crate) enum Command {
     Apolo(apolo::ApoloArguments),
     /// Pack a directory into an artifact, or show what would go in
     Pack(pack::PackArguments),
+    /// A script that lets a shell complete `peak` command lines, on standard output
+    Completions(completions::CompletionsArguments),
+    /// Manual pages of all commands
+    Man(man::ManArguments),
 }
 
 /// Which files of a directory go into its artifact.
