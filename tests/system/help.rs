@@ -79,6 +79,8 @@ fn help_of_the_commands() {
         &["apolo", "rm"],
         &["apolo", "parse"],
         &["pack"],
+        &["completions"],
+        &["man"],
     ] {
         let name = if command.is_empty() {
             "peak".to_owned()

@@ -14,6 +14,7 @@ mod apolo;
 mod archives;
 mod bad_input;
 mod commands;
+mod completions;
 mod crash;
 mod drop_in;
 mod help;
@@ -23,6 +24,7 @@ mod invariants;
 mod kill;
 mod load;
 mod local;
+mod man;
 #[cfg(target_os = "linux")]
 mod memory;
 mod mirror;
