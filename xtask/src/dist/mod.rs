@@ -54,14 +54,12 @@ pub(crate) fn run(workspace: &Path, options: &Options, out: &mut impl Write) -> 
     let target_directory = toolchain::target_directory(workspace);
     // Before the long work: what is wrong with these shows at once.
     let time = commit_time(workspace)?;
-    let program = match &options.binary {
-        Some(file) => file
-            .canonicalize()
-            .with_context(|| format!("cannot find {}", file.display()))?,
-        None => {
-            toolchain::run(&mut release_build(workspace))?;
-            released(&target_directory.join("release"))
-        }
+    let program = if let Some(file) = &options.binary {
+        file.canonicalize()
+            .with_context(|| format!("cannot find {}", file.display()))?
+    } else {
+        toolchain::run(&mut release_build(workspace))?;
+        released(&target_directory.join("release"))
     };
     let mut programs = vec![(host.clone(), program.clone())];
     if !options.without_static {
