@@ -80,6 +80,8 @@ fn help_of_the_commands() {
         &["apolo", "parse"],
         &["pack"],
         &["doctor"],
+        &["completions"],
+        &["man"],
     ] {
         let name = if command.is_empty() {
             "peak".to_owned()

@@ -14,6 +14,7 @@ mod apolo;
 mod archives;
 mod bad_input;
 mod commands;
+mod completions;
 mod crash;
 mod doctor;
 mod drop_in;
@@ -24,6 +25,7 @@ mod invariants;
 mod kill;
 mod load;
 mod local;
+mod man;
 #[cfg(target_os = "linux")]
 mod memory;
 mod messages;

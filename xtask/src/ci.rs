@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::{alone, toolchain};
+
 /// Which checks are made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -38,7 +40,7 @@ const MAIN_JOB: &str =
 
 /// `cargo test` comes early, since most mistakes show there, and before the real peers are installed, since it has to
 /// pass without them.
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 17] = [
     Check {
         name: "lock-file",
         about: "the lock files are what the manifests ask for",
@@ -52,7 +54,7 @@ const CHECKS: [Check; 15] = [
     Check {
         name: "format",
         about: "rustfmt",
-        what: Cargo("fmt --all --check", &[]),
+        what: Function(format),
     },
     Check {
         name: "clippy",
@@ -82,8 +84,13 @@ const CHECKS: [Check; 15] = [
     },
     Check {
         name: "alone",
-        about: "each crate builds by itself, with few features and with all",
-        what: Function(each_crate_alone),
+        about: "each crate builds by itself, with each of its features",
+        what: Function(alone::run),
+    },
+    Check {
+        name: "fuzz",
+        about: "each fuzz target a few seconds",
+        what: Cargo("xtask fuzz --seconds 3", &[]),
     },
     Check {
         name: "peers",
@@ -99,6 +106,11 @@ const CHECKS: [Check; 15] = [
         name: "book",
         about: "docs/ as a book: its links, and its commands by the help of what the main job has built",
         what: Function(book),
+    },
+    Check {
+        name: "dist",
+        about: "the release archive, with what the main job has built",
+        what: Function(dist),
     },
     Check {
         name: "real-peers",
@@ -188,44 +200,26 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Check>> {
         .collect())
 }
 
-fn cargo(workspace: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace);
-    command
-}
-
 fn run_cargo(workspace: &Path, arguments: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
-    let mut command = cargo(workspace);
+    let mut command = toolchain::cargo(workspace);
     command
         .args(arguments.split(' '))
         .envs(variables.iter().copied());
-    run_command(&mut command)
+    toolchain::run(&mut command)
 }
 
-fn run_command(command: &mut Command) -> anyhow::Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(status.success(), "{command:?} ended with {status}");
-    Ok(())
-}
-
-fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+fn format(workspace: &Path, _: &mut dyn Write) -> anyhow::Result<()> {
+    run_cargo(workspace, "fmt --all --check", &[])?;
+    run_cargo(
+        workspace,
+        "fmt --manifest-path fuzz/Cargo.toml --check",
+        &[],
+    )
 }
 
 fn lock_files(workspace: &Path, _: &mut dyn Write) -> anyhow::Result<()> {
     for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
-        output(cargo(workspace).args([
+        toolchain::output(toolchain::cargo(workspace).args([
             "metadata",
             "--locked",
             "--format-version",
@@ -234,38 +228,6 @@ fn lock_files(workspace: &Path, _: &mut dyn Write) -> anyhow::Result<()> {
             "--manifest-path",
             manifest,
         ]))?;
-    }
-    Ok(())
-}
-
-/// What a crate needs must stand in its own manifest: each one is checked alone, without what its neighbours switch on,
-/// with as few features as it has and with all of them.
-fn each_crate_alone(workspace: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
-    let crates = workspace.join("crates");
-    let mut names = fs::read_dir(&crates)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .with_context(|| format!("cannot read {}", crates.display()))?;
-    names.sort();
-    for name in names {
-        writeln!(out, "{name}")?;
-        out.flush()?;
-        let check = ["check", "--quiet", "--package", &name];
-        // It cannot speak TLS without one of its two crypto providers, and says so.
-        let provider: &[&str] = match name.as_str() {
-            "peak-http" => &["--features", "ring"],
-            _ => &[],
-        };
-        run_command(
-            cargo(workspace)
-                .args(check)
-                .arg("--no-default-features")
-                .args(provider),
-        )?;
-        run_command(cargo(workspace).args(check).arg("--all-features"))?;
     }
     Ok(())
 }
@@ -283,7 +245,7 @@ fn main_job(workspace: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     for _ in 0..2 {
         let state = state.to_str().context("the workspace's path is no UTF-8")?;
         run_cargo(workspace, MAIN_JOB, &[("XDG_STATE_HOME", state)])?;
-        let digest = output(
+        let digest = toolchain::output(
             Command::new("skopeo")
                 .args(["inspect", "--format", "{{.Digest}}", "oci:target/hello-web"])
                 .current_dir(workspace),
@@ -306,15 +268,21 @@ fn main_job(workspace: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// What the main job has built.
 fn released_peak(workspace: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace.join("target"), |dir| workspace.join(dir))
-        .join("release/peak")
+    toolchain::target_directory(workspace).join("release/peak")
 }
 
 fn book(workspace: &Path, _: &mut dyn Write) -> anyhow::Result<()> {
-    run_command(
-        cargo(workspace)
+    toolchain::run(
+        toolchain::cargo(workspace)
             .args(["xtask", "book", "--peak"])
+            .arg(released_peak(workspace)),
+    )
+}
+
+fn dist(workspace: &Path, _: &mut dyn Write) -> anyhow::Result<()> {
+    toolchain::run(
+        toolchain::cargo(workspace)
+            .args(["xtask", "dist", "--without-static", "--binary"])
             .arg(released_peak(workspace)),
     )
 }

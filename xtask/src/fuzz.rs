@@ -4,17 +4,24 @@
 //! `cargo fuzz --sanitizer none` would: no `unsafe` is ours, so what a sanitizer looks for cannot be in what they try.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, available_parallelism};
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::toolchain;
 
 /// Which targets are run, and how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The targets, by the names of the files in fuzz/targets; all if none is named
+    /// The targets, by the names of the directories in fuzz/seeds; all if none is named
     targets: Vec<String>,
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -29,6 +36,10 @@ const INSTRUMENTATION: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
+
+/// All targets, and the variable that says which of them it is.
+const PROGRAM: &str = "peak-fuzz";
+const CHOICE: &str = "PEAK_FUZZ_TARGET";
 
 /// One input may take so long, in seconds; none of ours takes a tenth of one.
 const TIMEOUT: u32 = 10;
@@ -59,24 +70,66 @@ pub(crate) fn run(
         &options.targets
     };
     let places = Places::new(workspace)?;
-    places.build(chosen)?;
+    places.build()?;
     let mut failed = Vec::new();
-    for target in chosen {
-        if !places.run(target, options.seconds, out)? {
-            failed.push(target.as_str());
-        }
-    }
+    for_each_at_once(
+        chosen,
+        |target| places.run(target, options.seconds),
+        |target, tried| {
+            let Tried { holds, report } = tried?;
+            write!(out, "{report}")?;
+            out.flush()?;
+            if !holds {
+                failed.push(target.clone());
+            }
+            Ok(())
+        },
+    )?;
     if !failed.is_empty() {
         writeln!(out, "failed: {}", failed.join(", "))?;
     }
     Ok(failed.is_empty())
 }
 
+/// How a target fared.
+struct Tried {
+    holds: bool,
+    report: String,
+}
+
+/// Does the work for as many items at once as there are processors, and takes what comes of it as it comes.
+fn for_each_at_once<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    mut take: impl FnMut(&T, R) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let workers = available_parallelism().map_or(1, NonZero::get);
+    let (done, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (next, work, done) = (&next, &work, done.clone());
+            scope.spawn(move || {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if done.send((item, work(item))).is_err() {
+                        // Nobody takes it any more: something has failed.
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        results
+            .into_iter()
+            .try_for_each(|(item, result)| take(item, result))
+    })
+}
+
 /// The names of all targets, sorted.
 fn targets(workspace: &Path) -> anyhow::Result<Vec<String>> {
-    let mut names = entries(&workspace.join("fuzz/targets"))?
+    let mut names = entries(&workspace.join("fuzz/seeds"))?
         .iter()
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
         .collect::<Vec<_>>();
     names.sort();
     Ok(names)
@@ -96,51 +149,32 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(workspace: &'a Path) -> anyhow::Result<Self> {
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let version = Command::new(&rustc)
-            .arg("-vV")
-            .output()
-            .with_context(|| format!("cannot run {}", rustc.display()))?;
-        let host = String::from_utf8_lossy(&version.stdout)
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .context("rustc does not say what it runs on")?
-            .to_owned();
-        let target_dir = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace.join("target"), |dir| workspace.join(dir));
         Ok(Self {
             workspace,
-            target_dir,
-            host,
+            target_dir: toolchain::target_directory(workspace),
+            host: toolchain::host()?,
         })
     }
 
-    fn build(&self, targets: &[String]) -> anyhow::Result<()> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
+    fn build(&self) -> anyhow::Result<()> {
+        let mut command = toolchain::cargo(&self.workspace.join("fuzz"));
         command
-            .current_dir(self.workspace.join("fuzz"))
             .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"))
             .env_remove("RUSTFLAGS")
             // With a target named, programs that run while it is built are not instrumented.
             .args(["build", "--release", "--locked", "--target", &self.host])
             .arg("--target-dir")
             .arg(&self.target_dir);
-        for target in targets {
-            command.args(["--bin", target]);
-        }
-        let status = command.status().context("cannot run cargo")?;
-        ensure!(status.success(), "the fuzz targets cannot be built");
-        Ok(())
+        toolchain::run(&mut command).context("the fuzz targets cannot be built")
     }
 
-    /// Runs a target. Whether it found nothing.
-    fn run(&self, target: &str, seconds: u32, out: &mut impl Write) -> anyhow::Result<bool> {
+    /// Runs a target.
+    fn run(&self, target: &str, seconds: u32) -> anyhow::Result<Tried> {
         let program = self
             .target_dir
             .join(&self.host)
             .join("release")
-            .join(target);
+            .join(PROGRAM);
         let seeds = self.workspace.join("fuzz/seeds").join(target);
         let corpus = self.target_dir.join("fuzz/corpus").join(target);
         let findings = self.target_dir.join("fuzz/findings").join(target);
@@ -150,6 +184,7 @@ impl<'a> Places<'a> {
         }
         let known = entries(&findings)?;
         let output = Command::new(&program)
+            .env(CHOICE, target)
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-timeout={TIMEOUT}"))
             .arg(format!("-rss_limit_mb={MEMORY}"))
@@ -166,8 +201,9 @@ impl<'a> Places<'a> {
                 .map_or("?", |rest| rest.trim_start_matches(':').trim())
                 .to_owned()
         };
+        let mut report = String::new();
         writeln!(
-            out,
+            report,
             "{target}: {} inputs, {} a second, {} of them new, {} MiB",
             statistic("number_of_executed_units"),
             statistic("average_exec_per_sec"),
@@ -175,39 +211,45 @@ impl<'a> Places<'a> {
             statistic("peak_rss_mb"),
         )?;
         if output.status.success() {
-            return Ok(true);
+            return Ok(Tried {
+                holds: true,
+                report,
+            });
         }
         let lines: Vec<&str> = said.lines().collect();
         for line in lines.iter().skip(lines.len().saturating_sub(LAST_LINES)) {
-            writeln!(out, "    {line}")?;
+            writeln!(report, "    {line}")?;
         }
         let found: Vec<PathBuf> = entries(&findings)?
             .into_iter()
             .filter(|path| !known.contains(path))
             .collect();
         let [found] = found.as_slice() else {
-            bail!("{target} ended with {}; see above", output.status);
+            bail!("{report}{target} ended with {}", output.status);
         };
         let name = found.file_name().unwrap_or(OsStr::new("finding"));
-        writeln!(out, "{target} failed ({}).", output.status)?;
+        writeln!(report, "{target} failed ({}).", output.status)?;
         writeln!(
-            out,
-            "  once more:    {} {}",
+            report,
+            "  once more:    {CHOICE}={target} {} {}",
             program.display(),
             found.display()
         )?;
         writeln!(
-            out,
-            "  make smaller: {} -minimize_crash=1 -runs=100000 {}",
+            report,
+            "  make smaller: {CHOICE}={target} {} -minimize_crash=1 -runs=100000 {}",
             program.display(),
             found.display()
         )?;
         writeln!(
-            out,
+            report,
             "  keep it as {} with a telling name: `cargo test` then fails until it is fixed",
             seeds.join(name).display()
         )?;
-        Ok(false)
+        Ok(Tried {
+            holds: false,
+            report,
+        })
     }
 }
 
@@ -232,23 +274,47 @@ mod tests {
     }
 
     #[test]
+    fn every_item_is_worked_on_once_unless_one_fails() {
+        let items: Vec<u32> = (0..100).collect();
+        let mut taken = BTreeSet::new();
+        for_each_at_once(
+            &items,
+            |item| item * 2,
+            |item, twice| {
+                assert_eq!(twice, item * 2);
+                ensure!(taken.insert(*item), "{item} came twice");
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(taken.len(), items.len());
+        let error = for_each_at_once(
+            &items,
+            |item| *item,
+            |_, item| {
+                ensure!(item < 50, "far enough");
+                Ok(())
+            },
+        );
+        assert_eq!(error.unwrap_err().to_string(), "far enough");
+    }
+
+    #[test]
     fn every_target_is_built_has_seeds_and_holds_for_them_in_ordinary_tests() {
         let workspace = workspace();
         let targets: BTreeSet<String> = targets(&workspace).unwrap().into_iter().collect();
-        let manifest = fs::read_to_string(workspace.join("fuzz/Cargo.toml")).unwrap();
-        let built: BTreeSet<String> = manifest
-            .split("[[bin]]\nname = \"")
-            .skip(1)
-            .map(|rest| rest.split('"').next().unwrap().to_owned())
+        let program = fs::read_to_string(workspace.join("fuzz/targets.rs")).unwrap();
+        let (_, list) = program.split_once("targets![").unwrap();
+        let (list, _) = list.split_once("];").unwrap();
+        let built: BTreeSet<String> = list
+            .split(',')
+            .filter_map(|path| Some(path.split_once("::")?.1.trim().to_owned()))
             .collect();
         assert_eq!(built, targets);
-        let seeded: BTreeSet<String> = entries(&workspace.join("fuzz/seeds"))
-            .unwrap()
-            .iter()
-            .filter(|path| !entries(path).unwrap().is_empty())
-            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(seeded, targets);
+        for target in &targets {
+            let seeds = workspace.join("fuzz/seeds").join(target);
+            assert!(!entries(&seeds).unwrap().is_empty(), "{target}");
+        }
         let tested: BTreeSet<String> = entries(&workspace.join("crates"))
             .unwrap()
             .iter()

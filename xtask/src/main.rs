@@ -1,11 +1,14 @@
 //! Maintenance commands of this workspace, run as `cargo xtask <command>`.
 
+mod alone;
 mod bench;
 mod book;
 mod ci;
 mod codegen;
+mod dist;
 mod fuzz;
 mod peers;
+mod toolchain;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -62,6 +65,11 @@ enum Command {
     ///
     /// Some need `cargo-deny`; those from `peers` on install other programs.
     Ci(ci::Options),
+    /// Make the release archives in target/dist, with completions and manual pages
+    ///
+    /// One holds the program for this machine, a second one a static program for any Linux where Rust's musl target is
+    /// installed. docs/install.md says what is in them.
+    Dist(dist::Options),
     /// Run the fuzz targets for a short while
     ///
     /// docs/fuzzing.md says what they are.
@@ -90,6 +98,9 @@ fn main() -> ExitCode {
             .map(|whole| ExitCode::from(if whole { 0 } else { EXIT_DIFFERS })),
         Command::Ci(options) => workspace_root()
             .and_then(|root| ci::run(&root, &options, &mut io::stdout().lock()))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Dist(options) => workspace_root()
+            .and_then(|root| dist::run(&root, &options, &mut io::stdout().lock()))
             .map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => run_fuzz(&options),
         Command::Peers(PeersCommand::Up) => workspace_root()

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{apolo, artifacts, doctor, images, local, pack, registry, ship};
+use crate::commands::{
+    apolo, artifacts, completions, doctor, images, local, man, pack, registry, ship,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -152,6 +154,10 @@ pub(crate) enum Command {
     Pack(pack::PackArguments),
     /// Check settings, credentials, the Docker Engine, the network, and what a registry can do
     Doctor(doctor::DoctorArguments),
+    /// A script that lets a shell complete `peak` command lines, on standard output
+    Completions(completions::CompletionsArguments),
+    /// Manual pages of all commands
+    Man(man::ManArguments),
 }
 
 /// Which files of a directory go into its artifact.

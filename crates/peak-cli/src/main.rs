@@ -126,6 +126,10 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
         Command::Pack(arguments) => {
             interruptible(application, commands::pack::run(application, arguments)).await
         }
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Man(arguments) => {
+            interruptible(application, commands::man::run(application, arguments)).await
+        }
     }
 }
 

@@ -3,3 +3,5 @@
 #[cfg(unix)]
 mod bench;
 mod codegen;
+#[cfg(target_os = "linux")]
+mod dist;

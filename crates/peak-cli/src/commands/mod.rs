@@ -2,9 +2,11 @@
 
 pub(crate) mod apolo;
 pub(crate) mod artifacts;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod images;
 pub(crate) mod local;
+pub(crate) mod man;
 pub(crate) mod pack;
 pub(crate) mod registry;
 pub(crate) mod serving;
