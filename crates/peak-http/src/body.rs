@@ -147,7 +147,7 @@ impl Body {
 
     /// The same body without its first `offset` bytes, for uploads that go on where another ended; `None` if it can
     /// be sent only once, or `offset` is behind its end.
-    pub fn try_clone_from(&self, offset: u64) -> Option<Self> {
+    pub(crate) fn try_clone_from(&self, offset: u64) -> Option<Self> {
         let recipe = self.recipe.clone()?;
         let length = match recipe.length() {
             Some(length) => Some(length.checked_sub(offset)?),
