@@ -66,7 +66,6 @@ mod delete;
 mod manifests;
 mod referrers;
 mod tags;
-mod upload;
 
 // How long lists are walked.
 mod links;
@@ -87,6 +86,7 @@ mod schemes;
 
 // What can go wrong.
 mod error;
+mod reasons;
 
 // For tests.
 #[cfg(any(test, feature = "fuzzing"))]
@@ -106,4 +106,5 @@ pub use auth::{
 };
 pub use notices::RateLimit;
 
-pub use error::{Reasons, RegistryError};
+pub use error::RegistryError;
+pub use reasons::Reasons;

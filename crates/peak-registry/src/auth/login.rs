@@ -14,8 +14,8 @@ use super::{
     Keychain, KeychainError, RegistryAuthenticator, SourceOutcome,
 };
 use crate::connection::Connection;
-use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Scheme;
+use crate::reasons::{MAX_ERROR_BODY, Reasons};
 use crate::{Registry, RegistryError};
 
 /// What [`Registry::login`] did.

@@ -1,13 +1,13 @@
 //! Uploads of blobs: the one loop that drives them.
 
 mod body;
+mod kept;
 mod machine;
 #[cfg(test)]
 mod model;
 mod reply;
 mod session;
 mod state;
-mod states;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use peak_oci::{
 use url::Url;
 
 use self::body::{Check, Open, Reader};
+pub(crate) use self::kept::States;
 use self::machine::{Failure, Machine, Step};
 use self::reply::{Reply, may_follow, with_digest};
 pub(crate) use self::session::Abandoned;
 use self::session::{End, OpenSession};
 pub use self::state::UploadState;
-pub(crate) use self::states::States;
 use crate::auth::Scope;
 use crate::connection::Call;
 use crate::pace::UploadTurn;
