@@ -37,8 +37,8 @@ mod name_error;
 // What can be done with images, and the two ways to push and pull.
 mod config;
 mod images;
-mod straight;
 mod through_engine;
+mod without_engine;
 
 // What is told, and what can go wrong.
 mod error;

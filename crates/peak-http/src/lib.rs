@@ -67,9 +67,7 @@ mod layer;
 // What goes into a request, and what comes out of an answer.
 mod body;
 mod error;
-mod file;
 pub mod multipart;
-mod progress;
 mod request;
 mod response;
 
