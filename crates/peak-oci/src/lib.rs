@@ -133,5 +133,5 @@ pub use raw::Raw;
 pub use content::{
     BlobEvent, BlobListener, BlobOutcome, BlobRead, BlobStream, BlobWriter, BoxFuture,
     ContentError, ContentErrorKind, MAX_INDEX_DEPTH, MAX_REFERRERS, Placement, Sink, Source,
-    TagStream, TakeError, ValidationReport, open_blob, read_verified, validate,
+    TagStream, TakeError, ValidationReport, open_blob, read_verified, stream_verified, validate,
 };
