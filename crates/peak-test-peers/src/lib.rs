@@ -18,6 +18,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "what goes wrong in here has to fail the test"
 )]
 
@@ -36,10 +37,7 @@ pub fn has(program: &str) -> bool {
         || missing(&format!("{program} is not installed"))
 }
 
-/// Says that something is missing, and fails where it must not be. Always false.
-///
-/// # Panics
-/// With `PEAK_PEERS=required`.
+/// Says that something is missing, and fails where it must not be (with `PEAK_PEERS=required`). Always false.
 pub fn missing(what: &str) -> bool {
     let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
     assert!(!required, "{what}, and is required here");

@@ -465,7 +465,13 @@ async fn a_registry_that_has_not_read_yet_what_came_is_asked_once_more() {
     assert_eq!(site.stored().unwrap(), content);
     assert_eq!(
         course(&server)[2..],
-        ["PUT 3145728", "GET", "GET", "PATCH 1048576-3145727", "PUT 0"]
+        [
+            "PUT 3145728",
+            "GET",
+            "GET",
+            "PATCH 1048576-3145727",
+            "PUT 0"
+        ]
     );
     assert_eq!(*source.opened.lock().unwrap(), [0, MIB as u64]);
 }
