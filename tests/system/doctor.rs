@@ -401,14 +401,15 @@ fn doctor_can_be_interrupted() {
 /// Debian's `docker-registry`, which is distribution 2.8.
 #[test]
 fn debians_docker_registry_is_found_to_be_what_it_is() {
-    use crate::peers::{DockerRegistry, peer};
+    use crate::peers::peer;
+    use peak_test_peers::DockerRegistry;
 
     if !peer("docker-registry") {
         return;
     }
     let sandbox = Sandbox::new();
     sandbox.project();
-    let registry = DockerRegistry::start(&sandbox);
+    let registry = DockerRegistry::start();
     let image = format!("{}/team/app:v1", registry.host);
     let shipped = sandbox.peak(["ship", "project", "--local", "--to", &image]);
     shipped.assert_code(0);

@@ -20,7 +20,7 @@ const CLIENTS: [&str; 9] = [
 ];
 
 /// Who may depend on whom inside the workspace, apart from tests. A new edge is a decision: write it down here.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("peak-oci", &[]),
     ("peak-models", &[]),
     ("peak-pack", &[]),
@@ -52,6 +52,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("peak-serve", &[]),
+    // For tests only, of clients and of servers.
+    ("peak-test-peers", &[]),
     ("peak-registry-server", &["peak-oci", "peak-serve"]),
     (
         "peak-local",

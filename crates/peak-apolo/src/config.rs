@@ -49,7 +49,7 @@ pub enum ConfigError {
     Json {
         /// Where and why.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A variable is not text.
     #[error("{variable} is not valid UTF-8")]
@@ -109,9 +109,9 @@ impl Config {
             Ok(look_up(name)?.filter(|value| !value.is_empty()))
         };
         let mut clusters: BTreeMap<String, String> = match variable(CLUSTERS)? {
-            Some(json) => {
-                serde_json::from_str(&json).map_err(|source| ConfigError::Json { source })?
-            }
+            Some(json) => serde_json::from_str(&json).map_err(|source| ConfigError::Json {
+                source: source.into(),
+            })?,
             None => BTreeMap::new(),
         };
         let registry = variable(REGISTRY_URL)?;

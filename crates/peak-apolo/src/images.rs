@@ -11,6 +11,7 @@ use peak_docker::{Engine, EngineCredentials};
 use peak_oci::{Digest, Manifest, Platform, Raw, Reference, Selector};
 use peak_registry::{Credentials, Registry, RegistryBuilder, Repository};
 
+use crate::progress::Way;
 use crate::{ApoloError, Clusters, Config, RemoteImage};
 
 /// How many repositories or tags the registry is asked for at once.
@@ -245,6 +246,32 @@ impl Images {
         }
         let url = remote.as_docker_url(false);
         Reference::parse(&url).map_err(|source| ApoloError::Unusable { image: url, source })
+    }
+
+    /// Pushes or pulls an image for at most as long as that may take.
+    pub(crate) async fn within_limit<T>(
+        &self,
+        way: Way,
+        image: &RemoteImage,
+        work: impl Future<Output = Result<T, ApoloError>>,
+    ) -> Result<T, ApoloError> {
+        let (operation, limit) = match way {
+            Way::Push => ("push", Some(self.inner.push_limit)),
+            Way::Pull => ("pull", self.inner.pull_limit),
+        };
+        // Boxed, since it is large.
+        let work = Box::pin(work);
+        let Some(limit) = limit else {
+            return work.await;
+        };
+        let done = tokio::time::timeout(limit, work).await;
+        done.unwrap_or_else(|_| {
+            Err(ApoloError::TimedOut {
+                operation,
+                image: Box::new(image.clone()),
+                limit,
+            })
+        })
     }
 
     fn repository(&self, remote: &RemoteImage) -> Result<Repository, ApoloError> {

@@ -28,24 +28,33 @@
 //!
 //! It is no registry client and no Docker client: those are `peak-registry` and `peak-docker`.
 
+// Names of images, and the clusters that they are in.
 mod clusters;
+mod image;
+mod name;
+mod name_error;
+
+// What can be done with images, and the two ways to push and pull.
 mod config;
+mod images;
+mod through_engine;
+mod without_engine;
+
+// What is told, and what can go wrong.
 mod error;
+mod progress;
+
+// For tests.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod image;
-mod images;
-mod name;
-mod name_error;
-mod progress;
-mod straight;
-mod through_engine;
 
 pub use clusters::{Cluster, Clusters, ClustersBuilder, ClustersError};
-pub use config::{Config, ConfigError};
-pub use error::ApoloError;
 pub use image::{LocalImage, RemoteImage};
-pub use images::{Images, ImagesBuilder, Tag};
 pub use name_error::{ImageNameError, ImageNameProblem};
+
+pub use config::{Config, ConfigError};
+pub use images::{Images, ImagesBuilder, Tag};
+
+pub use error::ApoloError;
 pub use progress::{ImageProgress, ImageProgressPull, ImageProgressPush, ImageProgressStep};

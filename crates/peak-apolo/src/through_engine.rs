@@ -7,7 +7,9 @@ use std::time::Duration;
 use peak_docker::{Engine, RemoveOptions};
 use peak_oci::Reference;
 
-use crate::progress::{ImageProgress, ImageProgressPull, ImageProgressPush, ImageProgressStep};
+use crate::progress::{
+    ImageProgress, ImageProgressPull, ImageProgressPush, ImageProgressStep, Way,
+};
 use crate::{ApoloError, Images, LocalImage, RemoteImage};
 
 /// How long it may take to remove the name that a failure leaves: an Engine that hangs is not waited for twice.
@@ -60,7 +62,7 @@ impl Images {
             let pushed = engine.push(&reference, credentials, told).await;
             pushed.map_err(|error| ApoloError::of_engine(&remote, error))
         };
-        let pushed = within(Some(self.inner.push_limit), "push", &remote, work).await;
+        let pushed = self.within_limit(Way::Push, &remote, work).await;
         if pushed.is_ok() {
             self.temporary().remove(&url);
         }
@@ -108,7 +110,7 @@ impl Images {
             let tagged = engine.tag(&url, &target).await;
             tagged.map_err(ApoloError::Engine)
         };
-        let pulled = within(self.inner.pull_limit, "pull", remote, work).await;
+        let pulled = self.within_limit(Way::Pull, remote, work).await;
         if pulled.is_ok() && target.canonical() == reference.canonical() {
             self.temporary().remove(&url);
         }
@@ -191,24 +193,4 @@ fn tell(listener: Option<&dyn ImageProgress>, event: peak_docker::EngineEvent, t
     {
         listener.step(&step);
     }
-}
-
-/// Does something for at most so long.
-pub(crate) async fn within<T>(
-    limit: Option<Duration>,
-    operation: &'static str,
-    image: &RemoteImage,
-    work: impl Future<Output = Result<T, ApoloError>>,
-) -> Result<T, ApoloError> {
-    let Some(limit) = limit else {
-        return Box::pin(work).await;
-    };
-    let done = tokio::time::timeout(limit, Box::pin(work)).await;
-    done.unwrap_or_else(|_| {
-        Err(ApoloError::TimedOut {
-            operation,
-            image: Box::new(image.clone()),
-            limit,
-        })
-    })
 }

@@ -55,38 +55,53 @@
 //! spoken. It speaks with no registry; `peak-registry` does that without an Engine. [`DaemonImage`] is the name of an image
 //! in the Engine as a transport, `docker-daemon:reference`.
 
-mod archive;
-mod build;
-mod call;
+// Where the Engine is.
 mod config;
 mod connection;
 mod context;
-mod credentials;
 mod endpoint;
+mod version;
+
+// The client, and how it asks.
+mod call;
+mod credentials;
 mod engine;
-mod error;
 mod follow;
+mod patience;
+mod progress;
+
+// What can be asked of it, one kind of operation each.
+mod archive;
+mod build;
+mod images;
+mod registry;
+
+// Its images as ends of a transfer.
+mod image;
+mod name;
+
+// What can go wrong.
+mod error;
+
+// For tests.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod image;
-mod images;
-mod name;
-mod patience;
-mod progress;
-mod registry;
-mod version;
+
+pub use config::{EngineConfig, EngineConfigError};
+pub use endpoint::{Endpoint, EndpointError};
+pub use version::{ApiVersion, ApiVersionError};
+
+pub use credentials::EngineCredentials;
+pub use engine::{Engine, EngineComponent, EngineInfo, EngineVersion, Ping};
+pub use progress::{EngineEvent, EventResult, ProgressDetail};
 
 pub use archive::{LoadedImage, SavedImages};
 pub use build::BuildRequest;
-pub use config::{EngineConfig, EngineConfigError};
-pub use credentials::EngineCredentials;
-pub use endpoint::{Endpoint, EndpointError};
-pub use engine::{Engine, EngineComponent, EngineInfo, EngineVersion, Ping};
-pub use error::{EngineError, TriedEndpoint};
-pub use image::{EngineSink, EngineSource};
 pub use images::{ImageConfig, ImageInspect, ImageSummary, RemoveOptions, Removed, RootFs};
-pub use name::{DaemonImage, DaemonImageError};
-pub use progress::{EngineEvent, EventResult, ProgressDetail};
 pub use registry::{Pulled, Pushed};
-pub use version::{ApiVersion, ApiVersionError};
+
+pub use image::{EngineSink, EngineSource};
+pub use name::{DaemonImage, DaemonImageError};
+
+pub use error::{EngineError, TriedEndpoint};

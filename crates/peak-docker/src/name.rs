@@ -69,7 +69,7 @@ impl DaemonImage {
     ///
     /// # Errors
     /// [`DaemonImageError::NotAName`].
-    pub fn check_writable(&self) -> Result<(), DaemonImageError> {
+    pub(crate) fn check_writable(&self) -> Result<(), DaemonImageError> {
         if self.0.digest().is_some() || self.id().is_some() {
             return Err(DaemonImageError::NotAName {
                 text: self.to_string(),

@@ -61,50 +61,62 @@
 //!
 //! `test-util` adds `test_util`: a service for tests that answers by a script in the place of the network.
 
-pub mod address;
-mod attempt;
-mod auth;
-mod body;
+// The client, and the stack that a request goes through.
 mod client;
-mod connect;
-mod error;
-mod file;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
 mod layer;
+
+// What goes into a request, and what comes out of an answer.
+mod body;
+mod error;
 pub mod multipart;
-mod origin;
-mod progress;
-mod proxy;
-pub mod redact;
 mod request;
 mod response;
+
+// The rules of the layers.
+mod attempt;
+mod auth;
 pub mod resume;
 mod retry;
 mod retry_budget;
-#[cfg(feature = "test-util")]
-pub mod test_util;
+
+// The connections below them.
+mod connect;
+mod proxy;
 mod tls;
 mod transport;
 mod version;
 
+// Facts about URLs, and what of them may be shown.
+pub mod address;
+mod origin;
+pub mod redact;
+
+// For tests.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+
 use std::pin::Pin;
 
-pub use crate::attempt::{Attempt, AttemptOutcome};
-pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
-pub use crate::body::{Body, BodyStream};
 pub use crate::client::{Client, ClientBuilder};
+
+pub use crate::body::{Body, BodyStream};
 pub use crate::error::{BoxError, Error, ErrorKind};
-pub use crate::layer::custom::InnerService;
-pub use crate::origin::Origin;
-pub use crate::proxy::{Proxies, Proxy};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
     RequestExt, WholeBody,
 };
 pub use crate::response::{Response, ResponseBody};
+
+pub use crate::attempt::{Attempt, AttemptOutcome};
+pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
+pub use crate::layer::custom::InnerService;
 pub use crate::retry::{RetryPolicy, retry_after};
+
+pub use crate::origin::Origin;
+pub use crate::proxy::{Proxies, Proxy};
 pub use crate::tls::TlsOptions;
 pub use crate::version::HttpVersions;
 

@@ -180,20 +180,9 @@ impl RetryPolicy {
         (retries.saturating_sub(told) < self.retries).then_some(false)
     }
 
-    /// How many times a request is sent again at most, where the server does not say when.
-    pub fn most_retries(&self) -> u32 {
-        self.retries
-    }
-
     /// For how long after the first attempt new ones may start.
     pub(crate) fn budget(&self) -> Duration {
         self.time_budget
-    }
-
-    /// A wait before retry number `retry` (from 0), for loops that go on where a transfer broke off and must not
-    /// invent waits of their own.
-    pub fn backoff(&self, retry: u32) -> Duration {
-        self.wait(retry, None, rand::random())
     }
 
     /// The wait before retry number `retry` (from 0). `told` is what the server asked for, `random` in `0.0..1.0`.

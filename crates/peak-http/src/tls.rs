@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -180,14 +182,19 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source: std::io::Error| {
         configuration(format!("the file {} cannot be read", path.display())).with_source(source)
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_PEM_FILE {
+    let file = File::open(path).map_err(failed)?;
+    let mut pem = Vec::new();
+    // What a device or a pipe has is known only to whoever reads it.
+    let mut bounded = file.take(MAX_PEM_FILE.saturating_add(1));
+    bounded.read_to_end(&mut pem).map_err(failed)?;
+    if pem.len() as u64 > MAX_PEM_FILE {
         return Err(configuration(format!(
-            "the file {} is too large for one with certificates",
-            path.display()
+            "the file {} is too large for one with certificates: it has more than {} MiB",
+            path.display(),
+            MAX_PEM_FILE / (1024 * 1024)
         )));
     }
-    std::fs::read(path).map_err(failed)
+    Ok(pem)
 }
 
 fn configuration(message: String) -> Error {
@@ -404,6 +411,15 @@ mod tests {
         ] {
             said(TlsOptions::new().with_root_certificates_pem(bad.as_bytes()));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn of_a_device_without_an_end_no_more_is_read_than_a_file_may_have() {
+        let endless = TlsOptions::new().with_root_certificates_file("/dev/zero");
+        let said = said(endless);
+        assert!(said.contains("/dev/zero is too large"), "{said}");
+        assert!(said.contains("more than 16 MiB"), "{said}");
     }
 
     #[test]

@@ -24,10 +24,7 @@ struct Marker {
 /// Refuses an `oci-layout` of a version that we do not know. `path` is that of the file, `layout` of the whole.
 pub(crate) fn check_marker(bytes: &[u8], path: &Path, layout: &Path) -> Result<(), LayoutError> {
     let marker: Marker =
-        serde_json::from_slice(bytes).map_err(|source| LayoutError::InvalidJson {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        serde_json::from_slice(bytes).map_err(LayoutError::json(path.to_path_buf()))?;
     if marker.version == VERSION {
         Ok(())
     } else {

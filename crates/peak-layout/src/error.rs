@@ -64,7 +64,7 @@ pub enum LayoutError {
         path: PathBuf,
         /// Where and why.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// `index.json` is not an image index.
     #[error("{} is not a valid image index", .path.display())]
@@ -235,7 +235,7 @@ pub enum LayoutError {
         digest: Digest,
     },
     /// Something that this kind of archive has no place for. Nothing was written.
-    #[error("a Docker archive cannot hold {digest}: it is {what}")]
+    #[error("a Docker archive or Engine cannot hold {digest}: it is {what}")]
     NotHeld {
         /// The manifest.
         digest: Digest,
@@ -309,6 +309,14 @@ impl LayoutError {
         move |source| Self::NotReadable { path, source }
     }
 
+    pub(crate) fn json(path: impl Into<PathBuf>) -> impl FnOnce(serde_json::Error) -> Self {
+        let path = path.into();
+        move |source| Self::InvalidJson {
+            path,
+            source: source.into(),
+        }
+    }
+
     pub(crate) fn integrity(digest: &Digest) -> impl FnOnce(VerifyError) -> Self {
         let digest = digest.clone();
         move |source| Self::Integrity { digest, source }
@@ -363,6 +371,7 @@ impl From<LayoutError> for ContentError {
     fn from(error: LayoutError) -> Self {
         let kind = error.kind();
         let message = match kind {
+            _ if matches!(error, LayoutError::NotHeld { .. }) => "the image cannot be kept there",
             ContentErrorKind::Storage => "the images on disk cannot be read or written",
             ContentErrorKind::Integrity => "content on disk does not match its digest",
             _ => "the layout or archive cannot be used like this",

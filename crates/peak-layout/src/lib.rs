@@ -39,42 +39,45 @@
 //! again. It is not a place to serve images from (`peak-registry-server` is), and removes no blobs that nothing points to
 //! any longer.
 
+// Image layouts: in a directory, and in one tar file.
 mod archive;
-mod archive_error;
-mod blob;
 mod directory;
+
+// What `docker save` writes and `docker load` reads.
 mod docker_archive;
+
+// What layouts consist of.
+mod blob;
 mod document;
-mod error;
-mod file;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
 mod index;
 mod partial;
-mod positioned;
 mod referrers;
+
+// How they are kept on disk, and read and written.
+mod blocking;
+mod file;
+mod positioned;
 mod replacement;
 mod staging;
 mod tar;
 
+// What can go wrong.
+mod archive_error;
+mod error;
+
+// For tests.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use archive::{OciArchive, OciArchiveWriter};
-pub use archive_error::ArchiveError;
 pub use directory::Directory;
 pub use docker_archive::{
     DockerArchive, DockerArchiveOptions, DockerArchiveSender, DockerArchiveStream,
     DockerArchiveWriter,
 };
+
+pub use archive_error::ArchiveError;
 pub use error::LayoutError;
 
-/// Runs what waits for the disk where waiting is allowed.
-///
-/// Dropping the future does not stop what has begun; every such piece is short and leaves nothing half-visible.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LayoutError> + Send + 'static,
-) -> Result<T, LayoutError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(LayoutError::Shutdown),
-    }
-}
+use blocking::blocking;

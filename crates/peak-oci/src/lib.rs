@@ -86,44 +86,52 @@
 //! `aws-lc-rs` computes digests with that library, which needs a C compiler to build; on processors without
 //! instructions for SHA it is nearly twice as fast as the pure Rust of the default.
 
-pub mod annotations;
-pub mod content;
-
-mod config;
-mod descriptor;
+// Names, and hashes of content.
 mod digest;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
 mod hash;
-mod json;
-mod manifest;
 mod media_type;
-mod platform;
-mod raw;
 mod reference;
 mod text;
 mod verify;
 
-pub use config::{ContainerConfig, History, ImageConfig, MAX_CONFIG_SIZE, RootFs, Step};
-pub use content::{
-    BlobEvent, BlobListener, BlobOutcome, BlobRead, BlobStream, BlobWriter, BoxFuture,
-    ContentError, ContentErrorKind, MAX_INDEX_DEPTH, MAX_REFERRERS, Placement, Sink, Source,
-    TagStream, TakeError, ValidationReport, open_blob, read_verified, validate,
-};
-pub use descriptor::Descriptor;
+// Documents, and how JSON is read into them and written.
+pub mod annotations;
+mod config;
+mod descriptor;
+mod json;
+mod manifest;
+mod platform;
+mod raw;
+
+// Where content comes from and goes to.
+pub mod content;
+
+// For tests.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use media_type::{MediaType, MediaTypeError};
+pub use reference::{
+    Reference, ReferenceError, RepositoryName, RepositoryNameError, Selector, SelectorError, Tag,
+    TagError,
+};
+pub use verify::{Verifier, VerifyError};
+
+pub use config::{ContainerConfig, History, ImageConfig, MAX_CONFIG_SIZE, RootFs, Step};
+pub use descriptor::Descriptor;
 pub use json::{JsonError, UnknownFields};
 pub use manifest::{
     ArtifactManifest, ImageManifest, Index, IndexError, MAX_MANIFEST_SIZE, Manifest, ManifestError,
     Merge, Mixing, NoMatchingPlatform, Schema1Layer, Schema1Manifest, Schema1Signature,
     V1Compatibility,
 };
-pub use media_type::{MediaType, MediaTypeError};
 pub use platform::{Platform, PlatformError};
 pub use raw::Raw;
-pub use reference::{
-    Reference, ReferenceError, RepositoryName, RepositoryNameError, Selector, SelectorError, Tag,
-    TagError,
+
+pub use content::{
+    BlobEvent, BlobListener, BlobOutcome, BlobRead, BlobStream, BlobWriter, BoxFuture,
+    ContentError, ContentErrorKind, MAX_INDEX_DEPTH, MAX_REFERRERS, Placement, Sink, Source,
+    TagStream, TakeError, ValidationReport, open_blob, read_verified, stream_verified, validate,
 };
-pub use verify::{Verifier, VerifyError};

@@ -18,13 +18,13 @@ use crate::auth::Scope;
 use crate::blobs::ranges::{Lanes, ParallelRanges};
 use crate::blobs::upload::{Abandoned, States};
 use crate::capabilities::Capabilities;
-use crate::error::{MAX_ERROR_BODY, Reasons};
 use crate::host::Host;
 use crate::known_blobs::KnownBlobs;
 use crate::notices::Notices;
 use crate::own_writes::OwnWrites;
 use crate::pace::{Limits, Paces};
 use crate::pauses::Pauses;
+use crate::reasons::{MAX_ERROR_BODY, Reasons};
 use crate::schemes::Schemes;
 
 /// What all connections of a client know in common.

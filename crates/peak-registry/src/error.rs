@@ -1,19 +1,12 @@
 //! What can go wrong with a registry, by outcome.
 
-use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
 use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType, VerifyError};
-use serde::Deserialize;
-use url::Url;
 
+use crate::Reasons;
 use crate::auth::KeychainError;
-
-/// Longest error body that is read, in bytes.
-pub(crate) const MAX_ERROR_BODY: u64 = 64 * 1024;
-const MAX_ERRORS: usize = 8;
-const MAX_TEXT: usize = 300;
 
 /// An error of a registry.
 #[derive(Debug, thiserror::Error)]
@@ -341,16 +334,17 @@ impl RegistryError {
 
     /// The codes of the registry's error body, such as `NAME_UNKNOWN`; none where it sent none.
     pub fn codes(&self) -> Vec<&str> {
-        let reasons = self.reasons().map(|reasons| reasons.list.as_slice());
-        let list = reasons.unwrap_or_default().iter();
-        list.map(|one| one.code.as_str()).collect()
+        self.reasons()
+            .into_iter()
+            .flat_map(Reasons::codes)
+            .collect()
     }
 
     /// The status that the registry answered with, where it is one that says no.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            _ => self.reasons()?.answer.as_ref().map(|answer| answer.status),
+            _ => Some(self.reasons()?.answer()?.status),
         }
     }
 
@@ -364,10 +358,7 @@ impl RegistryError {
                 source: Some(source),
                 ..
             } => source.url(),
-            _ => {
-                let answer = self.reasons()?.answer.as_ref()?;
-                Some(&answer.url)
-            }
+            _ => Some(&self.reasons()?.answer()?.url),
         }
     }
 
@@ -457,141 +448,5 @@ fn when(retry_after: Option<Duration>) -> String {
             format!("it asks to wait for {seconds} s")
         }
         _ => "try again later".to_owned(),
-    }
-}
-
-/// What a registry's error body says: its codes and messages, cut to a readable length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reasons {
-    list: Vec<Reason>,
-    /// For how long the registry wants to be left alone, where it says that.
-    wait: Option<Duration>,
-    /// The answer that this is from.
-    answer: Option<Box<Answer>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    status: StatusCode,
-    /// Without secrets.
-    url: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Reason {
-    code: String,
-    message: String,
-}
-
-impl Reasons {
-    /// Reads the JSON error body of the distribution specification; anything else is no reason.
-    pub(crate) fn parse(body: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Body {
-            #[serde(default)]
-            errors: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            #[serde(default)]
-            code: Option<String>,
-            #[serde(default)]
-            message: Option<String>,
-        }
-        let Ok(body) = serde_json::from_slice::<Body>(body) else {
-            return Self::default();
-        };
-        let entries = body.errors.into_iter().take(MAX_ERRORS);
-        let list = entries.map(|entry| Reason {
-            code: printable(entry.code.as_deref().unwrap_or("UNKNOWN")),
-            message: printable(entry.message.as_deref().unwrap_or_default()),
-        });
-        Self {
-            list: list.collect(),
-            ..Self::default()
-        }
-    }
-}
-
-impl Reasons {
-    /// With the answer that they are from.
-    pub(crate) fn of_answer(mut self, status: StatusCode, url: &Url) -> Self {
-        let url = peak_http::redact::url(url);
-        self.answer = Some(Box::new(Answer { status, url }));
-        self
-    }
-
-    /// With the time that the answer's headers say.
-    pub(crate) fn waiting(mut self, wait: Option<Duration>) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    pub(crate) fn wait(&self) -> Option<Duration> {
-        self.wait
-    }
-
-    /// Whether one of these codes is among them.
-    pub(crate) fn has_any(&self, codes: &[&str]) -> bool {
-        self.list
-            .iter()
-            .any(|reason| codes.contains(&reason.code.as_str()))
-    }
-}
-
-impl fmt::Display for Reasons {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, reason) in self.list.iter().enumerate() {
-            let separator = if position == 0 { ": " } else { "; " };
-            write!(formatter, "{separator}{}", reason.code)?;
-            if !reason.message.is_empty() {
-                write!(formatter, " ({})", reason.message)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Text from a server, fit for a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(MAX_TEXT)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_error_body_becomes_readable_reasons() {
-        let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"no\u001b[31m such","detail":{}},{"code":"X"},{"detail":null}]}"#;
-        assert_eq!(
-            Reasons::parse(body).to_string(),
-            ": NAME_UNKNOWN (no [31m such); X; UNKNOWN"
-        );
-    }
-
-    #[test]
-    fn other_bodies_give_no_reasons() {
-        for body in ["", "<html>404</html>", "[]", "{}", r#"{"errors":7}"#] {
-            assert_eq!(
-                Reasons::parse(body.as_bytes()),
-                Reasons::default(),
-                "{body}"
-            );
-        }
-        let many = format!(
-            r#"{{"errors":[{}]}}"#,
-            vec![format!(r#"{{"message":"{}"}}"#, "x".repeat(5000)); 50].join(",")
-        );
-        assert!(Reasons::parse(many.as_bytes()).to_string().len() < 3000);
     }
 }

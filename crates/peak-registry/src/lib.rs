@@ -55,45 +55,62 @@
 //!
 //! It is no server (`peak-registry-server` is), unpacks no images and knows nothing of files.
 
-mod auth;
-mod blobs;
-mod capabilities;
+// The client, and one repository.
 mod client;
 mod connection;
+mod repository;
+
+// What can be asked of a repository and of a registry.
+mod blobs;
 mod delete;
-mod error;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
+mod manifests;
+mod probe;
+mod referrers;
+mod tags;
+
+// How long lists are walked.
+mod links;
+mod pages;
+
+// Who asks.
+mod auth;
+
+// What is learnt of each registry, and how its patience is spared.
+mod capabilities;
 mod host;
 mod known_blobs;
-mod links;
-mod manifests;
 mod notices;
 mod own_writes;
 mod pace;
-mod pages;
 mod pauses;
-mod probe;
-mod referrers;
-mod repository;
 mod schemes;
-mod tags;
-mod upload;
+
+// What can go wrong.
+mod error;
+mod reasons;
+
+// For tests.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
+pub use client::{Registry, RegistryBuilder};
+pub use repository::Repository;
+
+pub use blobs::ranges::ParallelRanges;
+pub use blobs::upload::{UploadOptions, UploadState};
+pub use manifests::FetchedManifest;
 
 pub use auth::{
     CredentialProvider, CredentialSource, Credentials, ExaminedHelper, ExaminedSource, Explanation,
     ExplanationStep, KeptIn, Keychain, KeychainBuilder, KeychainError, Login, Logout,
     SourceOutcome, SourceState,
 };
-pub use blobs::ranges::ParallelRanges;
-pub use blobs::upload::{UploadOptions, UploadState};
-pub use client::{Registry, RegistryBuilder};
-pub use error::{Reasons, RegistryError};
-pub use manifests::FetchedManifest;
 pub use notices::RateLimit;
 pub use probe::{
     Authentication, BlobUploads, Deletes, Deletion, DigestHeader, ManifestHeaders, Mounts,
     NotAsked, Paging, ProbeOptions, ProbeReport, Probed, Ranges, ReferrersList, TokenLifetime,
 };
-pub use repository::Repository;
+
+pub use error::RegistryError;
+pub use reasons::Reasons;

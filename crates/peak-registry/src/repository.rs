@@ -14,7 +14,7 @@ use peak_oci::{
 use url::Url;
 
 use crate::connection::{self, Call, Connection};
-use crate::error::Reasons;
+use crate::reasons::Reasons;
 use crate::{RegistryError, UploadOptions, blobs};
 
 /// One repository of one registry: manifests and blobs; a [`Source`] of images and a [`Sink`] for them. Cheap to clone.

@@ -32,30 +32,42 @@
 //!
 //! It is no client of anything (`peak-registry` is one) and stores nothing itself (`peak-layout` does).
 
+// One image, or several in one run: what is to be moved, and its way.
 mod blob;
 mod copy;
-mod error;
 mod flights;
 mod foreign;
+mod lanes;
+mod manifests;
+mod plan;
+mod select;
+mod several;
+
+// Whole repositories, by a plan.
+mod mirror;
+
+// Places of images by their names.
+mod target;
+
+// What is told, and what can go wrong.
+mod error;
+mod progress;
+
+// For tests.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod lanes;
-mod manifests;
-mod mirror;
-mod plan;
-mod progress;
-mod select;
-mod several;
-mod target;
 
 pub use copy::{BlobAction, CopyOptions, CopyPreview, CopyReport, Transfer, copy};
-pub use error::TransferError;
+pub use select::Platforms;
+
 pub use mirror::{
     CopiedTag, Destination, DestinationReport, MirrorDestination, MirrorFailure, MirrorOptions,
     MirrorPlan, MirrorReport, MirrorRepository, PlanError, Repositories, RepositoryReport, Shard,
     ShardError, TagFilter, TagFilterError, mirror, mirror_until,
 };
-pub use progress::{BlobProgress, Event, ProgressState};
-pub use select::Platforms;
+
 pub use target::{Clients, Target, TargetError};
+
+pub use error::TransferError;
+pub use progress::{BlobProgress, Event, ProgressState};

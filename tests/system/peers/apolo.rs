@@ -1,72 +1,14 @@
 //! `peak apolo` through a real Docker Engine, with registries that ask who comes, each in its own way.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-use serde_json::{Value, json};
+use peak_test_peers::DockerRegistry;
+use serde_json::Value;
 
 use super::engine::{Engine, file_system};
 use super::peer;
 use crate::support::{Finished, Sandbox, finish};
 
-/// The first and the second half of all printable characters, as `htpasswd -B` writes them for the user `token`: bcrypt
-/// looks at 72 bytes at most.
-const HASHES: [&str; 2] = [
-    "token:$2b$05$abcdefghijklmnopqrstuuAtFbdnZhvz.c2l28B8OVUVfZ0wy0mGK\n",
-    "token:$2b$05$abcdefghijklmnopqrstuuaVpSJinwcWkAxJrjFg9dEE/KOK3kl0O\n",
-];
-
 fn printable() -> String {
     (b' '..=b'~').map(char::from).collect()
-}
-
-/// Debian's `docker-registry` on loopback, with Basic authentication. It ends when this is dropped.
-struct DockerRegistry {
-    process: Child,
-    host: String,
-}
-
-impl DockerRegistry {
-    fn start(folder: &Path, htpasswd: &str) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let users = folder.join("htpasswd");
-        std::fs::write(&users, htpasswd).unwrap();
-        // YAML reads JSON.
-        let config = json!({
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": folder.join("storage")}, "delete": {"enabled": true}},
-            "http": {"addr": "127.0.0.1:0"},
-            "auth": {"htpasswd": {"realm": "here", "path": users}},
-        });
-        let file = folder.join("config.yml");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let mut process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // It says where it listens, and goes on to say this and that, which somebody has to take.
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let host = log.find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("listening on ")?;
-            let end = rest.find('"').unwrap_or(rest.len());
-            Some(rest.get(..end)?.to_owned())
-        });
-        std::thread::spawn(move || log.count());
-        let host = host.unwrap();
-        Self { process, host }
-    }
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// `peak apolo …` with the Engine and a registry.
@@ -216,9 +158,10 @@ fn an_image_of_the_engine_goes_to_a_registry_with_passwords_and_back() {
     };
     let all = printable();
     let (first, second) = all.split_at(48);
-    for (token, hash) in [first, second].into_iter().zip(HASHES) {
-        let folder = sandbox.path(&format!("registry-{}", token.len()));
-        let registry = DockerRegistry::start(&folder, hash);
-        there_and_back(&sandbox, &engine, &registry.host, token);
+    // bcrypt looks at 72 bytes at most.
+    for token in [first, second] {
+        let registry = DockerRegistry::with_users(&[("token", token)]);
+        let host = registry.address().to_string();
+        there_and_back(&sandbox, &engine, &host, token);
     }
 }

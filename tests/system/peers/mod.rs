@@ -20,20 +20,14 @@ mod recorder;
 mod referrers;
 mod registries;
 
-pub(crate) use self::registries::DockerRegistry;
-
 use std::path::PathBuf;
 use std::process::Command;
 
+pub(crate) use peak_test_peers::has as peer;
+use peak_test_peers::missing;
 use serde_json::Value;
 
-use crate::support::{Sandbox, skipped, workspace};
-
-/// Whether a peer can be used. Says why not, and fails where it must not be missing.
-pub(crate) fn peer(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
-        || missing(&format!("{program} is not installed"))
-}
+use crate::support::{Sandbox, workspace};
 
 /// A program in Go that `cargo xtask peers up` builds. Says if it is not there, and fails where it must not be missing.
 fn go_program(name: &str) -> Option<PathBuf> {
@@ -75,14 +69,4 @@ fn layout_digest(sandbox: &Sandbox, layout: &str) -> Value {
     let mut index: Value = serde_json::from_slice(&index).unwrap();
     assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
     index["manifests"][0]["digest"].take()
-}
-
-/// Says that a peer is missing, and fails where it must not be.
-fn missing(what: &str) -> bool {
-    let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
-    assert!(!required, "{what}, and is required here");
-    skipped(&format!(
-        "{what}; `cargo xtask peers up` makes this test run"
-    ));
-    false
 }

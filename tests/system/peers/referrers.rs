@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
+use peak_test_peers::DockerRegistry;
 use serde_json::{Value, json};
 
-use super::registries::DockerRegistry;
 use super::{go_program, peer, run, ship_into_layout};
 use crate::support::{Sandbox, digest};
 
@@ -22,7 +22,7 @@ fn others_find_the_referrers_that_we_copied_in_registries_with_a_list_of_them_an
     let sandbox = Sandbox::new();
     let image = ship_into_layout(&sandbox);
     let image = image["digest"].as_str().unwrap();
-    let (ours, theirs) = (sandbox.serve(), DockerRegistry::start(&sandbox));
+    let (ours, theirs) = (sandbox.serve(), DockerRegistry::start());
     sandbox.files(
         "files",
         [
@@ -58,7 +58,7 @@ fn others_find_the_referrers_that_we_copied_in_registries_with_a_list_of_them_an
     let signature = attach(SIGNATURE, &format!("{first}@{bill}"), "signature.txt");
 
     // To a registry without a list of referrers, and from there to one with it.
-    let second = format!("{}/referrers/app", theirs.host);
+    let second = format!("{}/referrers/app", theirs.address());
     let third = format!("{}/referrers/back", ours.host());
     for (from, to) in [(&first, &second), (&second, &third)] {
         let (from, to) = (tagged(from), tagged(to));
@@ -108,7 +108,7 @@ fn a_mirror_that_deletes_says_that_debians_docker_registry_cannot_delete_just_a_
     }
     let sandbox = Sandbox::new();
     ship_into_layout(&sandbox);
-    let (ours, theirs) = (sandbox.serve(), DockerRegistry::start(&sandbox));
+    let (ours, theirs) = (sandbox.serve(), DockerRegistry::start());
     let name = |tag: &str| format!("{}/mirror/app:{tag}", ours.host());
     for tag in ["v1", "v2"] {
         sandbox
@@ -117,13 +117,13 @@ fn a_mirror_that_deletes_says_that_debians_docker_registry_cannot_delete_just_a_
     }
     let plan = format!(
         "destinations:\n  - to: {}/copy\n    delete: true\nrepositories:\n  - from: {}/mirror/app\n",
-        theirs.host,
+        theirs.address(),
         ours.host()
     );
     sandbox.files("", [("plan.yaml", plan.as_bytes())]);
     let mirror = ["registry", "mirror", "plan.yaml", "-o", "json", "--yes"];
     let tags = || {
-        let repository = format!("{}/copy/mirror/app", theirs.host);
+        let repository = format!("{}/copy/mirror/app", theirs.address());
         let tags = sandbox.peak_json(["registry", "tags", &repository, "-o", "json"]);
         let mut tags: Vec<String> = serde_json::from_value(tags).unwrap();
         tags.sort();

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use peak_test_peers::DockerRegistry;
 use serde_json::Value;
 
 use super::{layout_digest, peer, run, ship_into_layout};
@@ -297,61 +298,6 @@ fn skopeo_gives_the_platforms_token_as_the_password_of_anybody() {
     assert!(!push("anybody:sesame"));
 }
 
-/// Debian's `docker-registry` on a port of its own, killed when dropped.
-pub(crate) struct DockerRegistry {
-    child: std::process::Child,
-    pub(crate) host: String,
-}
-
-impl DockerRegistry {
-    pub(crate) fn start(sandbox: &Sandbox) -> Self {
-        // Somebody else may take the port between our finding it free and the registry's listening on it.
-        for _ in 0..5 {
-            if let Some(registry) = Self::try_start(sandbox) {
-                return registry;
-            }
-        }
-        panic!("docker-registry did not start on five free ports");
-    }
-
-    fn try_start(sandbox: &Sandbox) -> Option<Self> {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = free.local_addr().unwrap().to_string();
-        drop(free);
-        let root = sandbox.path("docker-registry");
-        let configuration = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '{host}'}}\n",
-            root.display()
-        );
-        let file = sandbox.path("docker-registry.yml");
-        std::fs::write(&file, configuration).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(file)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut registry = Self { child, host };
-        crate::support::eventually("docker-registry answers or ends", || {
-            if registry.child.try_wait().unwrap().is_some() {
-                return Some(false);
-            }
-            std::net::TcpStream::connect(&registry.host)
-                .ok()
-                .map(|_| true)
-        })
-        .then_some(registry)
-    }
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
     if !peer("skopeo") || !peer("docker-registry") {
@@ -359,8 +305,8 @@ fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
     }
     let sandbox = Sandbox::new();
     let shipped = ship_into_layout(&sandbox);
-    let registry = DockerRegistry::start(&sandbox);
-    let reference = format!("{}/team/app:v1", registry.host);
+    let registry = DockerRegistry::start();
+    let reference = format!("{}/team/app:v1", registry.address());
     push_layout(&sandbox, &reference);
     let pulled = sandbox.peak_json(["registry", "pull", &reference, "oci:pulled", "-o", "json"]);
     assert_eq!(pulled["digest"], shipped["digest"]);
@@ -377,7 +323,7 @@ fn we_pull_from_debians_docker_registry_what_skopeo_put_there() {
         .peak([
             "registry",
             "digest",
-            &format!("{}/team/app:absent", registry.host),
+            &format!("{}/team/app:absent", registry.address()),
         ])
         .assert_code(4);
 }
@@ -389,8 +335,8 @@ fn the_registry_commands_work_with_debians_docker_registry() {
     }
     let sandbox = Sandbox::new();
     let shipped = ship_into_layout(&sandbox);
-    let registry = DockerRegistry::start(&sandbox);
-    let name = |tag: &str| format!("{}/team/app:{tag}", registry.host);
+    let registry = DockerRegistry::start();
+    let name = |tag: &str| format!("{}/team/app:{tag}", registry.address());
     push_layout(&sandbox, &name("v1"));
     let json = |arguments: &[&str]| {
         sandbox.peak_json([&["registry"], arguments, &["-o", "json"]].concat())
@@ -407,12 +353,12 @@ fn the_registry_commands_work_with_debians_docker_registry() {
         .args(["inspect", "--raw", "--tls-verify=false"])
         .arg(format!("docker://{}", name("all"))));
     assert_eq!(digest(raw.as_bytes()), index["digest"]);
-    let repository = format!("{}/team/app", registry.host);
+    let repository = format!("{}/team/app", registry.address());
     let mut tags: Vec<String> = serde_json::from_value(json(&["tags", &repository])).unwrap();
     tags.sort();
     assert_eq!(tags, ["all", "v1"]);
     assert_eq!(
-        json(&["catalog", &registry.host]),
+        json(&["catalog", &registry.address().to_string()]),
         serde_json::json!(["team/app"])
     );
     // This one cannot delete just a tag, and the error names the ways out.

@@ -7,5 +7,5 @@
 
 mod engine;
 mod registry;
-mod straight;
 mod support;
+mod without_engine;

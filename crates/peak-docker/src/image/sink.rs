@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use peak_layout::{DockerArchiveOptions, DockerArchiveSender};
 use peak_oci::{
-    BlobWriter, BoxFuture, ContentError, ContentErrorKind, Descriptor, Digest, ImageConfig,
-    ImageManifest, Manifest, Placement, Raw, Reference, Sink, Tag,
+    BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest, Manifest,
+    Placement, Raw, Reference, Sink, Tag,
 };
 
 use super::{has_layers, is_known_by, other_image};
@@ -140,15 +140,18 @@ impl Inner {
     }
 }
 
+/// What an Engine can be given is what its archive can hold.
 impl Sink for EngineSink {
-    /// It is given one image.
-    fn holds_referrers(&self) -> bool {
-        false
+    fn holds(&self, manifest: &Raw<Manifest>) -> Result<(), ContentError> {
+        self.inner.archive.holds(manifest)
     }
 
-    /// An Engine unpacks every layer from the archive.
+    fn holds_referrers(&self) -> bool {
+        self.inner.archive.holds_referrers()
+    }
+
     fn holds_images_without_foreign_layers(&self) -> bool {
-        false
+        self.inner.archive.holds_images_without_foreign_layers()
     }
 
     /// Refuses what it cannot hold, and asks the Engine whether it has the image.
@@ -158,7 +161,6 @@ impl Sink for EngineSink {
         blobs: &'a [Descriptor],
     ) -> BoxFuture<'a, Result<(), ContentError>> {
         Box::pin(async move {
-            self.holds(root)?;
             self.inner.archive.prepare(root, blobs).await?;
             let Some(image) = root.value().as_image() else {
                 return Ok(());
@@ -172,23 +174,6 @@ impl Sink for EngineSink {
             *present = found;
             Ok(())
         })
-    }
-
-    /// An image for one platform and nothing else.
-    fn holds(&self, manifest: &Raw<Manifest>) -> Result<(), ContentError> {
-        let what = match manifest.value() {
-            Manifest::Image(image) if image.config.media_type.is_image_config() => return Ok(()),
-            Manifest::Index(_) => "an index of several platforms; pick one of them",
-            Manifest::Schema1(_) => "an image of Docker's schema 1",
-            _ => "an artifact and not an image",
-        };
-        Err(ContentError::new(
-            ContentErrorKind::Unsupported,
-            format!(
-                "a Docker Engine cannot be given {}: it is {what}",
-                manifest.digest()
-            ),
-        ))
     }
 
     /// A blob is there when the whole image is, or when it was sent.

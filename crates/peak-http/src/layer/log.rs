@@ -2,21 +2,17 @@
 //! bodies of JSON. Secrets are removed. Nothing is made up where nobody looks.
 
 use std::fmt::Write as _;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Version};
 use tokio::time::Instant;
-use tower::Service;
 use tracing::{Level, debug, enabled, info, trace};
 use url::Url;
 
-use super::{HttpFuture, HttpResult, HttpService};
+use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
-use crate::error::Error;
 use crate::redact;
-use crate::response::ResponseBody;
 
 /// Which attempt a request is, where it is not the first.
 #[derive(Debug, Clone, Copy)]
@@ -32,30 +28,24 @@ impl<S: HttpService> Log<S> {
     pub(crate) fn new(inner: S) -> Self {
         Self { inner }
     }
-}
 
-impl<S: HttpService> Service<Request<Body>> for Log<S> {
-    type Response = http::Response<ResponseBody>;
-    type Error = Error;
-    type Future = HttpFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
+    #[expect(
+        clippy::unused_self,
+        reason = "whether a layer is idle is asked of the layer"
+    )]
+    fn is_idle(&self, _: &Request<Body>) -> bool {
+        !enabled!(Level::INFO)
     }
 
-    fn call(&mut self, request: Request<Body>) -> HttpFuture {
-        if !enabled!(Level::INFO) {
-            return self.inner.call(request);
-        }
+    async fn run(mut self, request: Request<Body>) -> HttpResult {
         let exchange = Exchange::begin(&request);
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let result = answer.await;
-            exchange.end(&result);
-            result
-        })
+        let result = self.inner.call(request).await;
+        exchange.end(&result);
+        result
     }
 }
+
+layer_service!(Log, passed_by_if is_idle);
 
 /// A request that waits for its answer.
 struct Exchange {

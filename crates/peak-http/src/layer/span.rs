@@ -1,18 +1,13 @@
 //! One span per operation, with the names of OpenTelemetry's conventions for HTTP clients.
 
-use std::task::{Context, Poll};
-
 use http::{Method, Request, Version};
-use tower::Service;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
-use super::{HttpFuture, HttpResult, HttpService};
+use super::{HttpResult, HttpService, layer_service};
 use crate::body::Body;
-use crate::error::Error;
 use crate::redact;
 use crate::request::{self, Operation};
-use crate::response::ResponseBody;
 
 /// The span of the operation a request belongs to, for what inner layers have to record on it.
 #[derive(Debug, Clone)]
@@ -29,7 +24,11 @@ impl<S: HttpService> OperationSpan<S> {
         Self { inner }
     }
 
-    async fn run(mut self, span: Span, mut request: Request<Body>) -> HttpResult {
+    async fn run(mut self, mut request: Request<Body>) -> HttpResult {
+        let span = open(&request);
+        if span.is_disabled() {
+            return self.inner.call(request).await;
+        }
         request
             .extensions_mut()
             .insert(SpanOfOperation(span.clone()));
@@ -51,23 +50,7 @@ impl<S: HttpService> OperationSpan<S> {
     }
 }
 
-impl<S: HttpService> Service<Request<Body>> for OperationSpan<S> {
-    type Response = http::Response<ResponseBody>;
-    type Error = Error;
-    type Future = HttpFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> HttpFuture {
-        let span = open(&request);
-        if span.is_disabled() {
-            return self.inner.call(request);
-        }
-        Box::pin(self.clone().run(span, request))
-    }
-}
+layer_service!(OperationSpan);
 
 fn open(request: &Request<Body>) -> Span {
     let span = info_span!(

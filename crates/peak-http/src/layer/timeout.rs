@@ -7,9 +7,8 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::{HttpResult, HttpService, layer_service};
-use crate::body::Body;
+use crate::body::{Body, Progress};
 use crate::error::{Error, ErrorKind};
-use crate::progress::Progress;
 use crate::request::{AttemptTimeout, IdleTimeout};
 
 #[derive(Clone)]

@@ -42,10 +42,7 @@ pub(super) fn listed(files: &impl Files) -> Result<Vec<Listed>, LayoutError> {
         }));
     };
     let bytes = files.content(MANIFEST, extent, MAX_MANIFEST_SIZE)?;
-    serde_json::from_slice(&bytes).map_err(|source| LayoutError::InvalidJson {
-        path: files.within(MANIFEST),
-        source,
-    })
+    serde_json::from_slice(&bytes).map_err(LayoutError::json(files.within(MANIFEST)))
 }
 
 /// The name with its tag, in a form that is the same for all ways of writing it.

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use flate2::write::MultiGzDecoder;
 use peak_oci::{Algorithm, Digest, Hasher};
 use zstd::stream::raw::{self, InBuffer, Operation, OutBuffer};
 
+use crate::LayoutError;
 use crate::positioned;
 use crate::tar::BEGINNING;
 
@@ -44,6 +46,18 @@ pub(super) enum DecodeError {
     TooLarge,
     /// The disk failed.
     Write(io::Error),
+}
+
+impl DecodeError {
+    /// What it means for the layer `digest`, which may have `limit` bytes in `path`.
+    pub(super) fn of_layer(self, digest: &Digest, limit: u64, path: &Path) -> LayoutError {
+        let digest = digest.clone();
+        match self {
+            Self::Corrupt(source) => LayoutError::Compression { digest, source },
+            Self::TooLarge => LayoutError::Expansion { digest, limit },
+            Self::Write(source) => LayoutError::writing(path)(source),
+        }
+    }
 }
 
 /// The uncompressed layer: hashed and written where it belongs.

@@ -2,8 +2,10 @@
 //! that says what belongs together. It does not hold manifests, so the digest of an image is not kept; its config is,
 //! and with it what Docker calls the image's id.
 
+mod arrived;
 mod contents;
 mod decode;
+mod options;
 mod read;
 mod stream_read;
 mod stream_write;
@@ -11,10 +13,11 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use options::DockerArchiveOptions;
 pub use read::DockerArchive;
 pub use stream_read::DockerArchiveStream;
 pub use stream_write::DockerArchiveSender;
-pub use write::{DockerArchiveOptions, DockerArchiveWriter};
+pub use write::DockerArchiveWriter;
 
 const MANIFEST: &str = "manifest.json";
 

@@ -1,11 +1,10 @@
 //! An image into a Docker archive that is sent while it is written.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -13,13 +12,13 @@ use futures_util::stream::{self, StreamExt as _};
 use peak_oci::annotations::{CONTAINERD_IMAGE_NAME, REF_NAME};
 use peak_oci::{
     Algorithm, BlobStream, BlobWriter, BoxFuture, ContentError, ContentErrorKind, Descriptor,
-    Digest, ImageConfig, ImageManifest, Index, MAX_CONFIG_SIZE, Manifest, MediaType, Placement,
-    Raw, Sink, Tag, Verifier, VerifyError,
+    Digest, Index, Manifest, MediaType, Placement, Raw, Sink, Tag, Verifier,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-use super::decode::{Compression, Decoder};
-use super::write::{DockerArchiveOptions, decoding_failed, image_name, layer_name, runnable};
+use super::arrived::{Arrived, ArrivedLayer, runnable, tag_of_root};
+use super::decode::{Compression, DecodeError, Decoder};
+use super::options::{DockerArchiveOptions, layer_name};
 use super::{Listed, MANIFEST};
 use crate::document::{self, INDEX, MARKER, MARKER_CONTENT};
 use crate::tar::{self, BEGINNING, BLOCK};
@@ -56,18 +55,9 @@ struct Inner {
     /// What the archive is called in errors.
     path: PathBuf,
     options: DockerArchiveOptions,
-    state: StdMutex<State>,
+    arrived: Arrived<Sent>,
     /// Whoever holds it writes.
     archive: Arc<Mutex<Archive>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// What is known to be a config.
-    config: Option<Digest>,
-    configs: HashMap<Digest, Bytes>,
-    /// By the digest of each blob that was sent.
-    layers: HashMap<Digest, Sent>,
 }
 
 /// A layer that was sent.
@@ -77,6 +67,12 @@ struct Sent {
     /// The digest of it uncompressed, where it is known.
     diff_id: Option<Digest>,
     is_changed: bool,
+}
+
+impl ArrivedLayer for Sent {
+    fn diff_id(&self) -> Option<&Digest> {
+        self.diff_id.as_ref()
+    }
 }
 
 /// The archive on its way.
@@ -117,7 +113,7 @@ impl DockerArchiveSender {
             inner: Arc::new(Inner {
                 path: name.into(),
                 options,
-                state: StdMutex::default(),
+                arrived: Arrived::default(),
                 archive: Arc::new(Mutex::new(Archive::NotBegun(Box::new(send)))),
             }),
         })
@@ -125,7 +121,7 @@ impl DockerArchiveSender {
 
     /// A config that has come, as it is: Docker calls an image by its SHA-256.
     pub fn config(&self, digest: &Digest) -> Option<Bytes> {
-        self.inner.state().configs.get(digest).cloned()
+        self.inner.arrived.config(digest)
     }
 }
 
@@ -241,39 +237,6 @@ fn filling(size: u64) -> Bytes {
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_config(&self, descriptor: &Descriptor) -> bool {
-        descriptor.media_type.is_image_config()
-            || self.state().config.as_ref() == Some(&descriptor.digest)
-    }
-
-    fn has(&self, descriptor: &Descriptor) -> bool {
-        let state = self.state();
-        state.layers.contains_key(&descriptor.digest)
-            || state.configs.contains_key(&descriptor.digest)
-    }
-
-    fn config_writer(
-        self: &Arc<Self>,
-        descriptor: &Descriptor,
-    ) -> Result<Box<dyn BlobWriter>, LayoutError> {
-        if descriptor.size > MAX_CONFIG_SIZE {
-            return Err(LayoutError::TooLarge {
-                path: self.path.join(descriptor.digest.hex()),
-                limit: MAX_CONFIG_SIZE,
-            });
-        }
-        Ok(Box::new(ConfigWriter {
-            inner: Arc::clone(self),
-            digest: descriptor.digest.clone(),
-            verifier: Verifier::for_descriptor(descriptor),
-            content: Vec::new(),
-        }))
-    }
-
     /// Sends what says that there is an image, and waits until it is taken in.
     async fn finish(
         &self,
@@ -287,7 +250,7 @@ impl Inner {
             }
             .into());
         };
-        let (config, layers) = self.arrived(image)?;
+        let (config, layers) = self.arrived.image(image)?;
         let is_layout = *manifest.media_type() == MediaType::OCI_MANIFEST
             && manifest.payload() == manifest.bytes()
             && layers.iter().all(|layer| !layer.is_changed);
@@ -299,7 +262,7 @@ impl Inner {
         // Dropped in the middle of this, the archive breaks off there and then.
         let mut last = std::mem::replace(&mut *archive, Archive::Broken);
         last.add(self, &config_name, &config).await?;
-        let name = image_name(self.options.name.as_ref(), tag);
+        let name = self.options.image_name(tag);
         if is_layout {
             let blob = document::blob_name(manifest.digest());
             last.add(self, &blob, manifest.bytes()).await?;
@@ -320,98 +283,12 @@ impl Inner {
             names: Some(name.into_iter().map(|(reference, _)| reference).collect()),
             layers: Some(layers.into_iter().map(|layer| layer.name).collect()),
         }];
-        let listed = serde_json::to_vec(&listed).map_err(|source| LayoutError::InvalidJson {
-            path: self.path.join(MANIFEST),
-            source,
-        })?;
+        let listed =
+            serde_json::to_vec(&listed).map_err(LayoutError::json(self.path.join(MANIFEST)))?;
         last.add(self, MANIFEST, &listed.into()).await?;
         last.finish(self).await?;
         *archive = last;
         Ok(())
-    }
-
-    /// The config and the layers of the image, as far as they can be compared.
-    fn arrived(&self, image: &ImageManifest) -> Result<(Bytes, Vec<Sent>), LayoutError> {
-        let state = self.state();
-        let digest = &image.config.digest;
-        let missing = |digest: &Digest| LayoutError::MissingBlob {
-            digest: digest.clone(),
-        };
-        let bytes = state.configs.get(digest).ok_or_else(|| missing(digest))?;
-        let config =
-            ImageConfig::parse(bytes.clone()).map_err(|source| LayoutError::InvalidManifest {
-                digest: digest.clone(),
-                source,
-            })?;
-        let diff_ids = &config.value().rootfs.diff_ids;
-        if diff_ids.len() != image.layers.len() {
-            return Err(LayoutError::Layers {
-                digest: digest.clone(),
-                said: diff_ids.len(),
-                found: image.layers.len(),
-            });
-        }
-        let mut layers = Vec::new();
-        for (layer, expected) in image.layers.iter().zip(diff_ids) {
-            let sent = state.layers.get(&layer.digest);
-            let sent = sent.ok_or_else(|| missing(&layer.digest))?;
-            if expected.algorithm() != Algorithm::Sha256 {
-                return Err(LayoutError::NotHeld {
-                    digest: digest.clone(),
-                    what: "a config that names its layers by other digests than SHA-256",
-                });
-            }
-            // Of what went out compressed, whoever decompresses it finds out.
-            if let Some(actual) = sent.diff_id.as_ref().filter(|actual| *actual != expected) {
-                return Err(LayoutError::integrity(&layer.digest)(VerifyError::Digest {
-                    expected: expected.clone(),
-                    actual: actual.clone(),
-                }));
-            }
-            layers.push(sent.clone());
-        }
-        Ok((bytes.clone(), layers))
-    }
-}
-
-/// A config on its way: small, and sent when everything else is there.
-struct ConfigWriter {
-    inner: Arc<Inner>,
-    digest: Digest,
-    verifier: Verifier,
-    content: Vec<u8>,
-}
-
-impl ConfigWriter {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), LayoutError> {
-        let taken = self.verifier.update(bytes);
-        taken.map_err(LayoutError::integrity(&self.digest))?;
-        self.content.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), LayoutError> {
-        let verified = self.verifier.finish();
-        verified.map_err(LayoutError::integrity(&self.digest))?;
-        let mut state = self.inner.state();
-        state.configs.insert(self.digest, self.content.into());
-        Ok(())
-    }
-}
-
-impl BlobWriter for ConfigWriter {
-    fn offset(&self) -> u64 {
-        0
-    }
-
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ContentError>> {
-        let taken = self.append(&bytes);
-        Box::pin(async move { Ok(taken?) })
-    }
-
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ContentError>> {
-        let finished = self.finish();
-        Box::pin(async move { Ok(finished?) })
     }
 }
 
@@ -496,7 +373,7 @@ impl LayerWriter {
                 let limit = self.inner.options.limit(self.descriptor.size);
                 let decoder = blocking(move || match decoder.write(&bytes) {
                     Ok(()) => Ok(decoder),
-                    Err(error) => Err(decoding_failed(error, &digest, limit, &path)),
+                    Err(error) => Err(error.of_layer(&digest, limit, &path)),
                 });
                 self.form = Form::Decoded(decoder.await?, file);
             }
@@ -531,7 +408,7 @@ impl LayerWriter {
             Form::Decoded(decoder, file) => self.send_decoded(decoder, file).await?,
             Form::Unknown(_) | Form::Broken => return Err(self.broken().into()),
         };
-        self.inner.state().layers.insert(digest, sent);
+        self.inner.arrived.add_layer(digest, sent);
         self.has_arrived = true;
         Ok(())
     }
@@ -547,7 +424,7 @@ impl LayerWriter {
         let limit = self.inner.options.limit(self.descriptor.size);
         let failed = {
             let (path, digest) = (path.clone(), digest.clone());
-            move |error| decoding_failed(error, &digest, limit, &path)
+            move |error: DecodeError| error.of_layer(&digest, limit, &path)
         };
         let (decoded, size) = blocking(move || decoder.finish().map_err(failed)).await?;
         let diff_id = decoded.unwrap_or(digest);
@@ -558,12 +435,7 @@ impl LayerWriter {
             is_changed: true,
         };
         // The same layer may come compressed in several ways; once is enough.
-        let is_there = self
-            .inner
-            .state()
-            .layers
-            .values()
-            .any(|known| known.name == name);
+        let is_there = self.inner.arrived.has_layer(|known| known.name == name);
         if is_there {
             return Ok(sent);
         }
@@ -629,8 +501,7 @@ impl Sink for DockerArchiveSender {
         _blobs: &'a [Descriptor],
     ) -> BoxFuture<'a, Result<(), ContentError>> {
         Box::pin(async move {
-            let image = runnable(root)?;
-            self.inner.state().config = Some(image.config.digest.clone());
+            self.inner.arrived.expect(runnable(root)?);
             Ok(())
         })
     }
@@ -646,7 +517,7 @@ impl Sink for DockerArchiveSender {
         &'a self,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<bool, ContentError>> {
-        let has = self.inner.has(descriptor);
+        let has = self.inner.arrived.has(descriptor);
         Box::pin(async move { Ok(has) })
     }
 
@@ -658,8 +529,8 @@ impl Sink for DockerArchiveSender {
         let inner = Arc::clone(&self.inner);
         let descriptor = descriptor.clone();
         Box::pin(async move {
-            if inner.is_config(&descriptor) {
-                return Ok(inner.config_writer(&descriptor)?);
+            if inner.arrived.is_config(&descriptor) {
+                return Ok(inner.arrived.config_writer(&descriptor, &inner.path)?);
             }
             let archive = Arc::clone(&inner.archive).lock_owned().await;
             Ok(Box::new(LayerWriter {
@@ -679,14 +550,8 @@ impl Sink for DockerArchiveSender {
         placement: &'a Placement,
     ) -> BoxFuture<'a, Result<(), ContentError>> {
         Box::pin(async move {
-            match placement {
-                Placement::Root { tag } => self.inner.finish(manifest, tag.as_ref()).await,
-                Placement::Child => Err(LayoutError::NotHeld {
-                    digest: manifest.digest().clone(),
-                    what: "part of an index; pick one image of it",
-                }
-                .into()),
-            }
+            let tag = tag_of_root(manifest, placement)?;
+            self.inner.finish(manifest, tag).await
         })
     }
 }

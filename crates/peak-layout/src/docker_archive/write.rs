@@ -1,89 +1,24 @@
 //! An image into a Docker archive.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use peak_oci::{
-    Algorithm, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, ImageConfig, ImageManifest,
-    MAX_CONFIG_SIZE, Manifest, Placement, Raw, Reference, Sink, Tag, Verifier, VerifyError,
+    Algorithm, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, Manifest, Placement, Raw,
+    Sink, Tag, Verifier,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::arrived::{Arrived, ArrivedLayer, runnable, tag_of_root};
 use super::decode::{DecodeError, Decoder};
+use super::options::{DockerArchiveOptions, layer_name};
 use super::{Listed, MANIFEST};
 use crate::blob::{self, Receiver};
 use crate::replacement::{Making, Place, Replacement};
 use crate::tar::{self, BLOCK};
 use crate::{LayoutError, blocking, positioned};
-
-/// A layer may become this large whatever it was, in bytes.
-const ALWAYS_ALLOWED: u64 = 1024 * 1024 * 1024;
-
-/// A layer may grow this many times. Gzip cannot do more than about 1030.
-const DEFAULT_RATIO: u64 = 250;
-
-/// How an archive is written.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct DockerArchiveOptions {
-    pub(super) name: Option<Reference>,
-    always_allowed: u64,
-    ratio: u64,
-}
-
-impl DockerArchiveOptions {
-    /// An image without a name; layers that grow to more than 1 GiB may grow by 250 times.
-    pub fn new() -> Self {
-        Self {
-            name: None,
-            always_allowed: ALWAYS_ALLOWED,
-            ratio: DEFAULT_RATIO,
-        }
-    }
-
-    /// What the image is called when it is loaded; without a tag, `latest` is added.
-    pub fn name(mut self, name: Reference) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// How many times its compressed size a layer may have. One that becomes larger, and larger than
-    /// [is always allowed](Self::always_allowed), is taken for an attack on the disk.
-    pub fn maximum_ratio(mut self, ratio: u64) -> Self {
-        self.ratio = ratio;
-        self
-    }
-
-    /// How large a layer may become, in bytes, however small it was when it was compressed.
-    pub fn always_allowed(mut self, bytes: u64) -> Self {
-        self.always_allowed = bytes;
-        self
-    }
-
-    /// An image in an archive has a name with a tag, or none.
-    pub(super) fn check(&self) -> Result<(), LayoutError> {
-        match self.name.as_ref().and_then(Reference::digest) {
-            None => Ok(()),
-            Some(digest) => Err(LayoutError::NamedByDigest {
-                digest: digest.clone(),
-            }),
-        }
-    }
-
-    /// How large a layer of this size may become, in bytes.
-    pub(super) fn limit(&self, size: u64) -> u64 {
-        size.saturating_mul(self.ratio).max(self.always_allowed)
-    }
-}
-
-impl Default for DockerArchiveOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// The archive that `docker load` reads, being written: a [`Sink`] of one image.
 ///
@@ -107,6 +42,8 @@ struct Inner {
     place: Place,
     options: DockerArchiveOptions,
     state: Mutex<State>,
+    /// By the digest of each layer that has arrived, that of the uncompressed layer.
+    arrived: Arrived<Digest>,
     /// The right to write a layer.
     turn: Arc<Semaphore>,
 }
@@ -116,11 +53,13 @@ struct State {
     file: Making,
     /// Where the next entry begins, in bytes.
     end: u64,
-    /// What is known to be a config.
-    config: Option<Digest>,
-    configs: HashMap<Digest, Bytes>,
-    /// By the digest of each blob that has arrived, that of the uncompressed layer.
-    layers: HashMap<Digest, Digest>,
+}
+
+/// The layer's own digest, uncompressed as it is in the archive.
+impl ArrivedLayer for Digest {
+    fn diff_id(&self) -> Option<&Digest> {
+        Some(self)
+    }
 }
 
 impl DockerArchiveWriter {
@@ -139,6 +78,7 @@ impl DockerArchiveWriter {
                 place: Place::new(path.as_ref())?,
                 options,
                 state: Mutex::default(),
+                arrived: Arrived::default(),
                 turn: Arc::new(Semaphore::new(1)),
             }),
         })
@@ -150,20 +90,6 @@ impl DockerArchiveWriter {
     }
 }
 
-/// The image that a manifest is, if it is one that Docker can run.
-pub(super) fn runnable(manifest: &Raw<Manifest>) -> Result<&ImageManifest, LayoutError> {
-    let what = match manifest.value() {
-        Manifest::Image(image) if image.config.media_type.is_image_config() => return Ok(image),
-        Manifest::Index(_) => "an index of several platforms; pick one of them",
-        Manifest::Schema1(_) => "an image of Docker's schema 1",
-        _ => "an artifact and not an image",
-    };
-    Err(LayoutError::NotHeld {
-        digest: manifest.digest().clone(),
-        what,
-    })
-}
-
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,35 +98,6 @@ impl Inner {
     /// The unfinished file, begun when it is first needed.
     fn begin(&self, state: &mut State) -> Result<Arc<File>, LayoutError> {
         Ok(state.file.file(&self.place)?.0)
-    }
-
-    fn is_config(&self, descriptor: &Descriptor) -> bool {
-        descriptor.media_type.is_image_config()
-            || self.state().config.as_ref() == Some(&descriptor.digest)
-    }
-
-    fn has(&self, descriptor: &Descriptor) -> bool {
-        let state = self.state();
-        state.layers.contains_key(&descriptor.digest)
-            || state.configs.contains_key(&descriptor.digest)
-    }
-
-    fn open_config(
-        self: &Arc<Self>,
-        descriptor: &Descriptor,
-    ) -> Result<Box<dyn Receiver>, LayoutError> {
-        if descriptor.size > MAX_CONFIG_SIZE {
-            return Err(LayoutError::TooLarge {
-                path: self.place.path().join(descriptor.digest.hex()),
-                limit: MAX_CONFIG_SIZE,
-            });
-        }
-        Ok(Box::new(Config {
-            inner: Arc::clone(self),
-            digest: descriptor.digest.clone(),
-            verifier: Verifier::for_descriptor(descriptor),
-            content: Vec::new(),
-        }))
     }
 
     fn open_layer(
@@ -233,9 +130,8 @@ impl Inner {
 
     fn prepare(&self, root: &Raw<Manifest>) -> Result<(), LayoutError> {
         let image = runnable(root)?;
-        let mut state = self.state();
-        self.begin(&mut state)?;
-        state.config = Some(image.config.digest.clone());
+        self.begin(&mut self.state())?;
+        self.arrived.expect(image);
         Ok(())
     }
 
@@ -248,30 +144,19 @@ impl Inner {
         if self.turn.available_permits() == 0 {
             return Err(LayoutError::Incomplete { path });
         }
-        let digest = &image.config.digest;
-        let config =
-            state
-                .configs
-                .get(digest)
-                .cloned()
-                .ok_or_else(|| LayoutError::MissingBlob {
-                    digest: digest.clone(),
-                })?;
-        let layers = compare(image, &config, &state.layers)?;
+        let (config, layers) = self.arrived.image(image)?;
         let listed = [Listed {
             config: format!("{}.json", Digest::sha256_of(&config).hex()),
             names: Some(
-                image_name(self.options.name.as_ref(), tag)
+                self.options
+                    .image_name(tag)
                     .map(|(name, _)| name)
                     .into_iter()
                     .collect(),
             ),
             layers: Some(layers.iter().map(layer_name).collect()),
         }];
-        let text = serde_json::to_vec(&listed).map_err(|source| LayoutError::InvalidJson {
-            path: path.join(MANIFEST),
-            source,
-        })?;
+        let text = serde_json::to_vec(&listed).map_err(LayoutError::json(path.join(MANIFEST)))?;
         let [Listed { config: name, .. }] = &listed;
         for (name, content) in [
             (name.as_str(), config.as_ref()),
@@ -302,92 +187,6 @@ impl Inner {
     }
 }
 
-/// The name that is written down, and its tag: the full one, because tools differ in what they make of a short one.
-pub(super) fn image_name(name: Option<&Reference>, tag: Option<&Tag>) -> Option<(String, Tag)> {
-    let name = name?;
-    let tag = tag.or_else(|| name.tag()).cloned();
-    let tag = tag.unwrap_or_else(Tag::latest);
-    Some((name.with_tag(tag.clone()).canonical(), tag))
-}
-
-pub(super) fn layer_name(diff_id: &Digest) -> String {
-    format!("{}.tar", diff_id.hex())
-}
-
-/// The uncompressed layers of the image, as they have arrived and as the config says they are.
-fn compare(
-    image: &ImageManifest,
-    config: &Bytes,
-    arrived: &HashMap<Digest, Digest>,
-) -> Result<Vec<Digest>, LayoutError> {
-    let digest = &image.config.digest;
-    let config =
-        ImageConfig::parse(config.clone()).map_err(|source| LayoutError::InvalidManifest {
-            digest: digest.clone(),
-            source,
-        })?;
-    let diff_ids = &config.value().rootfs.diff_ids;
-    if diff_ids.len() != image.layers.len() {
-        return Err(LayoutError::Layers {
-            digest: digest.clone(),
-            said: diff_ids.len(),
-            found: image.layers.len(),
-        });
-    }
-    let mut layers = Vec::new();
-    for (layer, expected) in image.layers.iter().zip(diff_ids) {
-        let actual = arrived
-            .get(&layer.digest)
-            .ok_or_else(|| LayoutError::MissingBlob {
-                digest: layer.digest.clone(),
-            })?;
-        if expected.algorithm() != actual.algorithm() {
-            return Err(LayoutError::NotHeld {
-                digest: digest.clone(),
-                what: "a config that names its layers by other digests than SHA-256",
-            });
-        }
-        if actual != expected {
-            return Err(LayoutError::integrity(&layer.digest)(VerifyError::Digest {
-                expected: expected.clone(),
-                actual: actual.clone(),
-            }));
-        }
-        layers.push(actual.clone());
-    }
-    Ok(layers)
-}
-
-/// A config on its way: small, and written when everything else is there.
-#[derive(Debug)]
-struct Config {
-    inner: Arc<Inner>,
-    digest: Digest,
-    verifier: Verifier,
-    content: Vec<u8>,
-}
-
-impl Receiver for Config {
-    fn append(&mut self, frames: &[Bytes]) -> Result<(), LayoutError> {
-        for frame in frames {
-            self.verifier
-                .update(frame)
-                .map_err(LayoutError::integrity(&self.digest))?;
-            self.content.extend_from_slice(frame);
-        }
-        Ok(())
-    }
-
-    fn publish(self: Box<Self>) -> Result<(), LayoutError> {
-        self.verifier
-            .finish()
-            .map_err(LayoutError::integrity(&self.digest))?;
-        let mut state = self.inner.state();
-        state.configs.insert(self.digest, self.content.into());
-        Ok(())
-    }
-}
-
 /// A layer on its way, at the end of the file.
 #[derive(Debug)]
 struct Layer {
@@ -405,22 +204,7 @@ struct Layer {
 
 impl Layer {
     fn failed(&self, error: DecodeError) -> LayoutError {
-        decoding_failed(error, &self.digest, self.limit, &self.inner.place.path())
-    }
-}
-
-/// What it means that the layer `digest` cannot be decompressed into `path`.
-pub(super) fn decoding_failed(
-    error: DecodeError,
-    digest: &Digest,
-    limit: u64,
-    path: &Path,
-) -> LayoutError {
-    let digest = digest.clone();
-    match error {
-        DecodeError::Corrupt(source) => LayoutError::Compression { digest, source },
-        DecodeError::TooLarge => LayoutError::Expansion { digest, limit },
-        DecodeError::Write(source) => LayoutError::writing(path)(source),
+        error.of_layer(&self.digest, self.limit, &self.inner.place.path())
     }
 }
 
@@ -454,14 +238,14 @@ impl Receiver for Layer {
         let inner = Arc::clone(&self.inner);
         let mut state = inner.state();
         // The same layer may come compressed in several ways; once is enough.
-        if !state.layers.values().any(|known| *known == diff_id) {
+        if !inner.arrived.has_layer(|known| *known == diff_id) {
             let header = tar::reserve(&layer_name(&diff_id), size);
             positioned::write(&self.file, &header, self.begin)
                 .map_err(LayoutError::writing(&inner.place.path()))?;
             state.end = inner.end_of(self.begin + BLOCK, size)?;
             self.has_arrived = true;
         }
-        state.layers.insert(self.digest.clone(), diff_id);
+        inner.arrived.add_layer(self.digest.clone(), diff_id);
         Ok(())
     }
 }
@@ -508,7 +292,7 @@ impl Sink for DockerArchiveWriter {
         &'a self,
         descriptor: &'a Descriptor,
     ) -> BoxFuture<'a, Result<bool, ContentError>> {
-        let has = self.inner.has(descriptor);
+        let has = self.inner.arrived.has(descriptor);
         Box::pin(async move { Ok(has) })
     }
 
@@ -519,14 +303,14 @@ impl Sink for DockerArchiveWriter {
         let inner = Arc::clone(&self.inner);
         let descriptor = descriptor.clone();
         Box::pin(async move {
+            if inner.arrived.is_config(&descriptor) {
+                let path = inner.place.path();
+                return Ok(inner.arrived.config_writer(&descriptor, &path)?);
+            }
+            let turn = Arc::clone(&inner.turn).acquire_owned().await;
+            let turn = turn.map_err(|_| LayoutError::Shutdown)?;
             let begun = descriptor.clone();
-            let receiver = if inner.is_config(&descriptor) {
-                inner.open_config(&descriptor)?
-            } else {
-                let turn = Arc::clone(&inner.turn).acquire_owned().await;
-                let turn = turn.map_err(|_| LayoutError::Shutdown)?;
-                blocking(move || inner.open_layer(&begun, turn)).await?
-            };
+            let receiver = blocking(move || inner.open_layer(&begun, turn)).await?;
             let writer = blob::Writer::new(receiver, &descriptor, 0);
             Ok(Box::new(writer) as Box<dyn BlobWriter>)
         })
@@ -539,13 +323,7 @@ impl Sink for DockerArchiveWriter {
     ) -> BoxFuture<'a, Result<(), ContentError>> {
         let inner = Arc::clone(&self.inner);
         let (manifest, placement) = (manifest.clone(), placement.clone());
-        let work = move || match placement {
-            Placement::Root { tag } => inner.finish(&manifest, tag.as_ref()),
-            Placement::Child => Err(LayoutError::NotHeld {
-                digest: manifest.digest().clone(),
-                what: "part of an index; pick one image of it",
-            }),
-        };
+        let work = move || inner.finish(&manifest, tag_of_root(&manifest, &placement)?);
         Box::pin(async move { Ok(blocking(work).await?) })
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 pub use error::{ContentError, ContentErrorKind};
-pub use read::read_verified;
+pub use read::{read_verified, stream_verified};
 pub use take::{BlobEvent, BlobListener, BlobOutcome, TakeError, open_blob};
 pub use validate::{MAX_INDEX_DEPTH, ValidationReport, validate};
 

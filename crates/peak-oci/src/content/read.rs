@@ -36,15 +36,26 @@ pub async fn read_verified(
         return Ok(data.clone());
     }
     let mut bytes = BytesMut::new();
-    stream_verified(source, descriptor, |piece| bytes.extend_from_slice(piece)).await?;
+    stream_verified(source, descriptor, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
     Ok(bytes.freeze())
 }
 
-/// Reads a blob from its beginning, hands out each piece within the size, and verifies the whole.
-pub(super) async fn stream_verified(
+/// Reads a blob from its beginning, hands out its bytes piece by piece, and verifies the whole. No piece goes beyond the
+/// size of the descriptor.
+///
+/// **What was handed out is the blob only when this has ended well**: nobody should see it before.
+///
+/// # Errors
+/// [`ContentErrorKind::Integrity`] when the bytes are not those of the descriptor, what the source says, and what `take`
+/// says, which ends the reading.
+pub async fn stream_verified(
     source: &dyn Source,
     descriptor: &Descriptor,
-    mut take: impl FnMut(&[u8]) + Send,
+    mut take: impl FnMut(&[u8]) -> Result<(), ContentError> + Send,
 ) -> Result<(), ContentError> {
     let BlobRead {
         offset,
@@ -73,7 +84,7 @@ pub(super) async fn stream_verified(
     while let Some(piece) = next(&mut stream).await {
         let piece = piece?;
         verifier.update(&piece)?;
-        take(&piece);
+        take(&piece)?;
     }
     verifier.finish()?;
     Ok(())

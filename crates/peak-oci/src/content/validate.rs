@@ -206,7 +206,7 @@ impl Walk<'_> {
         descriptor
             .embedded()
             .map_err(|error| within(descriptor, error.into()))?;
-        match stream_verified(self.source, descriptor, |_| ()).await {
+        match stream_verified(self.source, descriptor, |_| Ok(())).await {
             Ok(()) => self.count_blob(descriptor),
             Err(error)
                 if error.kind() == ContentErrorKind::NotFound
@@ -661,5 +661,32 @@ mod tests {
             .now_or_never()
             .unwrap();
         assert_eq!(read.unwrap().as_ref(), b"{}");
+    }
+
+    #[test]
+    fn pieces_are_handed_out_and_the_whole_verified() {
+        let mut memory = Memory::default();
+        let mut descriptor = memory.add_blob(MediaType::OCI_LAYER, b"some bytes");
+        let stream = |descriptor: &Descriptor, fails: bool| {
+            let mut all = Vec::new();
+            let outcome = stream_verified(&memory, descriptor, |piece| {
+                all.extend_from_slice(piece);
+                if fails {
+                    Err(ContentError::new(ContentErrorKind::Storage, "full"))
+                } else {
+                    Ok(())
+                }
+            })
+            .now_or_never()
+            .unwrap();
+            (outcome.map_err(|error| error.kind()), all)
+        };
+        assert_eq!(stream(&descriptor, false), (Ok(()), b"some bytes".to_vec()));
+        let (outcome, _) = stream(&descriptor, true);
+        assert_eq!(outcome, Err(ContentErrorKind::Storage));
+        descriptor.size -= 1;
+        let (outcome, all) = stream(&descriptor, false);
+        assert_eq!(outcome, Err(ContentErrorKind::Integrity));
+        assert!(all.len() < 10, "{all:?}");
     }
 }

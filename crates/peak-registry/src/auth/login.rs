@@ -14,8 +14,8 @@ use super::{
     Keychain, KeychainError, RegistryAuthenticator, SourceOutcome,
 };
 use crate::connection::Connection;
-use crate::error::Reasons;
 use crate::host::Scheme;
+use crate::reasons::Reasons;
 use crate::{Registry, RegistryError};
 
 /// What [`Registry::login`] did.

@@ -18,9 +18,9 @@ use super::report::{
 use crate::auth::Scope;
 use crate::auth::challenge::{self, Challenge};
 use crate::connection::{Call, Connection, reasons, refusal, transport};
-use crate::error::printable;
 use crate::manifests::said_digest;
 use crate::pages::{MAX_PAGE, Page};
+use crate::reasons::printable;
 use crate::referrers::{accepting_index, applied_filter, is_index};
 use crate::tags::{read_catalog, read_tags};
 use crate::{Registry, RegistryError, Repository, links};

@@ -1,17 +1,11 @@
 //! Against Debian's `docker-registry` and with `skopeo`: what others serve, put and read.
 //!
-//! A peer that is not installed skips its test with a line on standard error; `PEAK_PEERS=required` makes that a failure,
-//! which is how CI runs.
+//! What is not installed skips its test, see [`peak_test_peers`].
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use peak_oci::{
@@ -20,105 +14,40 @@ use peak_oci::{
 };
 use peak_registry::{Credentials, Registry, RegistryError, Repository};
 use peak_registry_server::{Store, router};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject as _;
+use peak_test_peers::{DockerRegistry, TokenServer, has};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::script::{Request, Script, answer, tag};
-
-/// Whether a program can be used.
-pub(crate) fn has(program: &str) -> bool {
-    let found = std::process::Command::new(program)
-        .arg("--version")
-        .output();
-    if found.is_ok() {
-        return true;
-    }
-    let required = std::env::var_os("PEAK_PEERS").is_some_and(|value| value == "required");
-    assert!(
-        !required,
-        "{program} is not installed, and is required here"
-    );
-    // Past the test harness, which keeps what tests print to itself.
-    let why = format!(
-        "skipped: {program} is not installed; `cargo xtask peers up` makes this test run\n"
-    );
-    std::io::stderr().write_all(why.as_bytes()).unwrap();
-    false
-}
-
-/// The user of a registry that wants Basic authentication. The hash is bcrypt's, of the password `secret`.
-const USERS: &str = "robot:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+use crate::script::tag;
 
 /// A registry of others' or ours, on a port of its own, stopped when dropped.
 pub(crate) struct Site {
     pub(crate) host: String,
     folder: TempDir,
-    child: Option<Child>,
+    peer: Option<DockerRegistry>,
     _server: JoinSet<()>,
 }
 
 impl Site {
-    /// `docker-registry` with more settings, in YAML.
-    pub(crate) async fn docker(more: &str) -> Self {
-        // Somebody else may take the port between our finding it free and the registry's listening on it.
-        for _ in 0..5 {
-            if let Some(site) = Self::try_docker(more).await {
-                return site;
-            }
-        }
-        panic!("docker-registry did not start on five free ports");
+    /// `docker-registry`, open to everybody.
+    pub(crate) fn docker() -> Self {
+        Self::of(DockerRegistry::start())
     }
 
-    async fn try_docker(more: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let host = free.local_addr().unwrap().to_string();
-        drop(free);
-        let root = folder.path().display();
-        let more = more.replace("FOLDER", &root.to_string());
-        let settings = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {root}/data}}\n  \
-             delete: {{enabled: true}}\nhttp: {{addr: '{host}'}}\ncompatibility: {{schema1: {{enabled: true}}}}\n{more}"
-        );
-        std::fs::write(folder.path().join("settings.yml"), settings).unwrap();
-        std::fs::write(folder.path().join("users"), USERS).unwrap();
-        let child = Self::run(&host, &folder).await?;
-        Some(Self {
-            host,
-            folder,
-            child: Some(child),
+    fn of(peer: DockerRegistry) -> Self {
+        Self {
+            host: peer.address().to_string(),
+            folder: tempfile::tempdir().unwrap(),
+            peer: Some(peer),
             _server: JoinSet::new(),
-        })
-    }
-
-    /// Starts `docker-registry` with the settings in a folder.
-    async fn run(host: &str, folder: &TempDir) -> Option<Child> {
-        let mut child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(folder.path().join("settings.yml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        while tokio::net::TcpStream::connect(host).await.is_err() {
-            if child.try_wait().unwrap().is_some() {
-                return None;
-            }
-            tokio::task::yield_now().await;
         }
-        Some(child)
     }
 
-    /// Kills it and starts it again.
-    pub(crate) async fn restart(&mut self) {
-        self.child.take().unwrap().kill().await.unwrap();
-        self.child = Self::run(&self.host, &self.folder).await;
-        assert!(self.child.is_some());
+    /// Kills a `docker-registry` and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.peer.as_mut().unwrap().restart();
     }
 
     /// The embedded registry.
@@ -132,7 +61,7 @@ impl Site {
         Self {
             host,
             folder,
-            child: None,
+            peer: None,
             _server: server,
         }
     }
@@ -305,7 +234,7 @@ async fn every_type_goes_round(site: &Site) {
 #[tokio::test]
 async fn every_type_of_manifest_comes_back_from_docker_registry_as_it_was() {
     if has("docker-registry") {
-        every_type_goes_round(&Site::docker("").await).await;
+        every_type_goes_round(&Site::docker()).await;
     }
 }
 
@@ -376,7 +305,7 @@ async fn skopeo_agrees(site: &Site, formats: &[&str]) {
 #[tokio::test]
 async fn skopeo_agrees_on_every_digest_in_docker_registry() {
     if has("skopeo") && has("docker-registry") {
-        skopeo_agrees(&Site::docker("").await, &["v2s1", "v2s2", "oci"]).await;
+        skopeo_agrees(&Site::docker(), &["v2s1", "v2s2", "oci"]).await;
     }
 }
 
@@ -392,7 +321,7 @@ async fn an_index_that_we_put_is_copied_whole_by_skopeo_into_the_other_registry(
     if !has("skopeo") || !has("docker-registry") {
         return;
     }
-    let (docker, embedded) = (Site::docker("").await, Site::embedded().await);
+    let (docker, embedded) = (Site::docker(), Site::embedded().await);
     for (from, to) in [(&docker, &embedded), (&embedded, &docker)] {
         let repository = from.repository("here/app");
         let images = [
@@ -434,7 +363,7 @@ async fn unsigned_schema_1_is_refused_by_docker_registry_with_its_reason() {
     if !has("docker-registry") {
         return;
     }
-    let site = Site::docker("").await;
+    let site = Site::docker();
     let repository = site.repository("app");
     let (layer, _) = layer();
     let digest = repository.put_blob(layer).await.unwrap();
@@ -534,7 +463,7 @@ async fn lists_referrers_and_deletes_work_with_docker_registry() {
     if !has("docker-registry") {
         return;
     }
-    let site = Site::docker("").await;
+    let site = Site::docker();
     let repository = everything_else_works(&site).await;
     let (manifest, _) = image(&repository, "amd64", false).await;
     let tags = ["x".parse().unwrap()];
@@ -580,7 +509,7 @@ async fn docker_registry_with_basic_authentication_lets_in_whom_it_knows() {
     if !has("docker-registry") {
         return;
     }
-    let site = Site::docker("auth: {htpasswd: {realm: test, path: FOLDER/users}}\n").await;
+    let site = Site::of(DockerRegistry::with_users(&[("robot", "secret")]));
     let registry = |secret: Option<&str>| {
         let mut builder = Registry::builder();
         if let Some(secret) = secret {
@@ -614,94 +543,13 @@ async fn docker_registry_with_basic_authentication_lets_in_whom_it_knows() {
     assert!(!repository.has_manifest(&tag("v1")).await.unwrap());
 }
 
-/// What signs the tokens of a token server.
-struct Authority {
-    key: EcdsaKeyPair,
-    certificate: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key =
-            PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("token_server/key.pem")).unwrap();
-        let key = key.secret_pkcs8_der();
-        let pem = include_str!("token_server/certificate.pem");
-        Self {
-            key: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).unwrap(),
-            certificate: pem.lines().filter(|line| !line.starts_with('-')).collect(),
-        }
-    }
-
-    /// A token that allows these actions in these repositories.
-    fn token(&self, access: &serde_json::Value) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        let header = serde_json::json!({"typ": "JWT", "alg": "ES256", "x5c": [self.certificate]});
-        let claims = serde_json::json!({
-            "iss": "tests", "aud": "registry", "sub": "robot", "jti": "1",
-            "iat": now, "nbf": now - 60, "exp": now + 300, "access": access,
-        });
-        let signed = [header, claims]
-            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
-            .join(".");
-        let random = aws_lc_rs::rand::SystemRandom::new();
-        let signature = self.key.sign(&random, signed.as_bytes()).unwrap();
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    /// Answers a request for a token: `robot` may do everything, everybody may pull.
-    fn answer(&self, request: &Request) -> Vec<u8> {
-        let (_, target) = request.line().split_once(' ').unwrap();
-        let url = url::Url::parse("http://tokens")
-            .unwrap()
-            .join(target)
-            .unwrap();
-        let is_robot = match request.header("authorization") {
-            None => false,
-            Some("Basic cm9ib3Q6c2VjcmV0") => true,
-            Some(_) => return answer("401 Unauthorized", &[], b""),
-        };
-        let scopes = url.query_pairs().filter(|(key, _)| key == "scope");
-        let access: Vec<_> = scopes
-            .flat_map(|(_, scopes)| scopes.split(' ').map(str::to_owned).collect::<Vec<_>>())
-            .map(|scope| {
-                let [kind, name, actions] =
-                    scope.splitn(3, ':').collect::<Vec<_>>().try_into().unwrap();
-                let actions: Vec<_> = actions
-                    .split(',')
-                    .filter(|action| is_robot || *action == "pull")
-                    .collect();
-                serde_json::json!({"type": kind, "name": name, "actions": actions})
-            })
-            .collect();
-        let body = serde_json::json!({"token": self.token(&access.into()), "expires_in": 300});
-        answer(
-            "200 OK",
-            &[("content-type", "application/json")],
-            body.to_string().as_bytes(),
-        )
-    }
-}
-
 #[tokio::test]
 async fn docker_registry_behind_a_token_server_lets_in_whom_that_knows() {
-    if !has("docker-registry") {
+    if !has("docker-registry") || !has("openssl") {
         return;
     }
-    let authority = Authority::new();
-    let certificate = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/client/token_server/certificate.pem"
-    );
-    let tokens = Script::start(move |_, request| authority.answer(request)).await;
-    let site = Site::docker(&format!(
-        "auth: {{token: {{realm: 'http://{}/token', service: registry, issuer: tests, rootcertbundle: '{}'}}}}\n",
-        tokens.address,
-        certificate
-    ))
-    .await;
+    let tokens = TokenServer::start_with_anonymous_pulls("robot", "secret");
+    let site = Site::of(DockerRegistry::with_tokens(&tokens));
     let repository = |secret: Option<&str>| {
         let mut builder = Registry::builder();
         if let Some(secret) = secret {
@@ -729,9 +577,9 @@ async fn docker_registry_behind_a_token_server_lets_in_whom_that_knows() {
     robot.delete_manifest(manifest.digest()).await.unwrap();
     assert!(!robot.has_manifest(&tag("v1")).await.unwrap());
     // One token for a scope, not one for a request.
-    let asked = tokens.requests().len();
+    let asked = tokens.asked().len();
     for _ in 0..5 {
         assert!(!robot.has_manifest(&tag("v1")).await.unwrap());
     }
-    assert_eq!(tokens.requests().len(), asked);
+    assert_eq!(tokens.asked().len(), asked);
 }

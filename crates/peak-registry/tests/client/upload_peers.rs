@@ -10,10 +10,11 @@ use peak_oci::{
     Sink as _, Source,
 };
 use peak_registry::{Registry, UploadOptions};
+use peak_test_peers::has;
 use tokio::sync::Notify;
 
 use crate::fault_proxy::{Fate, FaultProxy};
-use crate::peers::{Site, has};
+use crate::peers::Site;
 use crate::uploads::{Memory, content, layer};
 
 const MIB: u64 = 1024 * 1024;
@@ -95,7 +96,7 @@ async fn faults_are_overcome(site: &Site) {
 #[tokio::test]
 async fn uploads_to_docker_registry_survive_what_happens_on_the_way() {
     if has("docker-registry") {
-        faults_are_overcome(&Site::docker("").await).await;
+        faults_are_overcome(&Site::docker()).await;
     }
 }
 
@@ -152,7 +153,7 @@ async fn an_upload_survives_that_docker_registry_is_restarted() {
     if !has("docker-registry") {
         return;
     }
-    let mut site = Site::docker("").await;
+    let mut site = Site::docker();
     let blob = content(SIZE);
     let (descriptor, go_on) = (layer(&blob), Arc::new(Notify::new()));
     let source = Waiting {
@@ -175,7 +176,7 @@ async fn an_upload_survives_that_docker_registry_is_restarted() {
     let uploading = repository.upload_blob(&descriptor, &source, &options);
     let restarting = async {
         arrived.notified().await;
-        site.restart().await;
+        site.restart();
         go_on.notify_one();
     };
     let (outcome, ()) = tokio::join!(uploading, restarting);
@@ -189,7 +190,7 @@ async fn a_blob_is_mounted_in_docker_registry_without_being_sent() {
     if !has("docker-registry") {
         return;
     }
-    let site = Site::docker("").await;
+    let site = Site::docker();
     let registry = Registry::builder().build().unwrap();
     let place = |name: &str| registry.repository(&format!("{}/{name}", site.host).parse().unwrap());
     let (from, to) = (place("from"), place("to"));

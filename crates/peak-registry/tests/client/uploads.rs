@@ -437,6 +437,46 @@ async fn after_a_lost_connection_the_registry_is_asked_how_much_it_has() {
 }
 
 #[tokio::test]
+async fn a_registry_that_has_not_read_yet_what_came_is_asked_once_more() {
+    let site = Honest::default();
+    let honest = site.clone();
+    let arrived = Mutex::new(None);
+    let server = Script::start(move |_, request| {
+        if is(request, "PUT") && request.body().len() == 3 * MIB {
+            *arrived.lock().unwrap() = Some(request.body()[..MIB].to_vec());
+            return Vec::new();
+        }
+        let said = honest.answer(request);
+        if is(request, "GET")
+            && let Some(bytes) = arrived.lock().unwrap().take()
+        {
+            honest.0.lock().unwrap().bytes = bytes;
+        }
+        said
+    })
+    .await;
+    let content = content(3 * MIB);
+    let source = Memory::new(content.clone());
+    server
+        .repository()
+        .upload_blob(&layer(&content), &source, &UploadOptions::new())
+        .await
+        .unwrap();
+    assert_eq!(site.stored().unwrap(), content);
+    assert_eq!(
+        course(&server)[2..],
+        [
+            "PUT 3145728",
+            "GET",
+            "GET",
+            "PATCH 1048576-3145727",
+            "PUT 0"
+        ]
+    );
+    assert_eq!(*source.opened.lock().unwrap(), [0, MIB as u64]);
+}
+
+#[tokio::test]
 async fn a_blob_whose_last_answer_is_lost_is_found_to_be_there() {
     let site = Honest::default();
     let honest = site.clone();

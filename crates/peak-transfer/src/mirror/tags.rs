@@ -101,7 +101,7 @@ impl TagFilter {
     }
 
     /// Whether the list of a repository's tags is needed to know which are meant.
-    pub fn needs_list(&self) -> bool {
+    pub(crate) fn needs_list(&self) -> bool {
         !self.globs.is_empty() || !self.ranges.is_empty()
     }
 
@@ -111,7 +111,7 @@ impl TagFilter {
     }
 
     /// Whether the tag is one that the filter is about; not whether it is among the newest.
-    pub fn is_in_scope(&self, tag: &Tag) -> bool {
+    pub(crate) fn is_in_scope(&self, tag: &Tag) -> bool {
         if self.names.contains(tag) {
             return true;
         }

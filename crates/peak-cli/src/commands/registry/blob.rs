@@ -4,8 +4,7 @@ use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use futures_util::TryStreamExt as _;
-use peak_sdk::oci::{Descriptor, MediaType, Verifier};
+use peak_sdk::oci::{ContentError, ContentErrorKind, Descriptor, MediaType, stream_verified};
 use peak_sdk::registry::Registry;
 use serde_json::json;
 
@@ -128,23 +127,20 @@ async fn get(
     let descriptor = Descriptor::new(MediaType::OCI_EMPTY, digest.clone(), size);
     let meter = application.progress.meter("blob", digest.to_string());
     meter.expect_more(size);
-    let mut verifier = Verifier::for_descriptor(&descriptor);
-    let mut read = repository.open_blob(&descriptor, 0).await?;
-    let wrong = |error: peak_sdk::oci::VerifyError| {
-        CliError::from_chain(ErrorKind::Integrity, &error)
-            .with_context(&format!("{repository} sent other content than {digest}"))
+    let kept = |error: std::io::Error| {
+        ContentError::new(ContentErrorKind::Storage, "the blob cannot be kept on disk")
+            .with_source(error)
     };
-    while let Some(piece) = read
-        .stream
-        .try_next()
-        .await
-        .map_err(|error| CliError::from_chain(ErrorKind::Unavailable, &error))?
-    {
-        verifier.update(&piece).map_err(wrong)?;
-        file.write_all(&piece).map_err(failed)?;
+    let read = stream_verified(&repository, &descriptor, |piece| {
+        file.write_all(piece).map_err(kept)?;
         meter.moved(piece.len() as u64);
-    }
-    verifier.finish().map_err(wrong)?;
+        Ok(())
+    });
+    read.await.map_err(|error| match error.kind() {
+        ContentErrorKind::Integrity => CliError::from(error)
+            .with_context(&format!("{repository} sent other content than {digest}")),
+        _ => CliError::from(error),
+    })?;
     drop(meter);
     if let Some(target) = target {
         file.as_file().sync_all().map_err(failed)?;

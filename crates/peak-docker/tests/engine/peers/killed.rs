@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use peak_docker::{EngineError, EngineEvent};
 use peak_oci::Reference;
+use peak_test_peers::DockerRegistry;
 use tokio::sync::Notify;
 
 use super::archive::Archive;
 use super::slow::SlowWay;
-use super::{DockerRegistry, Dockerd, peers};
+use super::{Dockerd, image_at, peers};
 
 /// Long enough on any machine, and far from any limit on silence.
 const SECONDS: Duration = Duration::from_secs(20);
@@ -52,7 +53,7 @@ async fn an_engine_killed_in_a_push_or_pull_is_an_error_at_once() {
     let archive = Archive::new("app:v1", 8 * MEGABYTE);
     let slow = SlowWay::to(registry.address(), 3 * MEGABYTE).await;
     let image: Reference = format!("{}/team/app:v1", slow.address()).parse().unwrap();
-    let direct = registry.image("team/app:v1");
+    let direct = image_at(&registry, "team/app:v1");
 
     let mut dockerd = Dockerd::start().await;
     let engine = dockerd.engine();

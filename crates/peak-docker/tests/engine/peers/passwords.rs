@@ -1,10 +1,10 @@
 //! Credentials on their way through the Engine to a registry with Basic and with token authentication.
 
 use peak_docker::EngineCredentials;
+use peak_test_peers::{DockerRegistry, TokenServer, has};
 
 use super::archive::Archive;
-use super::tokens::TokenServer;
-use super::{DockerRegistry, Dockerd, has, peers};
+use super::{Dockerd, image_at, peers};
 
 #[tokio::test]
 async fn passwords_with_every_printable_character_work() {
@@ -31,7 +31,7 @@ async fn passwords_with_every_printable_character_work() {
     engine.load(archive.stream(), drop).await.unwrap();
     for (user, password) in &users {
         let credentials = EngineCredentials::new(*user, (*password).into());
-        let image = registry.image(&format!("{user}/app:v1"));
+        let image = image_at(&registry, &format!("{user}/app:v1"));
         engine.tag("app:v1", &image).await.unwrap();
         let pushed = engine.push(&image, Some(&credentials), drop).await;
         let pushed = pushed.unwrap_or_else(|error| panic!("{password}: {error:?}"));
@@ -41,7 +41,7 @@ async fn passwords_with_every_printable_character_work() {
         assert!(pulled.was_up_to_date);
     }
     // Others are refused, and the error says by whom.
-    let image = registry.image("user0/app:v1");
+    let image = image_at(&registry, "user0/app:v1");
     let wrong = EngineCredentials::new("user0", "wr0ng".into());
     for credentials in [None, Some(&wrong)] {
         for error in [
@@ -68,13 +68,13 @@ async fn tokens_are_had_with_the_password_for_what_it_may_do() {
     let archive = Archive::new("app:v1", 1000);
     engine.load(archive.stream(), drop).await.unwrap();
     let robot = EngineCredentials::new("robot", password.into());
-    let image = registry.image("team/app:v1");
+    let image = image_at(&registry, "team/app:v1");
     engine.tag("app:v1", &image).await.unwrap();
     let pushed = engine.push(&image, Some(&robot), drop).await.unwrap();
     let pulled = engine.pull(&image, Some(&robot), drop).await.unwrap();
     assert_eq!(pulled.digest, pushed.digest);
     // What nobody gets a token for, and what others get none for.
-    let private = registry.image("private/app:v1");
+    let private = image_at(&registry, "private/app:v1");
     engine.tag("app:v1", &private).await.unwrap();
     let wrong = EngineCredentials::new("robot", "wr0ng".into());
     for (image, credentials) in [

@@ -7,9 +7,10 @@ use peak_docker::{
 };
 
 use peak_oci::Digest;
+use peak_test_peers::DockerRegistry;
 
 use super::archive::{Archive, tar_of};
-use super::{DockerRegistry, Dockerd, peers};
+use super::{Dockerd, image_at, peers};
 
 async fn load(engine: &Engine, archive: &Archive) {
     let mut layers = 0;
@@ -73,7 +74,7 @@ async fn an_image_is_the_same_after_every_way_it_can_go() {
     assert_eq!((&*image.os, &*image.architecture), ("linux", "amd64"));
 
     // To a registry and back.
-    let remote = registry.image("team/app:v2");
+    let remote = image_at(&registry, "team/app:v2");
     engine.tag("app:v1", &remote).await.unwrap();
     let mut events = Vec::new();
     let pushed = engine
@@ -149,7 +150,7 @@ async fn what_is_not_there_is_not_found_and_what_is_wrong_says_why() {
     let dockerd = Dockerd::start().await;
     let engine = dockerd.engine();
     let registry = DockerRegistry::start();
-    let absent = registry.image("team/absent:v1");
+    let absent = image_at(&registry, "team/absent:v1");
     let name = absent.to_string();
     for error in [
         engine.inspect(&name).await.err(),

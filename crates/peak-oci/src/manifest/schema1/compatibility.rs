@@ -39,7 +39,7 @@ impl V1Compatibility {
     }
 
     /// The entry that a config would have for the layer.
-    pub fn to_history(&self) -> History {
+    pub(crate) fn to_history(&self) -> History {
         let command = self
             .container_config
             .as_ref()

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::error::KeychainError;
-use super::{Config, CredentialSource, Keychain, Place, read_config, with_causes};
+use super::file::Config;
+use super::place::{Place, with_causes};
+use super::{CredentialSource, Keychain};
 
 /// Most registries of one helper that are named.
 const MAX_NAMED: usize = 20;
@@ -72,7 +74,7 @@ impl Keychain {
                     continue;
                 }
                 Place::Inline(text) => Config::parse_text(text, &place.shown()).map(Some),
-                Place::File(_, path) => read_config(path).await,
+                Place::File(_, path) => Config::read(path).await,
             };
             let state = match config {
                 Ok(None) => SourceState::Absent,

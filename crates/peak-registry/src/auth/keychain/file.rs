@@ -56,6 +56,17 @@ pub(super) struct Match {
 }
 
 impl Config {
+    /// Reads a file away from the runtime's threads: home directories may be slow.
+    pub(super) async fn read(path: &Path) -> Result<Option<Self>, KeychainError> {
+        let owned = path.to_owned();
+        let text = blocking(path, move || read(&owned)).await?;
+        let Some(text) = text.map(|text| String::from_utf8_lossy(&text).into_owned()) else {
+            return Ok(None);
+        };
+        let text = SecretString::from(text);
+        Self::parse_text(&text, &path.display().to_string()).map(Some)
+    }
+
     /// Reads `text`, which came from `place`.
     pub(super) fn parse(text: &[u8], place: &str) -> Result<Self, KeychainError> {
         // The parser's message may quote a secret; where it stopped does not.
@@ -199,6 +210,21 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, KeychainError> {
         });
     }
     Ok(Some(text))
+}
+
+/// Does what waits for a disk away from the runtime's threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, KeychainError> + Send + 'static,
+) -> Result<T, KeychainError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(KeychainError::File {
+            action: "read",
+            path: path.to_owned(),
+            source: std::io::Error::other(error),
+        }),
+    }
 }
 
 fn is_absent(error: &std::io::Error) -> bool {

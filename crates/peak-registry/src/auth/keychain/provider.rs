@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use peak_http::{BoxError, BoxFuture};
 
-use super::{Found, SourceOutcome, with_causes};
+use super::SourceOutcome;
+use super::place::{Found, with_causes};
 use crate::auth::credentials::{Credentials, Identity};
 
 /// Gives credentials for registries that a program gets in a way of its own: from a vault, from the service of a cloud,

@@ -42,6 +42,10 @@ const MOST_REMAKES: u32 = 2;
 /// How often the whole is sent in one request that is lost, before a new session begins with chunks.
 const LOST_WHOLES: u32 = 2;
 
+/// How long a registry is given to read what it was sent before the connection broke. The question how much it has comes
+/// on another connection, and can overtake those bytes.
+const TIME_TO_ARRIVE: Duration = Duration::from_millis(200);
+
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -115,6 +119,8 @@ struct Session {
     acknowledged: u64,
     /// How much of it the registry can have at most.
     sent: u64,
+    /// A request with bytes broke off, and the registry may not have read all that reached it.
+    may_arrive: bool,
     /// An offset at which it did not want to go on.
     rejected: Option<u64>,
     /// Whether it went on in this session after something went wrong, so that its bytes may be wrong.
@@ -206,6 +212,7 @@ impl Machine {
             way: Way::Chunks,
             acknowledged: acknowledged.min(self.size),
             sent: self.size,
+            may_arrive: false,
             rejected: None,
             recovered: true,
         });
@@ -297,7 +304,19 @@ impl Machine {
 
     /// A request was lost: not sent at all (`was_sent` is false), or cut off, or not answered in time.
     pub(super) fn lost(&mut self, was_sent: bool) {
-        match self.step() {
+        let step = self.step();
+        if was_sent
+            && matches!(step, Step::Put(_) | Step::Patch { .. })
+            && let Some(session) = &mut self.session
+        {
+            session.may_arrive = true;
+        }
+        self.failed(&step, was_sent);
+    }
+
+    /// A request led to nothing that can be relied on.
+    fn failed(&mut self, step: &Step, was_sent: bool) {
+        match *step {
             // Requests without a body were repeated below already. While nothing has begun that is enough.
             Step::Probe | Step::Start if self.sessions == 0 => self.fail(Failure::Refused),
             Step::Mount(_) => {
@@ -429,6 +448,7 @@ impl Machine {
             },
             acknowledged: 0,
             sent: 0,
+            may_arrive: false,
             rejected: None,
             recovered: false,
         });
@@ -497,6 +517,12 @@ impl Machine {
                 Some(there) if there > 0 => return self.go_on_at(there),
                 _ => {}
             }
+            if let Some(session) = &mut self.session
+                && std::mem::take(&mut session.may_arrive)
+            {
+                self.wait = TIME_TO_ARRIVE;
+                return;
+            }
         } else if reply.is_transient {
             return self.interrupted(Phase::Status);
         }
@@ -530,6 +556,7 @@ impl Machine {
             self.resumed = Resumed::At(there);
         }
         session.acknowledged = there;
+        session.may_arrive = false;
         session.recovered = true;
         session.way = Way::Chunks;
         if refused {
@@ -555,7 +582,7 @@ impl Machine {
             StatusCode::RANGE_NOT_SATISFIABLE => self.mismatch(step, reply),
             _ if reply.is_about_session => self.anew_after_setback(false),
             StatusCode::NOT_FOUND | StatusCode::GONE => self.anew_after_setback(false),
-            _ if reply.is_transient => self.lost(true),
+            _ if reply.is_transient => self.failed(step, true),
             // It has got other bytes than it was sent, as can be where something went wrong or chunks were lost unseen.
             _ if self.remakes < MOST_REMAKES
                 && (matches!(step, Step::Commit(_)) || (recovered && !is_patch)) =>

@@ -1,13 +1,13 @@
 //! Uploads of blobs: the one loop that drives them.
 
 mod body;
+mod kept;
 mod machine;
 #[cfg(test)]
 mod model;
 mod reply;
 mod session;
 mod state;
-mod states;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,13 +24,13 @@ use peak_oci::{
 use url::Url;
 
 use self::body::{Check, Open, Reader};
+pub(crate) use self::kept::States;
 use self::machine::{Failure, Machine, Step};
 pub(crate) use self::reply::Reply;
 use self::reply::{may_follow, with_digest};
 use self::session::End;
 pub(crate) use self::session::{Abandoned, OpenSession, call as about_session, cancel};
 pub use self::state::UploadState;
-pub(crate) use self::states::States;
 use crate::auth::Scope;
 use crate::connection::Call;
 use crate::pace::UploadTurn;

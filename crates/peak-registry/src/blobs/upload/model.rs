@@ -52,6 +52,8 @@ struct Manner {
     checks_offsets: bool,
     says_where_after_416: bool,
     forgets_sessions_when_lost: bool,
+    /// Whether what came of a request that broke off is there only after the next request.
+    reads_late: bool,
     mounts: u16,
     most: u64,
     min_chunk: u64,
@@ -65,6 +67,8 @@ struct Model {
     session: Option<Vec<(u64, u64)>>,
     sessions: u32,
     before: u64,
+    /// What came and has not been read: of which session, from which byte on, and how many.
+    unread: Option<(u32, u64, u64)>,
 }
 
 enum Told {
@@ -152,7 +156,25 @@ impl Model {
         }
     }
 
+    /// Takes in what came of a request that broke off.
+    fn read(&mut self, offset: u64, length: u64) {
+        if length > 0 && (!self.manner.checks_offsets || offset == self.length()) {
+            self.append(offset, length);
+        }
+    }
+
     fn answer(&mut self, step: &Step, fault: Option<Fault>) -> Told {
+        let unread = self.unread.take();
+        let told = self.told(step, fault);
+        if let Some((session, offset, length)) = unread
+            && session == self.sessions
+        {
+            self.read(offset, length);
+        }
+        told
+    }
+
+    fn told(&mut self, step: &Step, fault: Option<Fault>) -> Told {
         let has_body = matches!(step, Step::Put(_) | Step::Patch { .. });
         match fault {
             None | Some(Fault::TakesHalf) => {}
@@ -163,8 +185,10 @@ impl Model {
                     _ => (0, self.size),
                 };
                 let got = length * share.min(999) / 1000;
-                if got > 0 && (!self.manner.checks_offsets || offset == self.length()) {
-                    self.append(offset, got);
+                if self.manner.reads_late {
+                    self.unread = Some((self.sessions, offset, got));
+                } else {
+                    self.read(offset, got);
                 }
                 if self.manner.forgets_sessions_when_lost {
                     self.session = None;
@@ -264,6 +288,7 @@ fn run(manner: Manner, size: u64, faults: &[Option<Fault>], then: Option<Fault>)
         session: None,
         sessions: 0,
         before: 0,
+        unread: None,
     };
     let mut machine = Machine::new(
         digest,
@@ -348,6 +373,7 @@ prop_compose! {
         checks_offsets: bool,
         says_where_after_416: bool,
         forgets_sessions_when_lost: bool,
+        reads_late: bool,
         mounts in prop::sample::select(vec![201, 202, 400, 401, 404, 500]),
         (takes_chunks, most, min_chunk) in prop_oneof![
             Just((true, u64::MAX, 0)),
@@ -358,7 +384,7 @@ prop_compose! {
     ) -> Manner {
         Manner {
             after_chunk, in_status, has_status, takes_chunks, checks_offsets, says_where_after_416,
-            forgets_sessions_when_lost, mounts, most, min_chunk,
+            forgets_sessions_when_lost, reads_late, mounts, most, min_chunk,
         }
     }
 }
@@ -406,6 +432,51 @@ proptest! {
 }
 
 #[test]
+fn a_registry_that_has_read_nothing_yet_is_asked_once_more_and_no_more() {
+    let location = Url::parse("https://r.example/u/1").unwrap();
+    let begun = || Reply {
+        location: Some(Ok(location.clone())),
+        ..reply(202)
+    };
+    let nothing = || Reply {
+        range: Some((0, 0)),
+        ..reply(204)
+    };
+    let mut machine = Machine::new(
+        Digest::sha256_of(b""),
+        1_000_000,
+        None,
+        Capability::default(),
+    );
+    machine.probed(None);
+    machine.answered(&begun());
+    machine.lost(true);
+    let status = Step::Status(location.clone());
+    assert_eq!(machine.next().1, status);
+    machine.answered(&nothing());
+    let setbacks = machine.setbacks();
+    let (wait, step) = machine.next();
+    assert_eq!((step, wait.is_zero()), (status.clone(), false));
+    assert_eq!(machine.setbacks(), setbacks);
+    machine.answered(&nothing());
+    assert_eq!(machine.next().1, Step::Cancel(location.clone()));
+
+    // An answer, whatever it says, is no request that broke off.
+    let mut machine = Machine::new(
+        Digest::sha256_of(b""),
+        1_000_000,
+        None,
+        Capability::default(),
+    );
+    machine.probed(None);
+    machine.answered(&begun());
+    machine.answered(&reply(503));
+    assert_eq!(machine.next().1, status);
+    machine.answered(&nothing());
+    assert_eq!(machine.next().1, Step::Cancel(location));
+}
+
+#[test]
 fn what_cannot_be_is_given_up() {
     let manner = Manner {
         after_chunk: Says::LastByte,
@@ -415,6 +486,7 @@ fn what_cannot_be_is_given_up() {
         checks_offsets: true,
         says_where_after_416: true,
         forgets_sessions_when_lost: false,
+        reads_late: false,
         mounts: 202,
         most: 1000,
         min_chunk: 0,

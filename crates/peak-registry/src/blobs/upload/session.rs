@@ -10,7 +10,7 @@ use peak_oci::RepositoryName;
 use url::Url;
 
 use super::UploadState;
-use super::states::Place;
+use super::kept::Place;
 use crate::auth::Scope;
 use crate::connection::Call;
 use crate::{Registry, RegistryError, Repository};

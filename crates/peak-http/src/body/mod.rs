@@ -1,5 +1,8 @@
 //! Request bodies that can be produced again.
 
+mod file;
+mod progress;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -13,9 +16,8 @@ use futures_core::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body::{Frame, SizeHint};
 
+pub(crate) use self::progress::Progress;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::file;
-use crate::progress::Progress;
 
 /// A stream of the bytes of a body.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
@@ -147,7 +149,7 @@ impl Body {
 
     /// The same body without its first `offset` bytes, for uploads that go on where another ended; `None` if it can
     /// be sent only once, or `offset` is behind its end.
-    pub fn try_clone_from(&self, offset: u64) -> Option<Self> {
+    pub(crate) fn try_clone_from(&self, offset: u64) -> Option<Self> {
         let recipe = self.recipe.clone()?;
         let length = match recipe.length() {
             Some(length) => Some(length.checked_sub(offset)?),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use peak_oci::{Placement, Selector, Sink, Source};
 use peak_registry::RegistryError;
 use peak_transfer::{CopyOptions, CopyReport, Event, Target, TransferError, copy};
 
 use crate::progress::{ImageProgress, ImageProgressPull, ImageProgressPush, Steps, Way};
-use crate::through_engine::within;
 use crate::{ApoloError, Images, LocalImage, RemoteImage};
 
 impl Images {
@@ -26,32 +26,15 @@ impl Images {
         options: CopyOptions,
         progress: Option<Arc<dyn ImageProgress>>,
     ) -> Result<CopyReport, ApoloError> {
-        let destination = self.target(remote)?;
-        let registry = &self.inner.registry;
-        let (from, selector) = source.open_source(registry).map_err(ApoloError::Target)?;
-        let (to, placement) = destination
-            .open_sink(registry)
-            .map_err(ApoloError::Target)?;
+        let ends = self.ends(source, &self.target(remote)?)?;
         if let Some(listener) = &progress {
             listener.push(&ImageProgressPush {
                 src: place(source),
                 dst: remote.clone(),
             });
         }
-        let options = listened(options, Way::Push, progress);
-        let work = async {
-            let copied = copy(
-                from.as_ref(),
-                selector.as_ref(),
-                to.as_ref(),
-                placement,
-                &options,
-            );
-            Box::pin(copied)
-                .await
-                .map_err(|error| of_transfer(remote, error))
-        };
-        within(Some(self.inner.push_limit), "push", remote, work).await
+        self.transfer(Way::Push, remote, ends, options, progress)
+            .await
     }
 
     /// Pulls an image of the platform into a place on disk, where it becomes visible when all of it is there.
@@ -70,32 +53,54 @@ impl Images {
         options: CopyOptions,
         progress: Option<Arc<dyn ImageProgress>>,
     ) -> Result<CopyReport, ApoloError> {
-        let source = self.target(remote)?;
-        let registry = &self.inner.registry;
-        let (from, selector) = source.open_source(registry).map_err(ApoloError::Target)?;
-        let (to, placement) = destination
-            .open_sink(registry)
-            .map_err(ApoloError::Target)?;
+        let ends = self.ends(&self.target(remote)?, destination)?;
         if let Some(listener) = &progress {
             listener.pull(&ImageProgressPull {
                 src: remote.clone(),
                 dst: place(destination),
             });
         }
-        let options = listened(options, Way::Pull, progress);
+        self.transfer(Way::Pull, remote, ends, options, progress)
+            .await
+    }
+
+    /// Opens both ends, so that what cannot be read or written is known before anybody is told of a push or pull.
+    fn ends(&self, source: &Target, destination: &Target) -> Result<Ends, ApoloError> {
+        let registry = &self.inner.registry;
+        let (source, selector) = source.open_source(registry).map_err(ApoloError::Target)?;
+        let (sink, placement) = destination
+            .open_sink(registry)
+            .map_err(ApoloError::Target)?;
+        Ok(Ends {
+            source,
+            selector,
+            sink,
+            placement,
+        })
+    }
+
+    async fn transfer(
+        &self,
+        way: Way,
+        remote: &RemoteImage,
+        ends: Ends,
+        options: CopyOptions,
+        progress: Option<Arc<dyn ImageProgress>>,
+    ) -> Result<CopyReport, ApoloError> {
+        let options = listened(options, way, progress);
         let work = async {
             let copied = copy(
-                from.as_ref(),
-                selector.as_ref(),
-                to.as_ref(),
-                placement,
+                ends.source.as_ref(),
+                ends.selector.as_ref(),
+                ends.sink.as_ref(),
+                ends.placement,
                 &options,
             );
             Box::pin(copied)
                 .await
                 .map_err(|error| of_transfer(remote, error))
         };
-        within(self.inner.pull_limit, "pull", remote, work).await
+        self.within_limit(way, remote, work).await
     }
 
     /// The image's place in the registry.
@@ -107,6 +112,14 @@ impl Images {
         }
         Ok(Target::Registry(reference))
     }
+}
+
+/// Where an image comes from and goes to.
+struct Ends {
+    source: Box<dyn Source>,
+    selector: Option<Selector>,
+    sink: Box<dyn Sink>,
+    placement: Placement,
 }
 
 /// A place on disk in the stead of a local image.

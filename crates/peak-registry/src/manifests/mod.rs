@@ -1,4 +1,6 @@
-//! Manifests: by tag or digest, as received.
+//! Manifests: by tag or digest, as received; and sent, as they are.
+
+mod upload;
 
 use std::fmt;
 

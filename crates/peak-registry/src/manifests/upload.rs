@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 use peak_http::{Body, Response};
 use peak_oci::{Digest, Manifest, Raw, Selector, Tag};
 
+use super::said_digest;
 use crate::connection::Call;
-use crate::manifests::said_digest;
 use crate::{RegistryError, Repository};
 
 /// The registry's answer to a manifest with a subject, when it keeps the list of referrers itself.
