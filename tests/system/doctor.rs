@@ -295,6 +295,30 @@ fn a_closed_port_a_dead_engine_and_a_bad_name_are_told_apart() {
 }
 
 #[test]
+fn a_server_that_nobody_vouches_for_is_told_from_one_that_is_trusted() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    let ca = sandbox.path("state/peak/tls/ca.pem");
+    let ca = ca.to_str().unwrap();
+    for (more, status) in [
+        (&[][..], "failed"),
+        (&["--ca-file", ca], "ok"),
+        (&["--insecure", server.host()], "warning"),
+    ] {
+        let arguments = [&["doctor", server.host(), "-o", "json"], more].concat();
+        let found = checks(&sandbox.peak(arguments));
+        let tls = check(&found, "registry", "tls");
+        assert_eq!(tls["status"], status, "{tls}");
+        if status == "failed" {
+            assert_eq!(tls["details"]["kind"], "tls");
+            assert!(tls["hint"].as_str().unwrap().contains("--ca-file"), "{tls}");
+        } else {
+            assert_eq!(check(&found, "registry", "access")["status"], "ok");
+        }
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_followed_are_named_and_their_secrets_are_not() {
     let sandbox = Sandbox::new();
     sandbox.files(
