@@ -1,5 +1,6 @@
 //! `peak doctor`, and `peak` alone: what a person reads who does not know why something does not work.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 
 use serde_json::Value;
@@ -211,17 +212,19 @@ fn shape(result: &Value) -> String {
         let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
         keys.join(", ")
     };
-    text += &format!("keys: {}\n", keys(result));
-    text += &format!("summary: {}\n", keys(&result["summary"]));
+    writeln!(text, "keys: {}", keys(result)).unwrap();
+    writeln!(text, "summary: {}", keys(&result["summary"])).unwrap();
     for check in result["checks"].as_array().unwrap() {
         assert_eq!(keys(check), "details, finding, group, hint, name, status");
-        text += &format!(
-            "{} {} {}: {}\n",
+        writeln!(
+            text,
+            "{} {} {}: {}",
             check["group"].as_str().unwrap(),
             check["name"].as_str().unwrap(),
             check["status"].as_str().unwrap(),
             keys(&check["details"]),
-        );
+        )
+        .unwrap();
     }
     text
 }
