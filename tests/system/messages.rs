@@ -580,3 +580,32 @@ fn absurd_arguments_end_every_command_with_one_error_and_a_known_code() {
     });
     assert!(next.load(Ordering::Relaxed) > cases.len());
 }
+
+#[test]
+fn the_ca_file_of_the_environment_counts_for_registries_and_the_platform() {
+    let site = Site::new();
+    let tls = site
+        .sandbox
+        .serve_with(&["--state-dir", "tls", "--tls-self-signed"]);
+    let ca = site.sandbox.path("tls/tls/ca.pem");
+    assert!(ca.exists());
+    let run = |arguments: &[&str], ca: Option<&std::path::Path>| {
+        let mut command = site.sandbox.command(arguments);
+        command.env("PEAK_ENDPOINT_URL", &tls.url);
+        if let Some(ca) = ca {
+            command.env("PEAK_CA_FILE", ca);
+        }
+        finish(command.spawn().unwrap())
+    };
+    for arguments in [
+        &["registry", "catalog", tls.host()][..],
+        &["images", "list"],
+    ] {
+        run(arguments, None)
+            .assert_code(6)
+            .assert_stderr("PEAK_CA_FILE");
+        run(arguments, Some(&ca)).assert_code(0);
+        let absent = run(arguments, Some("nowhere.pem".as_ref()));
+        absent.assert_code(2).assert_stderr("PEAK_CA_FILE");
+    }
+}

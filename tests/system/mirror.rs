@@ -297,9 +297,7 @@ fn the_manifests_for_schedulers_are_yaml_and_their_commands_are_ours() {
         for arguments in command_lines(&text) {
             // All that is wrong with them here is that there is no plan.
             let finished = sandbox.peak(&arguments);
-            finished
-                .assert_code(4)
-                .assert_stderr("plan.yaml`");
+            finished.assert_code(4).assert_stderr("plan.yaml`");
         }
     }
     let commands = command_lines(&read("docs/mirror.md"));

@@ -169,11 +169,9 @@ impl Application {
 
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
-        if let Some(file) = ca_file_of_environment() {
-            let tls = TlsOptions::new()
-                .with_root_certificates_file(&file)
-                .map_err(|error| CliError::from_chain(ErrorKind::Usage, &error))?;
-            builder = builder.client_options(Client::builder().tls(tls));
+        if ca_file().is_some() {
+            let options = Client::builder().tls(tls_of_environment()?);
+            builder = builder.client_options(options);
         }
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
@@ -209,9 +207,25 @@ fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
 }
 
 /// The file of certificates that `PEAK_CA_FILE` names, to trust beside the system's.
-pub(crate) fn ca_file_of_environment() -> Option<PathBuf> {
+fn ca_file() -> Option<PathBuf> {
     let file = std::env::var_os("PEAK_CA_FILE").filter(|value| !value.is_empty())?;
     Some(PathBuf::from(file))
+}
+
+/// Whom the environment says to trust.
+pub(crate) fn tls_of_environment() -> Result<TlsOptions, CliError> {
+    let options = TlsOptions::new();
+    match ca_file() {
+        None => Ok(options),
+        Some(file) => options.with_root_certificates_file(&file).map_err(|error| {
+            CliError::from_chain(ErrorKind::Usage, &error).with_context("PEAK_CA_FILE")
+        }),
+    }
+}
+
+/// The beginning of every client for registries.
+pub(crate) fn registry_builder() -> Result<RegistryBuilder, CliError> {
+    Ok(Registry::builder().tls(tls_of_environment()?))
 }
 
 /// Where programs keep what they want to find again: `$XDG_STATE_HOME`, else `~/.local/state`.

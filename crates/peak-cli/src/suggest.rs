@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::output::printable;
 
 /// Most candidates that are compared; a list of names from a server may go on for ever.
-pub(crate) const CANDIDATE_LIMIT: usize = 2000;
+pub(crate) const CANDIDATE_LIMIT: usize = 1000;
 
 /// Most names that are suggested.
 const SUGGESTION_LIMIT: usize = 3;

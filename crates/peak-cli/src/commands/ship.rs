@@ -17,12 +17,12 @@ use peak_sdk::local::Platform;
 use peak_sdk::oci::{Digest, RepositoryName, Selector};
 use peak_sdk::pack::{FileList, PackOptions};
 use peak_sdk::platform::Session;
-use peak_sdk::registry::{Registry, Repository};
+use peak_sdk::registry::Repository;
 use peak_sdk::transfer::{CopyOptions, Target};
 use serde_json::json;
 use url::Url;
 
-use crate::application::{Application, registry_of, session_at};
+use crate::application::{Application, registry_builder, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions, from_one};
 use crate::commands::images::{BUILD_HEADING, build_failed, upsert_plan};
 use crate::commands::local::{already_running, running};
@@ -149,7 +149,7 @@ pub(crate) async fn run(
             .session()
             .map_err(|error| without_account(error, &arguments.directory))?
     };
-    let registry = application.registry(Registry::builder())?;
+    let registry = application.registry(registry_builder()?)?;
     let clients = clients(&registry, &targets)?;
     let destinations = targets
         .into_iter()
@@ -358,7 +358,7 @@ struct Built {
 impl Built {
     async fn look_up(session: &Session, pull_url: &str) -> Result<Self, CliError> {
         let reference = parse_reference(pull_url)?;
-        let registry = registry_of(session, Registry::builder())?;
+        let registry = registry_of(session, registry_builder()?)?;
         let repository = registry.repository(&reference);
         let digest = repository
             .get_manifest_digest(&reference.selector_or_latest())

@@ -171,13 +171,12 @@ fn asks_for_credentials(repository: &str, message: String) -> CliError {
 
 /// What the registry said: `: CODE (message)`, as the library puts it behind its own words.
 fn reasons(error: &RegistryError) -> String {
-    let reasons = match error {
+    match error {
         RegistryError::Unauthorized { reasons, .. }
         | RegistryError::Denied { reasons, .. }
         | RegistryError::LoginRefused { reasons, .. } => reasons.to_string(),
         _ => String::new(),
-    };
-    reasons
+    }
 }
 
 /// The registry of a repository that is shown with it, or alone.

@@ -75,8 +75,10 @@ pub(crate) fn agree(yes: bool, what: &str, count: usize) -> Result<Agreed, CliEr
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         if count > 1 {
-            return Err(CliError::usage(format!("this would delete {}", shown(what)))
-                .with_hint("--yes agrees to it where no one can be asked"));
+            return Err(
+                CliError::usage(format!("this would delete {}", shown(what)))
+                    .with_hint("--yes agrees to it where no one can be asked"),
+            );
         }
         return Ok(Agreed::Beforehand);
     }

@@ -1,10 +1,11 @@
-//! What a registry has in place of the tag or repository that it does not have. An error that says so costs at most two
-//! more requests and a second, and is never replaced by what becomes of them.
+//! What a registry has in place of the tag or repository that it does not have. An error that says so is held back for at
+//! most a second while the beginning of one list or two is read (a page each, where the registry gives what it is asked
+//! for), and is never replaced by what becomes of that.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use peak_sdk::oci::Reference;
+use peak_sdk::oci::{Reference, RepositoryName};
 use peak_sdk::registry::{Registry, RegistryError};
 
 use crate::error::{CliError, Missing};
@@ -65,7 +66,7 @@ async fn suggestion(registry: &Registry, missing: &Missing) -> Option<String> {
         .tag
         .as_ref()
         .map(|_| format!("{registry} has no repository `{wanted}`"));
-    let nearest = did_you_mean(wanted, names.iter().map(|name| name.as_str()))
+    let nearest = did_you_mean(wanted, names.iter().map(RepositoryName::as_str))
         .unwrap_or_else(|| format!("`peak registry catalog {registry}` lists what it has"));
     Some(match unknown {
         Some(unknown) => format!("{unknown}; {nearest}"),

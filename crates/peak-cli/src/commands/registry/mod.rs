@@ -26,7 +26,7 @@ use serde_json::json;
 use self::copy::Ends;
 pub(crate) use self::copy::{parse_destination, parse_local_target};
 
-use crate::application::{Application, ca_file_of_environment};
+use crate::application::{Application, tls_of_environment};
 use crate::commands::transfer::{clients, open_source};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, printable};
@@ -70,10 +70,12 @@ pub(crate) struct TlsArguments {
 impl TlsArguments {
     pub(crate) fn options(&self) -> Result<TlsOptions, CliError> {
         let wrong = |error: peak_sdk::http::Error| CliError::from_chain(ErrorKind::Usage, &error);
-        let mut options = TlsOptions::new();
-        if let Some(file) = self.ca_file.clone().or_else(ca_file_of_environment) {
-            options = options.with_root_certificates_file(&file).map_err(wrong)?;
-        }
+        let mut options = match &self.ca_file {
+            Some(file) => TlsOptions::new()
+                .with_root_certificates_file(file)
+                .map_err(wrong)?,
+            None => tls_of_environment()?,
+        };
         if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
             options = options
                 .with_client_certificate_files(certificate, key)
