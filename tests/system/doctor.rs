@@ -1,5 +1,6 @@
 //! `peak doctor`, and `peak` alone: what a person reads who does not know why something does not work.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 
 use serde_json::Value;
@@ -211,17 +212,19 @@ fn shape(result: &Value) -> String {
         let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
         keys.join(", ")
     };
-    text += &format!("keys: {}\n", keys(result));
-    text += &format!("summary: {}\n", keys(&result["summary"]));
+    writeln!(text, "keys: {}", keys(result)).unwrap();
+    writeln!(text, "summary: {}", keys(&result["summary"])).unwrap();
     for check in result["checks"].as_array().unwrap() {
         assert_eq!(keys(check), "details, finding, group, hint, name, status");
-        text += &format!(
-            "{} {} {}: {}\n",
+        writeln!(
+            text,
+            "{} {} {}: {}",
             check["group"].as_str().unwrap(),
             check["name"].as_str().unwrap(),
             check["status"].as_str().unwrap(),
             keys(&check["details"]),
-        );
+        )
+        .unwrap();
     }
     text
 }
@@ -292,6 +295,30 @@ fn a_closed_port_a_dead_engine_and_a_bad_name_are_told_apart() {
     finished.assert_code(1);
     let found = checks(&finished);
     assert_eq!(check(&found, "registry", "name")["status"], "failed");
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_is_told_from_one_that_is_trusted() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    let ca = sandbox.path("state/peak/tls/ca.pem");
+    let ca = ca.to_str().unwrap();
+    for (more, status) in [
+        (&[][..], "failed"),
+        (&["--ca-file", ca], "ok"),
+        (&["--insecure", server.host()], "warning"),
+    ] {
+        let arguments = [&["doctor", server.host(), "-o", "json"], more].concat();
+        let found = checks(&sandbox.peak(arguments));
+        let tls = check(&found, "registry", "tls");
+        assert_eq!(tls["status"], status, "{tls}");
+        if status == "failed" {
+            assert_eq!(tls["details"]["kind"], "tls");
+            assert!(tls["hint"].as_str().unwrap().contains("--ca-file"), "{tls}");
+        } else {
+            assert_eq!(check(&found, "registry", "access")["status"], "ok");
+        }
+    }
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn a_dry_run_of_ship_shows_requests_and_files() {
         let finished = site.run(&[&ship[..], &options, more].concat(), &[]);
         finished.assert_code(0);
         assert_eq!(finished.stderr, "");
-        write!(text, "{}\n", site.steady(&finished.stdout)).unwrap();
+        writeln!(text, "{}", site.steady(&finished.stdout)).unwrap();
     }
     assert!(
         !site.sandbox.path("state").exists(),

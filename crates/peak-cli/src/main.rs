@@ -121,7 +121,11 @@ async fn run(application: &Application, command: Command) -> Result<(), CliError
             interruptible(application, commands::apolo::run(application, arguments)).await
         }
         Command::Doctor(arguments) => {
-            interruptible(application, commands::doctor::run(application, arguments)).await
+            Box::pin(interruptible(
+                application,
+                commands::doctor::run(application, arguments),
+            ))
+            .await
         }
         Command::Pack(arguments) => {
             interruptible(application, commands::pack::run(application, arguments)).await

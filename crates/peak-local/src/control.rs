@@ -98,6 +98,7 @@ async fn bind() -> Result<Listener, LocalError> {
 }
 
 /// Where a platform lets itself be reached by those who can read its state directory.
+#[derive(Debug)]
 pub(crate) struct WayIn {
     pub(crate) address: SocketAddr,
     pub(crate) secret: SecretString,

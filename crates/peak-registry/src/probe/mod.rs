@@ -96,7 +96,8 @@ impl Registry {
     /// own: one that fails does not keep the others from being asked.
     ///
     /// It only reads, unless [`write_to`](ProbeOptions::write_to) says where something may be written. Dropped in the
-    /// middle of that, an upload is remembered for [`cancel_abandoned_uploads`](Self::cancel_abandoned_uploads).
+    /// middle of that, an upload is remembered for [`cancel_abandoned_uploads`](Self::cancel_abandoned_uploads); a blob of a
+    /// few bytes may stay that nothing points to.
     ///
     /// # Errors
     /// [`RegistryError::InvalidRegistry`], [`InvalidResponse`](RegistryError::InvalidResponse) where it is no registry, and
@@ -135,7 +136,8 @@ impl Registry {
             match &read {
                 None => read::Content::not_asked(NotAsked::NeedsRepository),
                 Some(repository) => {
-                    read::content(repository, options.selector.as_ref(), limit).await
+                    let selector = options.selector.as_ref();
+                    Box::pin(read::content(repository, selector, limit)).await
                 }
             }
         };
@@ -190,14 +192,12 @@ async fn bounded<T>(
     question: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {
     // Boxed: there are many of them in one future.
-    match tokio::time::timeout(limit, Box::pin(question)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let message = format!("there was no answer within {} seconds", limit.as_secs_f32());
-            let error = peak_http::Error::new(ErrorKind::Timeout, message);
-            Err(transport(place, error))
-        }
-    }
+    let answer = tokio::time::timeout(limit, Box::pin(question)).await;
+    answer.unwrap_or_else(|_| {
+        let message = format!("there was no answer within {} seconds", limit.as_secs_f32());
+        let error = peak_http::Error::new(ErrorKind::Timeout, message);
+        Err(transport(place, error))
+    })
 }
 
 /// The same as a part of the report.

@@ -155,7 +155,7 @@ pub(super) async fn catalog(
     let mut url = connection.root().await?;
     url.set_path("/v2/_catalog");
     let place = connection.host.name();
-    let read = |body: &Bytes| names(read_catalog(body)?);
+    let read = |body: &Bytes| read_catalog(body).map(|page| names(&page));
     let (paging, _) = paging(connection, place, url, read, limit).await?;
     Ok(paging)
 }
@@ -242,14 +242,14 @@ async fn tags(
 ) -> Result<(Paging, Option<Tag>), RegistryError> {
     let url = repository.url("tags", &"list").await?;
     let place = repository.to_string();
-    let read = |body: &Bytes| names(read_tags(body)?);
+    let read = |body: &Bytes| read_tags(body).map(|page| names(&page));
     let (paging, first) = paging(repository.connection(), &place, url, read, limit).await?;
     Ok((paging, first.and_then(|name| name.parse().ok())))
 }
 
 /// The usable names of a page.
-fn names<T: ToString>(page: Page<T>) -> Option<Vec<String>> {
-    Some(page.entries.iter().map(ToString::to_string).collect())
+fn names<T: ToString>(page: &Page<T>) -> Vec<String> {
+    page.entries.iter().map(ToString::to_string).collect()
 }
 
 /// Asks for a page of one entry, and where nothing leads on from it, for what stands behind that one. Gives the first

@@ -114,12 +114,16 @@ pub(super) async fn mounts(
     left_behind: &mut Vec<String>,
 ) -> Result<Mounts, RegistryError> {
     let digest = from.put_blob(Bytes::from(unheard_of())).await?;
+    // Until it is known to be gone: this may end early.
+    let stored = |repository: &Repository| format!("{repository}@{digest}");
+    left_behind.push(stored(from));
     let mut url = into.url("blobs", &"uploads/").await?;
     url.query_pairs_mut()
         .append_pair("mount", digest.as_ref())
         .append_pair("from", from.name().as_str());
     // Its scope is in its URL: two repositories are asked for.
     let call = crate::connection::Call::new("probe_mount", Method::POST, url.clone());
+    left_behind.push(stored(into));
     let answer = into.call(call.deadline(limit)).await;
     let result = match answer {
         Err(error) => Err(error),
@@ -140,17 +144,20 @@ pub(super) async fn mounts(
         }
     };
     // An answer that was lost may have been a good one.
-    let mounted = !matches!(result, Ok(Mounts::No | Mounts::Refused { .. }));
-    for repository in [Some(from), Some(into).filter(|_| mounted)]
-        .into_iter()
-        .flatten()
-    {
+    if matches!(result, Ok(Mounts::No | Mounts::Refused { .. })) {
+        let name = stored(into);
+        left_behind.retain(|known| *known != name);
+    }
+    for repository in [from, into] {
+        let name = stored(repository);
+        if !left_behind.contains(&name) {
+            continue;
+        }
         match repository.delete_blob(&digest).await {
-            Ok(()) => {}
-            Err(error) if error.is_not_found() => {}
+            Ok(()) => left_behind.retain(|known| *known != name),
+            Err(error) if error.is_not_found() => left_behind.retain(|known| *known != name),
             Err(error) => {
                 tracing::debug!(%repository, %digest, %error, "a blob could not be deleted again");
-                left_behind.push(format!("{repository}@{digest}"));
             }
         }
     }

@@ -72,15 +72,14 @@ impl DoctorArguments {
             .or_else(|| text.strip_prefix("http://"))
             .unwrap_or(text)
             .trim_end_matches('/');
-        let (host, image) = match text.split_once('/') {
-            None => (text.to_owned(), None),
-            Some(_) => {
-                let image = Reference::parse(text).map_err(|error| {
-                    CliError::from_chain(ErrorKind::Usage, &error)
-                        .with_hint("write it as host[:port] or host[:port]/repository[:tag]")
-                })?;
-                (image.registry().to_owned(), Some(image))
-            }
+        let (host, image) = if text.contains('/') {
+            let image = Reference::parse(text).map_err(|error| {
+                CliError::from_chain(ErrorKind::Usage, &error)
+                    .with_hint("write it as host[:port] or host[:port]/repository[:tag]")
+            })?;
+            (image.registry().to_owned(), Some(image))
+        } else {
+            (text.to_owned(), None)
         };
         if self.write_to.len() > 2 {
             return Err(CliError::usage("--write-to takes two repositories at most"));

@@ -107,13 +107,36 @@ fn certificates(variable: &'static str) -> Option<Check> {
     Some(check.detail("variable", variable).detail("place", place))
 }
 
+/// Whom to trust on the way.
+pub(super) struct Trust<'a> {
+    pub(super) options: TlsOptions,
+    /// Whatever certificate the server shows is taken.
+    pub(super) is_blind: bool,
+    /// What to do where the server is not trusted.
+    pub(super) hint: &'a str,
+}
+
+impl<'a> Trust<'a> {
+    pub(super) fn new(options: TlsOptions, hint: &'a str) -> Self {
+        Self {
+            options,
+            is_blind: false,
+            hint,
+        }
+    }
+
+    /// Takes any certificate of the server at this URL.
+    pub(super) fn blindly(mut self, url: &Url) -> Self {
+        if let Some(origin) = Origin::of(url) {
+            self.options = self.options.without_verification_of(origin);
+            self.is_blind = true;
+        }
+        self
+    }
+}
+
 /// Goes to a server step by step, as far as it goes. Whether it answers is said by the second value.
-pub(super) async fn way(
-    group: Group,
-    url: &Url,
-    tls: TlsOptions,
-    about_ca: &str,
-) -> (Vec<Check>, bool) {
+pub(super) async fn way(group: Group, url: &Url, trust: Trust<'_>) -> (Vec<Check>, bool) {
     let mut checks = Vec::new();
     let proxies = Proxies::from_environment();
     let proxy = match proxies.for_url(url) {
@@ -135,7 +158,7 @@ pub(super) async fn way(
             return (checks, false);
         }
     }
-    let (answer, reached) = ask(group, url, tls, proxies, about_ca).await;
+    let (answer, reached) = ask(group, url, trust, proxies).await;
     checks.extend(answer);
     (checks, reached)
 }
@@ -227,13 +250,7 @@ async fn connect(
 }
 
 /// Sends one request without credentials. Any answer will do.
-async fn ask(
-    group: Group,
-    url: &Url,
-    tls: TlsOptions,
-    proxies: Proxies,
-    about_ca: &str,
-) -> (Vec<Check>, bool) {
+async fn ask(group: Group, url: &Url, trust: Trust<'_>, proxies: Proxies) -> (Vec<Check>, bool) {
     let name = if url.scheme() == "https" {
         "tls"
     } else {
@@ -241,7 +258,7 @@ async fn ask(
     };
     let answer = async {
         let client = Client::builder()
-            .tls(tls)
+            .tls(trust.options)
             .proxies(proxies)
             .retry(RetryPolicy::never())
             .redirects(0)
@@ -255,10 +272,14 @@ async fn ask(
     };
     let response = match Box::pin(answer).await {
         Ok(response) => response,
-        Err(error) => return (vec![no_answer(group, name, &error, about_ca)], false),
+        Err(error) => return (vec![no_answer(group, name, &error, trust.hint)], false),
     };
     let status = response.status().as_u16();
-    let check = if url.scheme() == "https" {
+    let check = if url.scheme() == "https" && trust.is_blind {
+        Check::warning(group, name, "TLS, with whatever certificate it shows").hint(
+            "anybody on the way can read and change it; --ca-file names a CA to trust instead",
+        )
+    } else if url.scheme() == "https" {
         Check::ok(group, name, "the certificate is trusted")
     } else if address::is_loopback(url) {
         Check::ok(group, name, "plain HTTP, which stays on this machine")
@@ -319,13 +340,5 @@ fn seconds_between(one: SystemTime, other: SystemTime) -> i64 {
     match other.duration_since(one) {
         Ok(after) => seconds(after).unwrap_or(i64::MAX),
         Err(before) => seconds(before.duration()).map_or(i64::MIN, |before| -before),
-    }
-}
-
-/// TLS as it was asked for, with whatever certificate these registries show.
-pub(super) fn unverified(tls: &TlsOptions, url: &Url, is_marked: bool) -> TlsOptions {
-    match Origin::of(url).filter(|_| is_marked) {
-        Some(origin) => tls.clone().without_verification_of(origin),
-        None => tls.clone(),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
 use super::credentials::token_variable;
-use super::network::way;
+use super::network::{Trust, way};
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 
@@ -40,7 +40,7 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
         ];
     }
     let about_ca = "to trust a CA of your own, name its PEM file in SSL_CERT_FILE";
-    let (mut checks, reached) = way(GROUP, &url, TlsOptions::new(), about_ca).await;
+    let (mut checks, reached) = way(GROUP, &url, Trust::new(TlsOptions::new(), about_ca)).await;
     checks.push(if !reached {
         Check::skipped(GROUP, NAME, "not asked, since it does not answer")
     } else if has_token || is_local {

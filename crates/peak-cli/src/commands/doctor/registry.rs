@@ -9,7 +9,7 @@ use peak_sdk::registry::{
 use serde_json::json;
 
 use super::check::{Check, Group};
-use super::network::{unverified, way};
+use super::network::{Trust, way};
 use super::{Asked, TIME_LIMIT};
 use crate::application::Application;
 use crate::error::CliError;
@@ -50,8 +50,11 @@ pub(super) async fn checks(
     };
     let about_ca = "to trust a CA of your own, name its PEM file with --ca-file; --insecure HOST takes any \
                     certificate of that host";
-    let tls = unverified(tls, &url, insecure.iter().any(|one| one == host));
-    let (mut checks, reached) = way(GROUP, &url, tls, about_ca).await;
+    let mut trust = Trust::new(tls.clone(), about_ca);
+    if insecure.iter().any(|one| one == host) {
+        trust = trust.blindly(&url);
+    }
+    let (mut checks, reached) = way(GROUP, &url, trust).await;
     if !reached {
         checks.push(Check::skipped(
             GROUP,
