@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use peak_registry_server::Observer;
 use peak_registry_server::auth::Auth;
-use peak_serve::{Limits, Listener, Server, Tls};
+use peak_serve::{Limits, Listener, ServeError, Server, Tls};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -337,7 +337,7 @@ impl PlatformBuilder {
             TlsChoice::SelfSigned | TlsChoice::Files { .. } => "https",
         };
         let url =
-            Url::parse(&format!("{scheme}://{address}")).map_err(|error| LocalError::Listen {
+            Url::parse(&format!("{scheme}://{address}")).map_err(|error| ServeError::Listen {
                 address,
                 source: io::Error::other(error),
             })?;
