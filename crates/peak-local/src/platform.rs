@@ -322,8 +322,7 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
-        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth)
-            .https(!matches!(self.tls, TlsChoice::Off));
+        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth);
         let loopback = self.listen.ip().is_loopback();
         if !loopback && (token.is_none() || matches!(self.tls, TlsChoice::Off)) {
             return Err(LocalError::NotLoopback {

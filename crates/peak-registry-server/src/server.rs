@@ -240,12 +240,6 @@ impl RegistryServerBuilder {
             Some(auth) => self.options.auth(auth),
             None => self.options,
         };
-        #[cfg(feature = "tls")]
-        let options = if self.tls.is_some() {
-            options.over_tls()
-        } else {
-            options
-        };
         let mut router = observer
             .registry(store.clone(), &options)
             .merge(health(store.clone()))

@@ -19,7 +19,7 @@ mod verifier;
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::Uri;
+use axum::http::request::Parts;
 
 pub use actions::{Actions, ActionsError};
 pub use challenge::PublicUrlError;
@@ -170,9 +170,10 @@ impl Auth {
         self
     }
 
-    /// With Bearer: whether clients reach the registry over TLS, which its router cannot see. They
+    /// With Bearer: whether clients reach the registry over TLS where its router cannot see it. They
     /// are sent to the token endpoint at the scheme that this says and the host that they asked.
-    /// Default: no.
+    /// The servers of this workspace ([`RegistryServer`](crate::RegistryServer) among them) say it
+    /// themselves; others, and proxies that add TLS, need it. Default: no.
     #[must_use]
     pub fn https(mut self, https: bool) -> Self {
         if let Some(bearer) = self.bearer_mut() {
@@ -260,7 +261,7 @@ impl Auth {
     /// The values of `WWW-Authenticate` for an answer to this request.
     pub(crate) fn challenges(
         &self,
-        request: (&Uri, &axum::http::HeaderMap),
+        request: &Parts,
         scope: Option<&str>,
         problem: Problem,
     ) -> Vec<String> {

@@ -135,13 +135,6 @@ impl RouterOptions {
         self.auth = auth;
         self
     }
-
-    /// As who listens knows better than the router: whether clients reach it over TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn over_tls(mut self) -> Self {
-        self.auth = self.auth.https(true);
-        self
-    }
 }
 
 /// The registry's endpoints below `/v2/` with the default limits and without authentication, to be
