@@ -112,9 +112,9 @@ impl RouterOptions {
         self
     }
 
-    /// How long an upload may stand without a request before it is removed, which happens when the
-    /// next one starts, or the server does; a new process counts from the last byte that the one
-    /// before it received. Default: an hour.
+    /// How long an upload may stand without a request before it is removed, which happens with the
+    /// next request of any kind, or when the server starts; a new process counts from the last byte
+    /// that the one before it received. Default: an hour.
     #[must_use]
     pub fn upload_idle(mut self, time: Duration) -> Self {
         self.upload_idle = time;
@@ -230,6 +230,9 @@ async fn dispatch(
     request: Request,
     permissions: Permissions,
 ) -> Result<Response, Failure> {
+    // After its work, so that a client that comes back late still finds its own upload.
+    // What goes wrong is in the log, and no concern of this client.
+    let _ = registry.sessions.remove_stale().await;
     let method = request.method().clone();
     match route {
         Route::Base => match method {
