@@ -1,6 +1,7 @@
 //! The content-addressed files: synchronous, crash-safe, one process at a time.
 
 mod check;
+mod deletion;
 mod error;
 mod files;
 mod garbage;
@@ -9,6 +10,7 @@ mod manifests;
 mod page;
 #[cfg(test)]
 mod power_tests;
+mod record;
 mod repository;
 mod stop;
 mod upload;
