@@ -149,6 +149,16 @@ pub fn router(store: Store) -> axum::Router {
 /// As [`router`], with limits and [authentication](RouterOptions::auth) of your own. Where that is
 /// by tokens, there is the endpoint `/token` beside `/v2/`.
 ///
+/// # Uploads
+///
+/// Bytes go to the disk as they arrive and are hashed on the way; nothing is visible before the
+/// digest was right. If the body of a `PATCH` or `PUT` breaks off, what arrived is kept: `GET` on
+/// the upload's address says how far it is, and the client goes on from there. That holds across a
+/// restart of the server too, in whatever way the one before ended; the new one reads what is there
+/// once, when the upload goes on, for its hash. What a power failure does to an unfinished upload
+/// is not said: the digest tells at the end. A blob sent with a single `POST` leaves nothing behind
+/// when it breaks off. A wrong digest ends the upload. The limits are in [`RouterOptions`].
+///
 /// This takes over the uploads that an earlier process left unfinished in the store, for which it
 /// looks once through the store's directory of uploads. Of several routers over one store the first
 /// has them, and each goes on with its own alone.
@@ -220,6 +230,9 @@ async fn admit(registry: &Registry, route: Route, request: Request) -> Result<Re
         }
         Err(failure) => Err(failure),
     };
+    // After its work, so that a client that comes back late still finds its own upload.
+    // What goes wrong is in the log, and no concern of this client.
+    let _ = registry.sessions.remove_stale().await;
     Ok(about::by(user, result.into_response()))
 }
 
@@ -230,9 +243,6 @@ async fn dispatch(
     request: Request,
     permissions: Permissions,
 ) -> Result<Response, Failure> {
-    // After its work, so that a client that comes back late still finds its own upload.
-    // What goes wrong is in the log, and no concern of this client.
-    let _ = registry.sessions.remove_stale().await;
     let method = request.method().clone();
     match route {
         Route::Base => match method {
