@@ -29,7 +29,7 @@ use peak_registry_server::{Observer, RouterOptions};
 
 pub(crate) use self::authorization::AccessToken;
 use self::signed::Signatures;
-use crate::runner::Queue;
+use crate::queue::Queue;
 use crate::shared::Shared;
 
 /// Where the images API lies.
