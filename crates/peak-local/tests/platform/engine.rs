@@ -16,7 +16,7 @@ use peak_oci::{
 };
 use secrecy::ExposeSecret as _;
 
-use super::*;
+use crate::support::*;
 
 const RUN: &str = "FROM scratch\nARG WHO\nRUN echo hello\n";
 const ENGINE: &str = "Test Engine 1.0 in memory";
