@@ -5,8 +5,6 @@ use serde_json::json;
 
 use crate::support::*;
 
-const ARTIFACTS: &str = "/artifacts/api/v1/artifacts/";
-
 /// Asks the artifacts API, with what comes behind `artifacts/`.
 async fn ask_artifacts(platform: &Platform, method: &str, path: &str, body: &[u8]) -> Answer {
     let length = body.len().to_string();

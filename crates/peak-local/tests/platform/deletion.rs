@@ -7,14 +7,6 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// The status of a manifest in the registry.
-async fn manifest_status(platform: &Platform, name: &str, reference: &str) -> u16 {
-    let target = format!("/v2/{name}/manifests/{reference}");
-    send(platform.address(), "GET", &target, &[], b"")
-        .await
-        .status
-}
-
 /// Adds a version to an image and waits until it is built; gives its id.
 async fn add_version(platform: &Platform, image: &Value) -> Value {
     let path = format!("/images/{image}/versions");

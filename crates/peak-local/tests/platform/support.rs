@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) const API: &str = "/image-management/api/v2";
-
+pub(crate) const ARTIFACTS: &str = "/artifacts/api/v1/artifacts/";
 pub(crate) const BOUNDARY: &str = "------boundary7f3a";
 
 pub(crate) struct Answer {
@@ -85,7 +85,7 @@ pub(crate) async fn get(platform: &Platform, path: &str) -> Answer {
 
 /// A form, part by part.
 #[derive(Default)]
-pub(crate) struct Form(Vec<u8>);
+pub(crate) struct Form(pub(crate) Vec<u8>);
 
 impl Form {
     pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
@@ -280,4 +280,12 @@ pub(crate) async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// The status of a manifest in the registry.
+pub(crate) async fn manifest_status(platform: &Platform, name: &str, reference: &str) -> u16 {
+    let target = format!("/v2/{name}/manifests/{reference}");
+    send(platform.address(), "GET", &target, &[], b"")
+        .await
+        .status
 }
