@@ -122,13 +122,13 @@ impl Source {
     }
 }
 
-/// All files of all libraries. The command line is none.
+/// All files of all libraries that are published. The command line is none.
 static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let crates = workspace().join("crates");
     let mut sources = Vec::new();
     for entry in fs::read_dir(&crates).unwrap() {
         let library = entry.unwrap().path();
-        if library.join("src/lib.rs").is_file() {
+        if library.join("src/lib.rs").is_file() && is_published(&library) {
             let mut files = Vec::new();
             collect(&library.join("src"), &mut files);
             let tests: Vec<_> = files.iter().flat_map(|file| test_modules(file)).collect();
@@ -143,6 +143,12 @@ static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     assert!(sources.len() > 200, "{} files were found", sources.len());
     sources
 });
+
+/// Whether it is for users, and not for our own tests alone.
+fn is_published(library: &Path) -> bool {
+    let manifest = fs::read_to_string(library.join("Cargo.toml")).unwrap();
+    !manifest.lines().any(|line| line == "publish = false")
+}
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
