@@ -40,7 +40,7 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// A session as the environment says: `PEAK__STAGE` or `STAGE`, `PEAK_AUTH_TOKEN` or `API_KEY`,
-    /// `PEAK_ENDPOINT_URL`, and the proxies of [`Proxies::from_variables`].
+    /// `PEAK_ENDPOINT_URL`, and the proxies of [`Proxies::from_variables`](peak_http::Proxies::from_variables).
     ///
     /// # Errors
     /// As [`SessionBuilder::build`].
