@@ -1,4 +1,7 @@
-//! The invariants of docs/architecture.md that `cargo metadata` can show.
+//! The invariants of docs/architecture.md: here those that `cargo metadata` can show, in `sources` those that
+//! stand in the sources.
+
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -240,6 +243,15 @@ fn every_crate_has_a_front_page_and_the_workspaces_lints() {
                 package.name
             );
         }
+    }
+}
+
+#[test]
+fn the_code_map_has_every_crate() {
+    let map = std::fs::read_to_string(workspace().join("docs/architecture.md")).unwrap();
+    for package in metadata().workspace_packages() {
+        let row = format!("\n| `{}` | ", package.name);
+        assert!(map.contains(&row), "the map has no row {row:?}");
     }
 }
 

@@ -9,10 +9,12 @@ use peak_models::{
 use peak_platform::pages::{self, Page};
 use peak_platform::{Error, SavedFile, Session};
 
-use crate::requests::{
-    ArtifactsPage, CreateArtifact, CreateArtifactVersion, CreateArtifactVersionOf, DeleteArtifact,
-    DeleteArtifactVersion, DescribeArtifact, DownloadArtifact, ListArtifacts, UpdateArtifact,
+use crate::requests::artifacts::{
+    ArtifactsPage, CreateArtifact, DeleteArtifact, DescribeArtifact, ListArtifacts, UpdateArtifact,
     UpdateArtifactOf,
+};
+use crate::requests::versions::{
+    CreateArtifactVersion, CreateArtifactVersionOf, DeleteArtifactVersion, DownloadArtifact,
 };
 
 /// The Artifacts service, as seen by a session. Cheap to clone.

@@ -40,17 +40,23 @@
 mod client;
 mod requests;
 
+// The service.
 pub use client::Artifacts;
 pub use peak_models as models;
 pub use peak_platform::{Artifact, Error, SavedFile};
-pub use requests::{CreateArtifact, CreateArtifactVersion, ListArtifacts, UpdateArtifact};
+
+// What is asked of it.
+pub use requests::artifacts::{CreateArtifact, ListArtifacts, UpdateArtifact};
+pub use requests::versions::CreateArtifactVersion;
 
 pub mod operations {
     //! The operations as values that turn into requests.
 
-    pub use crate::requests::{
-        ArtifactsPage, CreateArtifact, CreateArtifactFrom, CreateArtifactVersionFrom,
-        CreateArtifactVersionOf, DeleteArtifact, DeleteArtifactVersion, DescribeArtifact,
-        DownloadArtifact, UpdateArtifactFrom, UpdateArtifactOf,
+    pub use crate::requests::artifacts::{
+        ArtifactsPage, CreateArtifact, CreateArtifactFrom, DeleteArtifact, DescribeArtifact,
+        UpdateArtifactFrom, UpdateArtifactOf,
+    };
+    pub use crate::requests::versions::{
+        CreateArtifactVersionFrom, CreateArtifactVersionOf, DeleteArtifactVersion, DownloadArtifact,
     };
 }

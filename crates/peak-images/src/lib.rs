@@ -56,15 +56,21 @@ mod error;
 mod requests;
 mod upsert;
 
-pub use build_logs::{BuildLogEvent, FinishedBuild, FollowOptions};
+// The service.
 pub use client::Images;
 pub use error::Error;
 pub use peak_models as models;
 pub use peak_platform::{Artifact, SavedFile};
+
+// What is asked of it.
+pub use build_logs::FollowOptions;
 pub use requests::build::{Build, BuildSource, Dockerfile, Github, Upload};
 pub use requests::builds::ListImageBuilds;
 pub use requests::images::{CreateImage, ListImages};
 pub use requests::versions::{CreateVersion, ListImageVersions, UpdateVersion};
+
+// What comes of it.
+pub use build_logs::{BuildLogEvent, FinishedBuild};
 pub use upsert::{Existing, UpsertOutcome, Upserted};
 
 pub mod operations {

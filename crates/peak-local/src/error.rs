@@ -98,24 +98,9 @@ pub enum LocalError {
         address: SocketAddr,
     },
 
-    /// Another program listens there.
-    #[error(
-        "the address {address} is in use; stop the program that listens there, or take port 0 for a free one"
-    )]
-    AddressInUse {
-        /// The address that was asked for.
-        address: SocketAddr,
-    },
-
-    /// The operating system does not let us listen there.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ServeError),
 
     /// There is no certificate to show.
     #[error("TLS cannot be set up")]
@@ -128,15 +113,6 @@ pub enum LocalError {
     /// The token cannot stand in a request's `Authorization` header.
     #[error("the token must be at least one character, all of them visible ASCII")]
     Token,
-}
-
-impl From<ServeError> for LocalError {
-    fn from(error: ServeError) -> Self {
-        match error {
-            ServeError::AddressInUse { address } => Self::AddressInUse { address },
-            ServeError::Listen { address, source } => Self::Listen { address, source },
-        }
-    }
 }
 
 /// The text of an error with all its causes, for the places where nobody can ask for the causes: log lines.

@@ -19,46 +19,8 @@
 //! # }
 //! ```
 //!
-//! # What it keeps
-//!
-//! One state directory, used by one process at a time: `registry/` (a [`peak_registry_server::Store`]),
-//! `state.redb` (artifacts, images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
-//! uploaded archives by digest; one goes with the last version of an artifact or of an image that has it, or, where
-//! a version was only built again from another one, at the next start). A build
-//! that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
-//! of its log says so; nothing is built again by itself.
-//!
-//! What is deleted from the registry frees its space with `peak local gc`, here [`Upkeep`]: work on the directory whether
-//! or not a platform runs on it. One that runs says in `control.json` how those can ask it who can read the directory.
-//!
-//! # How it differs from the real platform
-//!
-//! - Every image has the scope `custom`; versions have no tags. Lists are newest first; a page has at
-//!   most 100 entries, and 25 where nothing is asked for.
-//! - An image's name is also its repository and must be lower-case letters and digits, in parts that
-//!   `.`, `_`, `__`, dashes or `/` separate; a version is also a tag: at most 128 letters, digits, `.`,
-//!   `_` and `-`.
-//! - A version that is being built is not built a second time at once (422). A version that was built once
-//!   stays `ready` while, and although, a later build of it runs or fails.
-//! - The source `github` is refused (422): there is no way out to the network. Secrets and
-//!   `autodeployResources` are accepted, do nothing, and the build's log says so.
-//! - It is strict: parameters and fields that an operation does not know, that have another kind or come twice
-//!   are 400 and named; what is well-formed but cannot be done is 422. Two things are not looked at: `name` and `type`
-//!   in the form of a version, which clients send that create or update as needed.
-//! - A delete answers at once and is carried out right after, a restart in between or not. Until then what goes has
-//!   the status `deleting` (artifacts and images say so in a `status` that they do not have otherwise), its name is
-//!   taken, it can be read but not changed (422), and deleting it again is no error. What could not be deleted is
-//!   `delete-failed` until it is deleted again. What is being built is not deleted (422): wait for the build.
-//!   The tag goes from the registry with its version, the layers behind it with `peak local gc --untagged`. An image whose versions are all
-//!   deleted stays, without a `latestVersion`.
-//! - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
-//!   until the platform ends. It gives the lines there are at that time.
-//! - Artifacts may share a name, since nothing says that the real platform refuses that; images and the versions of an
-//!   image may not (409). The archives of artifacts are neither scanned nor validated, beyond that each must
-//!   begin as a zip does (422); a download comes from the same address, with ranges. Version numbers of
-//!   deleted versions are not given out again.
-//! - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
-//!   may be 2 MiB longer.
+//! What of the API is different from the real platform's, and what the state directory keeps, is said at
+//! [`Platform`].
 //!
 //! # What it is not
 //!
@@ -80,6 +42,8 @@ mod api;
 mod artifacts;
 mod builder;
 mod control;
+mod control_file;
+mod control_protocol;
 mod directory;
 mod engine;
 mod engine_log;
@@ -91,6 +55,7 @@ pub mod faults;
 pub mod fuzzing;
 mod model;
 mod platform;
+mod queue;
 mod remover;
 mod runner;
 mod shared;
@@ -98,14 +63,19 @@ mod state;
 mod timestamp;
 mod upkeep;
 
+// The platform.
+pub use error::LocalError;
+pub use peak_serve::ServeError;
+pub use platform::{DEFAULT_ARTIFACT_LIMIT, DEFAULT_ENGINE_TIME_LIMIT, Platform, PlatformBuilder};
+
+// What a Docker Engine has to be able to do for it.
 pub use engine::{
     BuildContext, EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse,
 };
-pub use error::LocalError;
+
+// Work on its state directory, whether or not it runs.
+pub use control_protocol::{CheckRequest, GarbageRequest, Outcome};
 pub use peak_registry_server::{
     CheckReport, Finding, FindingKind, GarbageCount, GarbageProblem, GarbageReport, StoreError,
 };
-pub use platform::{DEFAULT_ARTIFACT_LIMIT, DEFAULT_ENGINE_TIME_LIMIT, Platform, PlatformBuilder};
-pub use upkeep::{
-    CheckRequest, FreeState, GarbageRequest, Outcome, RunningPlatform, Upkeep, reset,
-};
+pub use upkeep::{FreeState, RunningPlatform, Upkeep, reset};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use peak_registry_server::Observer;
 use peak_registry_server::auth::Auth;
-use peak_serve::{Limits, Listener, Server, Tls};
+use peak_serve::{Limits, Listener, ServeError, Server, Tls};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,47 @@ pub const DEFAULT_ENGINE_TIME_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// [`shutdown`](Self::shutdown) ends it and waits until nothing of it runs any more. Dropping it ends
 /// it too, but without waiting: connections are cut, builds are told to stop, and the state directory
 /// is released as soon as they have.
+///
+/// # What it keeps
+///
+/// One state directory, used by one process at a time: `registry/` (a [`peak_registry_server::Store`]),
+/// `state.redb` (artifacts, images, versions, builds, log lines; one transaction per change) and `artifacts/` (the
+/// uploaded archives by digest; one goes with the last version of an artifact or of an image that has it, or, where
+/// a version was only built again from another one, at the next start). A build
+/// that waits or runs when the process ends, however it ends, is `failed` from then on, and the last line
+/// of its log says so; nothing is built again by itself.
+///
+/// What is deleted from the registry frees its space with `peak local gc`, here [`Upkeep`](crate::Upkeep): work on the directory whether
+/// or not a platform runs on it. One that runs says in `control.json` how those can ask it who can read the directory.
+///
+/// # How it differs from the real platform
+///
+/// - Every image has the scope `custom`; versions have no tags. Lists are newest first; a page has at
+///   most 100 entries, and 25 where nothing is asked for.
+/// - An image's name is also its repository and must be lower-case letters and digits, in parts that
+///   `.`, `_`, `__`, dashes or `/` separate; a version is also a tag: at most 128 letters, digits, `.`,
+///   `_` and `-`.
+/// - A version that is being built is not built a second time at once (422). A version that was built once
+///   stays `ready` while, and although, a later build of it runs or fails.
+/// - The source `github` is refused (422): there is no way out to the network. Secrets and
+///   `autodeployResources` are accepted, do nothing, and the build's log says so.
+/// - It is strict: parameters and fields that an operation does not know, that have another kind or come twice
+///   are 400 and named; what is well-formed but cannot be done is 422. Two things are not looked at: `name` and `type`
+///   in the form of a version, which clients send that create or update as needed.
+/// - A delete answers at once and is carried out right after, a restart in between or not. Until then what goes has
+///   the status `deleting` (artifacts and images say so in a `status` that they do not have otherwise), its name is
+///   taken, it can be read but not changed (422), and deleting it again is no error. What could not be deleted is
+///   `delete-failed` until it is deleted again. What is being built is not deleted (422): wait for the build.
+///   The tag goes from the registry with its version, the layers behind it with `peak local gc --untagged`. An image whose versions are all
+///   deleted stays, without a `latestVersion`.
+/// - The URL of a log's download is on the same address, needs no token, and is good for five minutes, or
+///   until the platform ends. It gives the lines there are at that time.
+/// - Artifacts may share a name, since nothing says that the real platform refuses that; images and the versions of an
+///   image may not (409). The archives of artifacts are neither scanned nor validated, beyond that each must
+///   begin as a zip does (422); a download comes from the same address, with ranges. Version numbers of
+///   deleted versions are not given out again.
+/// - Archives are at most 10 MiB unless [told otherwise](PlatformBuilder::artifact_limit); the whole form
+///   may be 2 MiB longer.
 pub struct Platform {
     // First, so that nobody is sent to a platform that has let go of its state directory.
     control: Control,
@@ -322,8 +363,7 @@ impl PlatformBuilder {
     pub async fn start(self) -> Result<Platform, LocalError> {
         let state_directory = self.state_directory.ok_or(LocalError::NoStateDirectory)?;
         let token = self.token.as_ref().map(AccessToken::new).transpose()?;
-        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth)
-            .https(!matches!(self.tls, TlsChoice::Off));
+        let registry_auth = registry_auth(self.token.as_ref(), self.registry_auth);
         let loopback = self.listen.ip().is_loopback();
         if !loopback && (token.is_none() || matches!(self.tls, TlsChoice::Off)) {
             return Err(LocalError::NotLoopback {
@@ -337,7 +377,7 @@ impl PlatformBuilder {
             TlsChoice::SelfSigned | TlsChoice::Files { .. } => "https",
         };
         let url =
-            Url::parse(&format!("{scheme}://{address}")).map_err(|error| LocalError::Listen {
+            Url::parse(&format!("{scheme}://{address}")).map_err(|error| ServeError::Listen {
                 address,
                 source: io::Error::other(error),
             })?;

@@ -1,25 +1,18 @@
 //! Running builds, in the order in which they were asked for, a few at a time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peak_oci::{RepositoryName, Tag};
 use peak_registry_server::Store;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::{
-    self, BuildError, BuildRequest, BuiltImage, DockerfileSource, EngineLink, Limits,
-};
+use crate::builder::{self, BuildError, BuildRequest, BuiltImage, EngineLink, Limits};
 use crate::error::chain;
-use crate::model::{BuildDetails, BuildSource};
+use crate::queue::{BuildJob, Queue};
 use crate::shared::Shared;
-use crate::state::{Changed, LogLine, Outcome, StateError};
-
-/// How many builds may wait; more are refused.
-const WAITING: usize = 256;
+use crate::state::{LogLine, Outcome, StateError};
 
 /// How many lines of a build's log may wait to be written before the build has to wait.
 const UNWRITTEN_LINES: usize = 1024;
@@ -29,81 +22,6 @@ const LINES_AT_ONCE: usize = 256;
 
 /// A longer line is cut, bytes.
 const LINE_LENGTH: usize = 8 * 1024;
-
-/// The Dockerfile that is taken where none is named.
-const DEFAULT_DOCKERFILE: &str = "Dockerfile";
-
-/// A build that waits. It holds the values of build arguments, so it has no `Debug`.
-pub(crate) struct BuildJob {
-    image: u64,
-    build: u64,
-    repository: RepositoryName,
-    tag: Tag,
-    archive: Option<PathBuf>,
-    dockerfile: DockerfileSource,
-    context: Option<String>,
-    build_arguments: Vec<(String, String)>,
-    /// What the log begins with.
-    notes: Vec<String>,
-}
-
-impl BuildJob {
-    /// The build `build` that a change of the state made.
-    pub(crate) fn new(
-        changed: &Changed,
-        build: u64,
-        details: &BuildDetails,
-        archive: Option<PathBuf>,
-        notes: Vec<String>,
-    ) -> Self {
-        let path = || {
-            details
-                .dockerfile_path
-                .as_deref()
-                .unwrap_or(DEFAULT_DOCKERFILE)
-                .to_owned()
-        };
-        let dockerfile = match (details.source, &details.dockerfile) {
-            (Some(BuildSource::Dockerfile), Some(text)) => DockerfileSource::Text(text.clone()),
-            _ => DockerfileSource::Path(path()),
-        };
-        let arguments = details.build_arguments.as_deref().unwrap_or_default();
-        Self {
-            image: changed.image,
-            build,
-            repository: changed.image_name.clone(),
-            tag: changed.version_name.clone(),
-            archive,
-            dockerfile,
-            context: details.context.clone(),
-            build_arguments: arguments
-                .iter()
-                .map(|argument| (argument.name.clone(), argument.value.clone()))
-                .collect(),
-            notes,
-        }
-    }
-}
-
-/// Where builds are put to wait.
-#[derive(Clone)]
-pub(crate) struct Queue(mpsc::Sender<BuildJob>);
-
-/// A place in the queue, taken before the build is written down so that every written build is run.
-pub(crate) struct Place(mpsc::OwnedPermit<BuildJob>);
-
-impl Queue {
-    /// Takes a place, if one is free.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.0.clone().try_reserve_owned().ok().map(Place)
-    }
-}
-
-impl Place {
-    pub(crate) fn fill(self, job: BuildJob) {
-        self.0.send(job);
-    }
-}
 
 /// What turns a request into an image: [`builder::build`], except in tests of the runner.
 type Build = Arc<
@@ -150,9 +68,9 @@ impl Runner {
         stop: CancellationToken,
         stopping: Arc<AtomicBool>,
     ) -> (Queue, Self) {
-        let (sender, waiting) = mpsc::channel(WAITING);
+        let (queue, waiting) = Queue::new();
         (
-            Queue(sender),
+            queue,
             Self {
                 build,
                 shared,
@@ -401,8 +319,8 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::model::{BuildStatus, ImageType};
-    use crate::state::{LogPage, NewImage, NewVersion};
+    use crate::model::{BuildDetails, BuildStatus, ImageType};
+    use crate::state::{Changed, LogPage, NewImage, NewVersion};
 
     #[test]
     fn log_lines_are_single_harmless_and_bounded() {
@@ -689,23 +607,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_is_bounded() {
+    async fn no_build_is_taken_once_nobody_runs_them() {
         let bench = Bench::new(1, |_, _, _| Ok(built()));
         bench.stop.cancel();
         bench.task.await.unwrap();
         assert!(bench.queue.place().is_none(), "nobody runs builds any more");
-
-        let directory = tempfile::tempdir().unwrap();
-        let shared = Arc::new(
-            Shared::open(
-                directory.path(),
-                "127.0.0.1:4000".parse().unwrap(),
-                &TaskTracker::new(),
-            )
-            .unwrap(),
-        );
-        let (queue, _runner) = Runner::new(shared, 1, CancellationToken::new(), Arc::default());
-        let places: Vec<_> = std::iter::from_fn(|| queue.place()).collect();
-        assert_eq!(places.len(), WAITING);
     }
 }

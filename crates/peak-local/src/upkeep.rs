@@ -3,18 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use peak_registry_server::{CheckOptions, GarbageOptions, Store};
+use peak_registry_server::Store;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 
-use crate::control::{self, WayIn};
+use crate::control_file::{self, WayIn};
+use crate::control_protocol::{CHECK_PATH, GARBAGE_PATH};
 use crate::directory::{self, StateDirectory};
 use crate::error::LocalError;
-
-pub(crate) const GARBAGE_PATH: &str = "/.peak/control/gc";
-pub(crate) const CHECK_PATH: &str = "/.peak/control/check";
 
 /// How work on a state directory gets done.
 #[derive(Debug)]
@@ -38,7 +34,7 @@ impl Upkeep {
         match FreeState::open(state_directory) {
             Ok(free) => Ok(Self::Here(free)),
             Err(LocalError::StateInUse { path }) => {
-                match control::read(&directory::control(&path)) {
+                match control_file::read(&directory::control(&path)) {
                     Ok(way_in) => Ok(Self::There(RunningPlatform(way_in))),
                     Err(source) => Err(LocalError::Unreachable { path, source }),
                 }
@@ -86,13 +82,13 @@ impl RunningPlatform {
         self.0.platform.as_deref()
     }
 
-    /// Where a `POST` of a [`GarbageRequest`] as JSON is answered with an [`Outcome`] of a
+    /// Where a `POST` of a [`GarbageRequest`](crate::GarbageRequest) as JSON is answered with an [`Outcome`](crate::Outcome) of a
     /// [`GarbageReport`](peak_registry_server::GarbageReport). Closing the connection stops the work.
     pub fn garbage_url(&self) -> String {
         self.at(GARBAGE_PATH)
     }
 
-    /// The same for a [`CheckRequest`] and a [`CheckReport`](peak_registry_server::CheckReport).
+    /// The same for a [`CheckRequest`](crate::CheckRequest) and a [`CheckReport`](peak_registry_server::CheckReport).
     pub fn check_url(&self) -> String {
         self.at(CHECK_PATH)
     }
@@ -114,53 +110,6 @@ impl fmt::Debug for RunningPlatform {
             .field("address", &self.0.address)
             .finish_non_exhaustive()
     }
-}
-
-/// Asks a running platform to [collect garbage](Store::collect_garbage).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GarbageRequest {
-    /// The grace time, in seconds.
-    pub grace_seconds: u64,
-    /// Whether only the report is wanted.
-    pub dry_run: bool,
-    /// Whether manifests that no tag reaches go too.
-    pub untagged: bool,
-}
-
-impl GarbageRequest {
-    /// The same for a [`Store`] of this process.
-    pub fn options(&self) -> GarbageOptions {
-        GarbageOptions::new()
-            .grace(Duration::from_secs(self.grace_seconds))
-            .dry_run(self.dry_run)
-            .untagged(self.untagged)
-    }
-}
-
-/// Asks a running platform to [check](Store::check) its registry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CheckRequest {
-    /// Whether all blobs are read too.
-    pub contents: bool,
-}
-
-impl CheckRequest {
-    /// The same for a [`Store`] of this process.
-    pub fn options(&self) -> CheckOptions {
-        CheckOptions::new().contents(self.contents)
-    }
-}
-
-/// What a running platform answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Outcome<T> {
-    /// It is done.
-    Report(T),
-    /// It is not, and this is why.
-    Error(String),
 }
 
 /// Removes everything that a platform keeps in a state directory: images, artifacts, versions, builds and their

@@ -50,15 +50,26 @@
 //! and it does not retry; `peak-http` does.
 
 mod answer;
+mod config;
 mod download;
 mod error;
 mod form;
+mod message;
 pub mod pages;
+mod partial;
 mod request;
 mod session;
+mod stage;
 
+// Where the platform is, and who asks.
+pub use config::{SessionBuilder, SessionError};
+pub use session::Session;
+pub use stage::Stage;
+
+// What is asked.
 pub use download::{Download, SavedFile};
-pub use error::{Error, StatusError};
 pub use form::{Artifact, Form};
 pub use request::{Done, Endpoint, Operation, RequestBuilder};
-pub use session::{Session, SessionBuilder, SessionError, Stage};
+
+// What can go wrong.
+pub use error::{Error, StatusError};

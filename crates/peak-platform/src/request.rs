@@ -8,9 +8,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
+use crate::config::SessionError;
 use crate::error::Error;
 use crate::form::Form;
-use crate::session::SessionError;
 
 /// One operation of a service, with all its parameters.
 ///

@@ -38,6 +38,59 @@ use crate::store::Store;
 /// Outside of `/v2/` it answers at `/healthz` (200 `ok`, or 503 if the store cannot be read; no
 /// authentication) and, [if wanted](RegistryServerBuilder::metrics), at `/metrics`. While it shuts down it
 /// takes no connections, and whoever got in before is told 503.
+///
+/// # In a test
+///
+/// Pushing and pulling, here with a plain HTTP client in the place of the code under test:
+///
+/// ```
+/// use axum::body::Body;
+/// use http_body_util::BodyExt;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use peak_oci::Digest;
+/// use peak_registry_server::RegistryServer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = RegistryServer::in_memory().await?;
+/// let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+///
+/// let digest = Digest::sha256_of(b"hello");
+/// let url = format!("{}/v2/demo/blobs/uploads/?digest={digest}", registry.url());
+/// let pushed = client.request(axum::http::Request::post(url).body("hello".into())?).await?;
+/// assert_eq!(pushed.status(), 201);
+///
+/// let url = format!("{}/v2/demo/blobs/{digest}", registry.url());
+/// let pulled = client.get(url.parse()?).await?;
+/// assert_eq!(pulled.into_body().collect().await?.to_bytes(), "hello");
+///
+/// // What came can be looked at without HTTP, too.
+/// assert!(registry.store().repository(&"demo".parse()?).has_blob(&digest)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # On a site
+///
+/// ```no_run
+/// use peak_registry_server::auth::{Auth, Rules, Users};
+/// use peak_registry_server::{RegistryServer, Store, Tls};
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let users = Users::from_file("users.htpasswd")?; // htpasswd -B -c users.htpasswd alice
+/// let registry = RegistryServer::builder()
+///     .storage(Store::open("registry-data".as_ref())?)
+///     .auth(Auth::bearer(users, Rules::default()))
+///     .tls(Tls::from_files("registry.pem", "registry.key")?)
+///     .metrics(true)
+///     .access_log(true)
+///     .allow_remote(true)
+///     .bind("0.0.0.0:5000")
+///     .await?;
+/// // … until somebody asks it to end …
+/// registry.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct RegistryServer {
     server: Server,
     store: Store,
@@ -239,12 +292,6 @@ impl RegistryServerBuilder {
         let options = match self.auth {
             Some(auth) => self.options.auth(auth),
             None => self.options,
-        };
-        #[cfg(feature = "tls")]
-        let options = if self.tls.is_some() {
-            options.over_tls()
-        } else {
-            options
         };
         let mut router = observer
             .registry(store.clone(), &options)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServeError {
     /// Another program listens there.
     #[error(

@@ -18,9 +18,9 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{AccessToken, authorization, handlers, origin};
+use crate::control_protocol::{CHECK_PATH, CheckRequest, GARBAGE_PATH, GarbageRequest, Outcome};
 use crate::error::chain;
 use crate::shared::Shared;
-use crate::upkeep::{CHECK_PATH, CheckRequest, GARBAGE_PATH, GarbageRequest, Outcome};
 
 /// How often an answer that is still being worked out shows that it is.
 const HEARTBEAT: Duration = Duration::from_secs(2);

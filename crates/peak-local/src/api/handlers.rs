@@ -14,7 +14,7 @@ use super::query::Parameters;
 use super::upload::{Form, receive};
 use crate::artifacts::{Artifact, Spooled};
 use crate::model::BuildDetails;
-use crate::runner::{BuildJob, Place};
+use crate::queue::{BuildJob, Place};
 use crate::shared::Shared;
 use crate::state::{Changed, NewImage, NewVersion, StateError, VersionChange};
 

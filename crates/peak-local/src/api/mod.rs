@@ -29,7 +29,7 @@ use peak_registry_server::{Observer, RouterOptions};
 
 pub(crate) use self::authorization::AccessToken;
 use self::signed::Signatures;
-use crate::runner::Queue;
+use crate::queue::Queue;
 use crate::shared::Shared;
 
 /// Where the images API lies.
@@ -104,20 +104,44 @@ pub(crate) fn router(
     router
 }
 
+/// The length of a form is bounded where it is received, by the limit of this platform.
 fn images(application: Application) -> Router {
     Router::new()
-        .route("/images/", get(handlers::list_images).post(handlers::create_image))
-        .route("/images/{image}", get(handlers::describe_image).delete(handlers::delete_image))
-        .route("/images/{image}/versions", get(handlers::list_versions).post(handlers::create_version))
-        .route("/images/{image}/versions", delete(handlers::delete_versions))
-        .route("/images/{image}/versions/{version}", get(handlers::describe_version))
-        .route("/images/{image}/versions/{version}", patch(handlers::update_version).delete(handlers::delete_version))
+        .route(
+            "/images/",
+            get(handlers::list_images).post(handlers::create_image),
+        )
+        .route(
+            "/images/{image}",
+            get(handlers::describe_image).delete(handlers::delete_image),
+        )
+        .route(
+            "/images/{image}/versions",
+            get(handlers::list_versions).post(handlers::create_version),
+        )
+        .route(
+            "/images/{image}/versions",
+            delete(handlers::delete_versions),
+        )
+        .route(
+            "/images/{image}/versions/{version}",
+            get(handlers::describe_version),
+        )
+        .route(
+            "/images/{image}/versions/{version}",
+            patch(handlers::update_version).delete(handlers::delete_version),
+        )
         .route("/images/{image}/builds", get(handlers::list_builds))
-        .route("/images/{image}/builds/{build}/logs", get(handlers::build_logs))
-        .route("/images/{image}/builds/{build}/logs/download", get(log_download::sign))
+        .route(
+            "/images/{image}/builds/{build}/logs",
+            get(handlers::build_logs),
+        )
+        .route(
+            "/images/{image}/builds/{build}/logs/download",
+            get(log_download::sign),
+        )
         .method_not_allowed_fallback(handlers::unknown_method)
         .fallback(handlers::unknown_path)
-        // The length of a form is bounded where it is received, by the limit of this platform.
         .layer(DefaultBodyLimit::disable())
         .with_state(application)
 }

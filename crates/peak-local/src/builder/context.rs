@@ -15,7 +15,7 @@ use super::BuildRequest;
 use super::contents::Contents;
 use super::error::BuildError;
 use super::layer;
-use super::stage::NamedImages;
+use super::plan::NamedImages;
 use super::stop::Stop;
 use super::tree::{Content, Kind, Node, Owner, Tree};
 use crate::engine::BuildContext;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::base::WHITEOUT;
 use super::error::{Fault, Problem};
 use super::expand::Word;
 use super::path;
 use super::pattern::{self, Pattern};
 use super::stop::Stop;
+use super::stored_layers::WHITEOUT;
 use super::tree::{Kind, MAX_PATH, Node, Owner, Tree};
 
 /// How many files and directories the sources of one instruction may name.
@@ -333,39 +333,8 @@ pub(crate) fn is_remote(source: &str) -> bool {
 mod tests {
     use std::sync::atomic::AtomicBool;
 
+    use super::super::tree::samples::{file, link, tree};
     use super::*;
-
-    fn file() -> Node {
-        let content = super::super::tree::Content::Layer {
-            layer: 0,
-            path: String::new(),
-        };
-        Node {
-            kind: Kind::File { size: 0, content },
-            mode: 0o644,
-            owner: Owner::default(),
-        }
-    }
-
-    fn link(target: &str) -> Node {
-        let kind = Kind::Symlink {
-            target: target.to_owned(),
-        };
-        Node {
-            kind,
-            mode: 0o777,
-            owner: Owner::default(),
-        }
-    }
-
-    fn tree(entries: &[(&str, Node)]) -> Tree {
-        let mut tree = Tree::default();
-        for (path, node) in entries {
-            tree.insert_parents(path);
-            tree.insert(path, node.clone());
-        }
-        tree
-    }
 
     fn context() -> Tree {
         tree(&[

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Files;
 use super::error::BuildError;
-use super::stage::{platform_arguments, target_platform};
 use super::stop::Stop;
+use super::target::{platform_arguments, target_platform};
 use super::{BuildRequest, BuiltImage, human_size};
 use crate::engine::{EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse};
 use crate::error::chain;

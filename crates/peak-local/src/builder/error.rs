@@ -7,7 +7,7 @@ use peak_oci::content::ContentError;
 use peak_registry_server::StoreError;
 
 use super::expand::ExpandError;
-use super::unpack::UnpackError;
+use super::unpack_error::UnpackError;
 use crate::engine::EngineFailure;
 
 /// Why a build failed. `Display` is what a person reads as the last line of the log; where there is

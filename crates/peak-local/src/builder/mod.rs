@@ -16,13 +16,18 @@
 //! | `unpack` | the uploaded zip becomes a `tree` in memory and `contents` on disk |
 //! | `dockerfile`, `words` | reading the Dockerfile |
 //! | `expand` | variables and quotes |
-//! | `stage` | which stages are needed, and doing them |
+//! | `arguments`, `target` | the values of `ARG`, those of the platform among them |
+//! | `plan` | what stages start from, and which are needed |
+//! | `stage` | doing their instructions |
 //! | `copy`, `pattern` | the rules of `COPY` and `ADD` |
-//! | `base`, `tarball` | images of the registry and the files in their layers |
+//! | `extract` | the archives of `ADD` |
+//! | `base` | images of the registry that stages start from or copy from |
+//! | `stored_layers`, `tarball` | the files in their layers |
 //! | `layer` | writing a layer |
 //! | `image` | metadata, history, config and manifest |
 //! | `engine`, `context` | builds on a Docker Engine, and the files that it gets for them |
 
+mod arguments;
 mod base;
 mod contents;
 mod context;
@@ -31,6 +36,7 @@ mod dockerfile;
 mod engine;
 mod error;
 mod expand;
+mod extract;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod image;
@@ -38,13 +44,17 @@ mod layer;
 mod limits;
 mod path;
 mod pattern;
+mod plan;
 mod stage;
 mod stop;
+mod stored_layers;
 mod tarball;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod unpack;
+mod unpack_error;
 mod words;
 
 use std::fs;

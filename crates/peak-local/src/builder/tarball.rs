@@ -3,13 +3,15 @@
 //! The `tar` crate's own handling of long names reads them whole into memory, however long an
 //! archive says they are, so its raw entries are used and the extensions are read here.
 
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read, Write as _};
 
 use tar::EntryType;
 
+use super::contents::Contents;
 use super::error::BuildError;
 use super::path;
-use super::tree::Owner;
+use super::stop::{self, CopyError};
+use super::tree::{Content, Owner};
 
 /// The largest extension of an entry that is read, in bytes.
 const MAX_EXTENSION: u64 = 64 * 1024;
@@ -95,6 +97,21 @@ pub(crate) fn read(
         }
     }
     drain(&mut archive.into_inner())
+}
+
+/// Saves the content of a member.
+pub(crate) fn save(reader: &mut dyn Read, contents: &mut Contents) -> Result<Content, TarError> {
+    let write = |error| TarError::Visit(BuildError::disk("write a file of a layer")(error));
+    let (number, file) = contents.create().map_err(write)?;
+    let mut writer = BufWriter::new(file);
+    match stop::copy(reader, &mut writer, |_| Ok::<(), TarError>(())) {
+        Ok(_) => {}
+        Err(CopyError::Read(error)) => return Err(TarError::Read(error)),
+        Err(CopyError::Write(error)) => return Err(write(error)),
+        Err(CopyError::Refused(error)) => return Err(error),
+    }
+    writer.flush().map_err(write)?;
+    Ok(Content::Disk(number))
 }
 
 /// Reads what follows the end of the archive, so that a compression round it gets to check its sum.

@@ -236,21 +236,38 @@ impl Tree {
     }
 }
 
+/// Trees for the builder's tests.
 #[cfg(test)]
-mod tests {
+pub(crate) mod samples {
     use super::*;
 
-    fn link(target: &str) -> Node {
+    /// An empty file of a layer.
+    pub(crate) fn file() -> Node {
+        let content = Content::Layer {
+            layer: 0,
+            path: String::new(),
+        };
         Node {
-            kind: Kind::Symlink {
-                target: target.to_owned(),
-            },
+            kind: Kind::File { size: 0, content },
+            mode: 0o644,
+            owner: Owner::default(),
+        }
+    }
+
+    /// A symbolic link.
+    pub(crate) fn link(target: &str) -> Node {
+        let kind = Kind::Symlink {
+            target: target.to_owned(),
+        };
+        Node {
+            kind,
             mode: 0o777,
             owner: Owner::default(),
         }
     }
 
-    fn tree(entries: &[(&str, Node)]) -> Tree {
+    /// These entries, with the directories above them.
+    pub(crate) fn tree(entries: &[(&str, Node)]) -> Tree {
         let mut tree = Tree::default();
         for (path, node) in entries {
             tree.insert_parents(path);
@@ -258,6 +275,12 @@ mod tests {
         }
         tree
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{link, tree};
+    use super::*;
 
     #[test]
     fn links_are_followed_inside_the_tree_only() {

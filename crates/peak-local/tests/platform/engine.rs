@@ -1,13 +1,16 @@
 //! Builds on an Engine that is plugged in. This one is in memory, and does what the test says.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::{self, Cursor, Read as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use peak_local::{
-    EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse, PlatformBuilder,
+    EngineBuild, EngineBuilder, EngineFailure, EngineLog, EngineRun, EngineUse, Platform,
+    PlatformBuilder,
 };
 use peak_oci::content::{BlobRead, BoxFuture, ContentError, ContentErrorKind, Source};
 use peak_oci::{
@@ -15,8 +18,9 @@ use peak_oci::{
     Raw, Selector,
 };
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
-use super::*;
+use crate::support::*;
 
 const RUN: &str = "FROM scratch\nARG WHO\nRUN echo hello\n";
 const ENGINE: &str = "Test Engine 1.0 in memory";

@@ -1,7 +1,8 @@
 //! The header `WWW-Authenticate`: how a client is told to say who it is, and where to get a token.
 
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{Uri, header};
 
 use crate::auth::SERVICE;
 
@@ -26,15 +27,15 @@ pub struct PublicUrlError;
 /// Where the token endpoint is.
 #[derive(Debug, Clone)]
 pub(crate) enum Realm {
-    /// Where the request went.
-    Same { scheme: &'static str },
+    /// Where the request went. `https` is for servers that do not say themselves how it came.
+    Same { https: bool },
     /// There, whatever the request says.
     Fixed(String),
 }
 
 impl Default for Realm {
     fn default() -> Self {
-        Self::Same { scheme: "http" }
+        Self::Same { https: false }
     }
 }
 
@@ -52,18 +53,21 @@ impl Realm {
         }
     }
 
-    pub(crate) fn set_https(&mut self, https: bool) {
-        if let Self::Same { scheme } = self {
-            *scheme = if https { "https" } else { "http" };
+    pub(crate) fn set_https(&mut self, on: bool) {
+        if let Self::Same { https } = self {
+            *https = on;
         }
     }
 
     /// The address for the sender of a request.
-    pub(crate) fn of(&self, (uri, headers): (&Uri, &HeaderMap)) -> String {
+    pub(crate) fn of(&self, request: &Parts) -> String {
         match self {
             Self::Fixed(address) => address.clone(),
-            Self::Same { scheme } => match host(uri, headers) {
-                Some(host) => format!("{scheme}://{host}{TOKEN_PATH}"),
+            Self::Same { https } => match host(request) {
+                Some(host) if *https || came_over_tls(request) => {
+                    format!("https://{host}{TOKEN_PATH}")
+                }
+                Some(host) => format!("http://{host}{TOKEN_PATH}"),
                 // A request that names no host. Some clients make sense of this.
                 None => TOKEN_PATH.to_owned(),
             },
@@ -71,10 +75,24 @@ impl Realm {
     }
 }
 
+/// Whether the server that took the request says that it came over TLS.
+#[cfg(feature = "server")]
+fn came_over_tls(request: &Parts) -> bool {
+    let connection = request.extensions.get::<peak_serve::Connection>();
+    connection.is_some_and(peak_serve::Connection::is_secure)
+}
+
+#[cfg(not(feature = "server"))]
+fn came_over_tls(_: &Parts) -> bool {
+    false
+}
+
 /// The host that a request names: HTTP/2 has it in the address, HTTP/1 in a header.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let named = || headers.get(header::HOST)?.to_str().ok();
-    uri.authority()
+fn host(request: &Parts) -> Option<&str> {
+    let named = || request.headers.get(header::HOST)?.to_str().ok();
+    request
+        .uri
+        .authority()
         .map(Authority::as_str)
         .or_else(named)
         .filter(|host| is_plain(host) && host.parse::<Authority>().is_ok())
@@ -112,11 +130,14 @@ pub(crate) fn bearer(realm: &str, scope: Option<&str>, problem: Problem) -> Stri
 mod tests {
     use super::*;
 
-    fn realm(uri: &str, host: Option<&str>) -> String {
-        let headers = host.map(|host| (header::HOST, host.parse().unwrap()));
+    fn realm(https: bool, uri: &str, host: Option<&str>) -> String {
+        let mut request = axum::http::Request::get(uri);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
         let mut realm = Realm::default();
-        realm.set_https(true);
-        realm.of((&uri.parse().unwrap(), &headers.into_iter().collect()))
+        realm.set_https(https);
+        realm.of(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -139,15 +160,9 @@ mod tests {
             ("/v2/", Some("a/b"), "/token"),
             ("/v2/", Some(""), "/token"),
         ] {
-            assert_eq!(realm(uri, host), expected, "{uri} {host:?}");
+            assert_eq!(realm(true, uri, host), expected, "{uri} {host:?}");
         }
-        assert_eq!(
-            Realm::default().of((
-                &"/v2/".parse().unwrap(),
-                &HeaderMap::from_iter([(header::HOST, "a:1".parse().unwrap())])
-            )),
-            "http://a:1/token"
-        );
+        assert_eq!(realm(false, "/v2/", Some("a:1")), "http://a:1/token");
     }
 
     #[test]

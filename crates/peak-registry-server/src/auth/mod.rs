@@ -1,6 +1,31 @@
 //! Who may do what with a registry: [`Auth`], the [`Users`] that there are, and the [`Rules`] for
 //! them.
 //!
+//! Unless told otherwise, everyone who reaches the address may read, write and delete: listen on
+//! loopback then. With [users](Users) from an htpasswd file and [rules](Rules) by the
+//! beginnings of the repositories' names, who asks has to show a password, with each request
+//! (Basic) or for tokens (Bearer), for which the router has the endpoint `/token`:
+//!
+//! ```no_run
+//! use peak_registry_server::auth::{Auth, Rules, Users};
+//! use peak_registry_server::{RouterOptions, Store, router_with};
+//! # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let users = Users::from_file("users.htpasswd")?; // htpasswd -B -c users.htpasswd alice
+//! let rules = Rules::from_file("rules.yaml")?;
+//! let options = RouterOptions::new().auth(Auth::bearer(users, rules));
+//! let router = router_with(Store::open("registry-data".as_ref())?, &options);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Both files are read again when they change. A request that is not allowed is answered 401 where
+//! other credentials might help and 403 where they would not, and neither says whether the
+//! repository exists; the catalog has what its reader may pull, and blobs are mounted from there
+//! alone. Right passwords are remembered for five minutes, so that a push of hundreds of layers does
+//! not hash as often; wrong ones are braked after twenty, but nobody whose password was right before
+//! waits for that. Docker, skopeo and other clients log in as
+//! they do elsewhere. Passwords need TLS beyond loopback.
+//!
 //! This says who asks and what they may do; `routes` says what each request needs.
 
 mod actions;
@@ -19,7 +44,7 @@ mod verifier;
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::Uri;
+use axum::http::request::Parts;
 
 pub use actions::{Actions, ActionsError};
 pub use challenge::PublicUrlError;
@@ -170,9 +195,10 @@ impl Auth {
         self
     }
 
-    /// With Bearer: whether clients reach the registry over TLS, which its router cannot see. They
+    /// With Bearer: whether clients reach the registry over TLS where its router cannot see it. They
     /// are sent to the token endpoint at the scheme that this says and the host that they asked.
-    /// Default: no.
+    /// The servers of this workspace ([`RegistryServer`](crate::RegistryServer) among them) say it
+    /// themselves; others, and proxies that add TLS, need it. Default: no.
     #[must_use]
     pub fn https(mut self, https: bool) -> Self {
         if let Some(bearer) = self.bearer_mut() {
@@ -260,7 +286,7 @@ impl Auth {
     /// The values of `WWW-Authenticate` for an answer to this request.
     pub(crate) fn challenges(
         &self,
-        request: (&Uri, &axum::http::HeaderMap),
+        request: &Parts,
         scope: Option<&str>,
         problem: Problem,
     ) -> Vec<String> {

@@ -112,9 +112,9 @@ impl RouterOptions {
         self
     }
 
-    /// How long an upload may stand without a request before it is removed, which happens when the
-    /// next one starts, or the server does; a new process counts from the last byte that the one
-    /// before it received. Default: an hour.
+    /// How long an upload may stand without a request before it is removed, which happens with the
+    /// next request of any kind, or when the server starts; a new process counts from the last byte
+    /// that the one before it received. Default: an hour.
     #[must_use]
     pub fn upload_idle(mut self, time: Duration) -> Self {
         self.upload_idle = time;
@@ -135,13 +135,6 @@ impl RouterOptions {
         self.auth = auth;
         self
     }
-
-    /// As who listens knows better than the router: whether clients reach it over TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn over_tls(mut self) -> Self {
-        self.auth = self.auth.https(true);
-        self
-    }
 }
 
 /// The registry's endpoints below `/v2/` with the default limits and without authentication, to be
@@ -155,6 +148,16 @@ pub fn router(store: Store) -> axum::Router {
 
 /// As [`router`], with limits and [authentication](RouterOptions::auth) of your own. Where that is
 /// by tokens, there is the endpoint `/token` beside `/v2/`.
+///
+/// # Uploads
+///
+/// Bytes go to the disk as they arrive and are hashed on the way; nothing is visible before the
+/// digest was right. If the body of a `PATCH` or `PUT` breaks off, what arrived is kept: `GET` on
+/// the upload's address says how far it is, and the client goes on from there. That holds across a
+/// restart of the server too, in whatever way the one before ended; the new one reads what is there
+/// once, when the upload goes on, for its hash. What a power failure does to an unfinished upload
+/// is not said: the digest tells at the end. A blob sent with a single `POST` leaves nothing behind
+/// when it breaks off. A wrong digest ends the upload. The limits are in [`RouterOptions`].
 ///
 /// This takes over the uploads that an earlier process left unfinished in the store, for which it
 /// looks once through the store's directory of uploads. Of several routers over one store the first
@@ -227,6 +230,9 @@ async fn admit(registry: &Registry, route: Route, request: Request) -> Result<Re
         }
         Err(failure) => Err(failure),
     };
+    // After its work, so that a client that comes back late still finds its own upload.
+    // What goes wrong is in the log, and no concern of this client.
+    let _ = registry.sessions.remove_stale().await;
     Ok(about::by(user, result.into_response()))
 }
 

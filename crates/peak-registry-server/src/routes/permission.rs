@@ -145,8 +145,7 @@ fn challenged(auth: &Auth, request: &Parts, need: Need<'_>, problem: Problem) ->
     };
     let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);
     let mut headers = HeaderMap::new();
-    let place = (&request.uri, &request.headers);
-    for challenge in auth.challenges(place, scope.as_deref(), problem) {
+    for challenge in auth.challenges(request, scope.as_deref(), problem) {
         match header_value(&challenge) {
             Ok(value) => headers.append(header::WWW_AUTHENTICATE, value),
             Err(failure) => return failure,

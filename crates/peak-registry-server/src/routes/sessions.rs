@@ -20,6 +20,9 @@ use crate::store::{Repository, Store, StoreError, Upload, UploadId};
 /// which has yet to notice.
 const WAIT_FOR_OTHER: Duration = Duration::from_secs(5);
 
+/// How many abandoned uploads one request removes at most, so that it does not wait for long.
+const REMOVED_AT_ONCE: usize = 64;
+
 /// All open uploads.
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -154,15 +157,8 @@ impl Sessions {
         new: impl FnOnce(&Repository, Algorithm) -> Result<Upload, StoreError> + Send + 'static,
         algorithm: Algorithm,
     ) -> Result<Held, Failure> {
-        // Each new upload pays for removing those that nobody came back for.
-        let stale = self.take_stale();
-        if !stale.is_empty() {
-            blocking(move || {
-                stale.into_iter().for_each(remove);
-                Ok(())
-            })
-            .await?;
-        }
+        // Before the place is asked for: one of those that nobody came back for may have it.
+        self.remove_stale().await?;
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| too_many())?;
@@ -217,6 +213,20 @@ impl Sessions {
         })
     }
 
+    /// Removes uploads that nobody came back for, some at a time. Requests of all kinds pay for it, so that
+    /// there is no task that somebody would have to end. When it is not yet time, this looks at a clock.
+    pub(crate) async fn remove_stale(&self) -> Result<(), Failure> {
+        let stale = self.take_stale();
+        if stale.is_empty() {
+            return Ok(());
+        }
+        blocking(move || {
+            stale.into_iter().for_each(remove);
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes out of the table what has been idle for too long.
     fn take_stale(&self) -> Vec<Upload> {
         let now = Instant::now();
@@ -232,7 +242,8 @@ impl Sessions {
                 return true;
             };
             let touched = session.touched();
-            if now.saturating_duration_since(touched) < self.idle {
+            let young = now.saturating_duration_since(touched) < self.idle;
+            if young || stale.len() >= REMOVED_AT_ONCE {
                 oldest = oldest.min(touched);
                 return true;
             }

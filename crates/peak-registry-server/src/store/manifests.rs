@@ -2,23 +2,17 @@
 //!
 //! The order of writing is what makes a crash harmless: first the bytes, which nobody sees, then
 //! the entry in the subject's referrers, which counts only with the record, then the record, which
-//! makes the manifest visible by digest, and last the tag. A deletion is decided by one rename,
-//! which takes the record out of its place; what follows is repeated at the next start if need be.
+//! makes the manifest visible by digest, and last the tag.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
-use peak_oci::{
-    Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, RepositoryName, Selector, Tag,
-};
-use serde::{Deserialize, Serialize};
+use peak_oci::{Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, MediaType, Raw, Selector, Tag};
 
 use crate::store::layout;
 use crate::store::page::{self, Page};
-use crate::store::{Repository, Store, StoreError};
-
-/// The largest record or tag file that is read; what the store writes is far below.
-const MAX_SMALL_FILE: u64 = 64 * 1024;
+use crate::store::record::{MAX_SMALL_FILE, Record};
+use crate::store::{Repository, StoreError};
 
 /// What the store knows about a manifest without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,30 +24,6 @@ pub struct StoredManifest {
     pub media_type: MediaType,
     /// How many bytes it has.
     pub size: u64,
-}
-
-/// The file that makes a manifest part of a repository.
-///
-/// It says itself what it is about, so that a deletion can be completed from it alone.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Record {
-    repository: RepositoryName,
-    pub(crate) digest: Digest,
-    /// The digest of the bytes, where that is not `digest`: for Docker's signed schema 1, whose digest is of what was
-    /// signed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    content: Option<Digest>,
-    media_type: MediaType,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) subject: Option<Digest>,
-}
-
-impl Record {
-    /// By which digest the store has the bytes.
-    pub(crate) fn content(&self) -> &Digest {
-        self.content.as_ref().unwrap_or(&self.digest)
-    }
 }
 
 /// What becomes of a manifest that points to content that the repository does not have.
@@ -246,30 +216,6 @@ impl Repository {
         check_digest(manifest, &entry.digest)
     }
 
-    /// Takes a tag, or a manifest and all tags that point to it, from the repository.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::ManifestUnknown`] if the repository does not have it.
-    pub fn delete_manifest(&self, selector: &Selector) -> Result<(), StoreError> {
-        let _removing = self.store().removing();
-        match selector {
-            Selector::Tag(tag) => {
-                if self.store().files().remove(&self.paths().tag(tag))? {
-                    Ok(())
-                } else {
-                    Err(self.manifest_unknown(tag.to_string()))
-                }
-            }
-            Selector::Digest(_) => {
-                let record = self.record(selector)?;
-                let place = self.paths().manifest(&record.digest);
-                let decided = self.store().decide_deletion(&place)?;
-                self.store().finish_deletion(&decided)
-            }
-        }
-    }
-
     /// The manifests that name `subject` as their subject: at most `limit` of those that sort after
     /// `last`, sorted by digest.
     pub fn referrers_page(
@@ -319,32 +265,6 @@ impl Repository {
             Err(StoreError::ManifestUnknown { .. }) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Takes a manifest that no tag points to from the repository, if it is there. Returns whether it
-    /// was. The caller holds the lock for removing.
-    pub(crate) fn remove_unreached(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let record = match self.record(&Selector::Digest(digest.clone())) {
-            Ok(record) => record,
-            Err(StoreError::ManifestUnknown { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let decided = self
-            .store()
-            .decide_deletion(&self.paths().manifest(digest))?;
-        self.finish_untagged_deletion(&decided, &record)?;
-        Ok(true)
-    }
-
-    /// Removes the entry among a subject's referrers of a manifest whose deletion is decided, then the
-    /// decision.
-    fn finish_untagged_deletion(&self, decided: &Path, record: &Record) -> Result<(), StoreError> {
-        let files = self.store().files();
-        if let Some(subject) = &record.subject {
-            files.remove(&self.paths().referrer(subject, &record.digest))?;
-        }
-        files.remove(decided)?;
-        Ok(())
     }
 
     /// Checks that everything that the manifest points to is there, as it is described.
@@ -464,88 +384,11 @@ impl Repository {
         }
     }
 
-    fn manifest_unknown(&self, reference: String) -> StoreError {
+    pub(crate) fn manifest_unknown(&self, reference: String) -> StoreError {
         StoreError::ManifestUnknown {
             repository: self.name().clone(),
             reference,
         }
-    }
-}
-
-impl Store {
-    /// Completes the deletions that a process decided and did not get to complete.
-    pub(crate) fn finish_deletions(&self) -> Result<(), StoreError> {
-        let deleting = self.layout().deleting();
-        let mut decided = Vec::new();
-        self.files().for_each_name(&deleting, |name| {
-            decided.push(deleting.join(name));
-            true
-        })?;
-        for record in &decided {
-            match self.finish_deletion(record) {
-                // What cannot be read cannot be completed either, and is no reason to serve nothing.
-                Err(error @ StoreError::Damaged { .. }) => {
-                    tracing::warn!(%error, "a deletion cannot be completed");
-                }
-                result => result?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves a manifest's record out of the repository: from here on the manifest is gone.
-    fn decide_deletion(&self, place: &Path) -> Result<PathBuf, StoreError> {
-        let decided = self
-            .layout()
-            .deleting()
-            .join(uuid::Uuid::new_v4().to_string());
-        self.files().move_away(place, &decided)?;
-        Ok(decided)
-    }
-
-    /// Removes what still points to a manifest whose deletion is decided, then the decision.
-    fn finish_deletion(&self, decided: &Path) -> Result<(), StoreError> {
-        let Some(record) = self.read_record(decided)? else {
-            return Ok(());
-        };
-        let repository = self.repository(&record.repository);
-        if repository.records_manifest(&record.digest)? {
-            // Pushed again since, after an earlier attempt at this failed: its tags are good.
-            self.files().remove(decided)?;
-            return Ok(());
-        }
-        let mut tags = Vec::new();
-        let mut failure = None;
-        self.files()
-            .for_each_name(&repository.paths().tags(), |name| {
-                if let Ok(tag) = name.parse::<Tag>() {
-                    match repository.tag_target(&tag) {
-                        Ok(Some(target)) if target == record.digest => tags.push(tag),
-                        Ok(_) => {}
-                        Err(error) => failure = Some(error),
-                    }
-                }
-                failure.is_none()
-            })?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        for tag in &tags {
-            self.files().remove(&repository.paths().tag(tag))?;
-        }
-        repository.finish_untagged_deletion(decided, &record)
-    }
-
-    pub(crate) fn read_record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
-        let Some(bytes) = self.files().read(path, MAX_SMALL_FILE)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| StoreError::Damaged {
-                path: path.to_path_buf(),
-                reason: format!("it is not a record of a manifest: {error}"),
-            })
     }
 }
 
@@ -576,6 +419,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::Store;
 
     fn index(number: u32) -> Bytes {
         let index = json!({

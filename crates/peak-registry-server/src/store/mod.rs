@@ -1,6 +1,7 @@
 //! The content-addressed files: synchronous, crash-safe, one process at a time.
 
 mod check;
+mod deletion;
 mod error;
 mod files;
 mod garbage;
@@ -9,6 +10,7 @@ mod manifests;
 mod page;
 #[cfg(test)]
 mod power_tests;
+mod record;
 mod repository;
 mod stop;
 mod upload;
@@ -60,6 +62,83 @@ struct Marker {
 /// memory goes with the last handle.
 ///
 /// All methods block on the disk; async code calls them where blocking is allowed.
+///
+/// ```
+/// use peak_registry_server::Store;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temporary = tempfile::tempdir()?;
+/// # let directory = temporary.path();
+/// let store = Store::open(directory)?;
+/// let repository = store.repository(&"demo/hello".parse()?);
+///
+/// let mut upload = repository.new_upload()?;
+/// upload.write(b"hello")?;
+/// let digest = peak_oci::Digest::sha256_of(b"hello");
+/// assert_eq!(upload.finish(&digest)?, 5);
+///
+/// assert!(repository.has_blob(&digest)?);
+/// assert!(!store.repository(&"demo/other".parse()?).has_blob(&digest)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # On disk
+///
+/// | path | what |
+/// |---|---|
+/// | `registry.json` | says that the directory is a store, and the version of its layout |
+/// | `lock` | locked while a process has the store open |
+/// | `clean` | empty; the store is closed, and was closed properly |
+/// | `blobs/<algorithm>/<first 2 digits>/<hex>` | the bytes of a blob or manifest, once for all repositories |
+/// | `repositories/<name, with + for />/blobs/<algorithm>-<hex>` | empty; the repository has this blob |
+/// | `repositories/…/manifests/<algorithm>-<hex>` | JSON; the repository has this manifest, with its media type and, where its digest is not that of its bytes, theirs |
+/// | `repositories/…/tags/<tag>` | the digest that the tag points to |
+/// | `repositories/…/referrers/<subject>/<algorithm>-<hex>` | empty; this manifest names that subject |
+/// | `uploads/<name, with + for />/<algorithm>-<number>` | what has arrived of an upload that is not finished |
+/// | `temporary/` | other unfinished files; emptied when the store is opened |
+/// | `deleting/` | manifests whose deletion is decided; completed when the store is opened |
+///
+/// Every file is written under a temporary name, synced, renamed, and the directory synced, before
+/// anything is acknowledged. After a crash at any point the store is valid: what was acknowledged
+/// is there, and nothing else is visible. Tags need a file system that tells upper from lower case.
+///
+/// [`in_memory`](Self::in_memory) keeps the same files in memory instead, for tests.
+///
+/// # Garbage
+///
+/// What is deleted frees its space when [`collect_garbage`](Self::collect_garbage) runs, which nothing does by
+/// itself: the blobs of a repository that none of its manifests names go, then the bytes that no
+/// repository names any more, and if so asked the manifests that no tag reaches. Pushes and pulls
+/// go on meanwhile. A blob that was pushed, mounted or asked for within the grace time stays, so
+/// that a push may rely on what it was told; being asked for is noted as the time of the link's
+/// file, which outlives a restart and takes no memory.
+///
+/// ```
+/// use std::time::Duration;
+/// use peak_registry_server::{GarbageOptions, Store};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Store::in_memory();
+/// let mut upload = store.repository(&"demo/hello".parse()?).new_upload()?;
+/// upload.write(b"never used by any manifest")?;
+/// upload.finish(&peak_oci::Digest::sha256_of(b"never used by any manifest"))?;
+///
+/// // It could be the beginning of a push …
+/// let report = store.collect_garbage(&GarbageOptions::new())?;
+/// assert_eq!((report.blobs.removed, report.blobs.spared), (0, 1));
+/// // … unless somebody says that it is not.
+/// let report = store.collect_garbage(&GarbageOptions::new().grace(Duration::ZERO))?;
+/// assert_eq!((report.blobs.removed, report.removed_bytes), (1, 26));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Checking
+///
+/// After an end that was not a proper one the store looks at its start whether everything is there
+/// that it says ([`start_report`](Self::start_report)); [`check`](Self::check) does that at any time, and reads every
+/// blob too if so asked. What a crash leaves is put in order. What is damaged is told and left, as
+/// pushing it again mends it; the rest is served.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,

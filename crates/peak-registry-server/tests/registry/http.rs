@@ -46,7 +46,9 @@ on_disk_and_in_memory! {
     a_manifest_that_is_none_is_refused,
     sizes_are_limited,
     open_uploads_are_bounded,
-    uploads_that_stand_idle_are_removed,
+    uploads_that_stand_idle_go_with_the_next_request_of_any_kind,
+    whoever_comes_back_late_still_finds_the_upload_if_nobody_else_came,
+    uploads_that_stand_idle_give_their_place_to_a_new_one,
     a_body_that_stands_still_is_given_up,
     tags_and_repositories_come_in_pages,
     a_tag_is_deleted_alone_and_a_manifest_with_its_tags,
@@ -836,16 +838,52 @@ async fn open_uploads_are_bounded(kind: Kind) {
     registry.start("a").await;
 }
 
-async fn uploads_that_stand_idle_are_removed(kind: Kind) {
-    let options = RouterOptions::new()
-        .max_open_uploads(1)
-        .upload_idle(Duration::ZERO);
-    let registry = Registry::with(kind, &options);
+/// Lets time pass for the registry, and for it alone.
+async fn hours_later(hours: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(hours * 60 * 60)).await;
+    tokio::time::resume();
+}
+
+async fn uploads_that_stand_idle_go_with_the_next_request_of_any_kind(kind: Kind) {
+    let registry = Registry::new(kind);
+    registry.start("a").await;
+    registry.get("/v2/").await.expect(200);
+    registry.assert_unfinished(1);
+    hours_later(2).await;
+    registry.get("/v2/_catalog").await.expect(200);
+    registry.assert_unfinished(0);
+    // No request waits while a great many of them go.
+    for _ in 0..70 {
+        registry.start("a").await;
+    }
+    hours_later(2).await;
+    registry.get("/v2/").await.expect(200);
+    registry.assert_unfinished(6);
+    registry.get("/v2/").await.expect(200);
+    registry.assert_unfinished(0);
+}
+
+async fn whoever_comes_back_late_still_finds_the_upload_if_nobody_else_came(kind: Kind) {
+    let registry = Registry::new(kind);
+    let upload = registry.start("a").await;
+    hours_later(2).await;
+    registry
+        .send("PATCH", &upload, &[], "some")
+        .await
+        .expect(202);
+    registry.get("/v2/").await.expect(200);
+    registry.get(&upload).await.expect(204);
+}
+
+async fn uploads_that_stand_idle_give_their_place_to_a_new_one(kind: Kind) {
+    let registry = Registry::with(kind, &RouterOptions::new().max_open_uploads(1));
     let first = registry.start("a").await;
     registry
         .send("PATCH", &first, &[], "some")
         .await
         .expect(202);
+    hours_later(2).await;
     let second = registry.start("a").await;
     registry
         .get(&first)

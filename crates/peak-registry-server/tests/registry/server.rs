@@ -63,6 +63,55 @@ async fn a_registry_of_one_line_is_empty_and_takes_what_is_pushed() {
     registry.shutdown().await;
 }
 
+/// What a client that trusts the registry's own authority gets over TLS.
+#[cfg(feature = "tls")]
+async fn get_over_tls(registry: &RegistryServer, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+
+    let authority = registry.ca_certificate().unwrap().as_bytes();
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(authority).unwrap();
+    roots.add(authority).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(registry.address()).await;
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(ServerName::try_from("localhost").unwrap(), stream.unwrap())
+        .await
+        .unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        registry.host()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn clients_that_came_over_tls_are_sent_to_the_token_endpoint_over_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let tls = peak_registry_server::Tls::self_signed(directory.path(), None::<String>).unwrap();
+    let registry = RegistryServer::builder()
+        .auth(Auth::shared_secret("open sesame"))
+        .tls(tls)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let answer = get_over_tls(&registry, "/v2/").await;
+    let realm = format!("realm=\"https://{}/token\"", registry.host());
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains(&realm), "{answer}");
+}
+
 #[tokio::test]
 async fn only_who_allows_it_listens_beyond_loopback() {
     let error = RegistryServer::builder().bind("0.0.0.0:0").await;

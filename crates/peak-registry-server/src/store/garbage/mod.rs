@@ -6,21 +6,21 @@
 //! names, and never a name without content.
 
 mod family;
+mod options;
+mod report;
 mod uses;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use peak_oci::{Digest, RepositoryName, Selector};
-use serde::{Deserialize, Serialize};
+use peak_oci::{Digest, Selector};
 
-use crate::store::stop::Stop;
 use crate::store::{Repository, Store, StoreError};
 use family::{Family, Member};
 
+pub use options::GarbageOptions;
+pub use report::{GarbageCount, GarbageProblem, GarbageReport};
 pub(crate) use uses::{Key, Uses};
 
 /// How many files are removed while additions wait.
@@ -28,137 +28,6 @@ const BATCH: usize = 64;
 
 /// How many manifests are: each takes several changes that are made durable one by one.
 const MANIFEST_BATCH: usize = 8;
-
-/// How many problems a report names; the rest are counted.
-const NAMED_PROBLEMS: usize = 100;
-
-/// What [`Store::collect_garbage`] may remove.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct GarbageOptions {
-    grace: Duration,
-    dry_run: bool,
-    untagged: bool,
-    stop: Stop,
-}
-
-impl Default for GarbageOptions {
-    fn default() -> Self {
-        Self {
-            grace: Self::DEFAULT_GRACE,
-            dry_run: false,
-            untagged: false,
-            stop: Stop::default(),
-        }
-    }
-}
-
-impl GarbageOptions {
-    /// An hour: longer than most pushes take between their first blob and their manifest.
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(60 * 60);
-
-    /// The defaults: an hour of grace, manifests stay, garbage is removed.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How long something stays after it was added, or a client last asked whether it is there (noted to ten
-    /// seconds). Default: an hour.
-    ///
-    /// Whatever it is, nothing is removed that is added or asked for while the collection runs. A push that
-    /// takes longer than this may find some of its blobs gone, is told so, and pushes them again.
-    #[must_use]
-    pub fn grace(mut self, time: Duration) -> Self {
-        self.grace = time;
-        self
-    }
-
-    /// Removes nothing, and reports what would be removed. Default: no.
-    #[must_use]
-    pub fn dry_run(mut self, yes: bool) -> Self {
-        self.dry_run = yes;
-        self
-    }
-
-    /// Removes manifests too that no tag reaches: not directly, nor through an index, nor as what refers to
-    /// a manifest that is reached. Default: no, as clients may know them by digest.
-    #[must_use]
-    pub fn untagged(mut self, yes: bool) -> Self {
-        self.untagged = yes;
-        self
-    }
-
-    /// Ends early with [`StoreError::Stopped`], within a few files, once `flag` is true. Default: never.
-    #[must_use]
-    pub fn stop_when(mut self, flag: Arc<AtomicBool>) -> Self {
-        self.stop = Stop::when(flag);
-        self
-    }
-}
-
-/// What a collection did with one kind of thing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct GarbageCount {
-    /// How many were removed; in a dry run, would be.
-    pub removed: u64,
-    /// How many were kept because something names them.
-    pub kept: u64,
-    /// How many nothing names, but they are younger than the grace time or were used meanwhile.
-    pub spared: u64,
-}
-
-/// What [`Store::collect_garbage`] did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct GarbageReport {
-    /// Whether nothing was removed because only the report was wanted.
-    pub dry_run: bool,
-    /// How many repositories were looked at.
-    pub repositories: u64,
-    /// Manifests of repositories; none is removed unless that was asked for.
-    pub manifests: GarbageCount,
-    /// Blobs of repositories: one that two repositories have counts twice.
-    pub blobs: GarbageCount,
-    /// Files with the bytes of blobs and manifests, once for all repositories.
-    pub contents: GarbageCount,
-    /// The size of the files that were removed, in bytes; in a dry run, would be.
-    pub removed_bytes: u64,
-    /// The size of the files that were kept or spared, in bytes.
-    pub kept_bytes: u64,
-    /// What could not be read. Nothing of that repository was removed.
-    pub problems: Vec<GarbageProblem>,
-    /// How many problems there are beyond those.
-    pub more_problems: u64,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-}
-
-/// Something that kept a collection from removing garbage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct GarbageProblem {
-    /// The repository of which nothing was removed; without one, it is the files of all.
-    pub repository: Option<RepositoryName>,
-    /// What could not be read, and why.
-    pub reason: String,
-}
-
-impl GarbageReport {
-    fn problem(&mut self, repository: Option<&RepositoryName>, error: &StoreError) {
-        if self.problems.len() >= NAMED_PROBLEMS {
-            self.more_problems += 1;
-            return;
-        }
-        self.problems.push(GarbageProblem {
-            repository: repository.cloned(),
-            reason: error.with_causes(),
-        });
-    }
-}
 
 impl Store {
     /// Removes the blobs of each repository that none of its manifests names, then the files that no

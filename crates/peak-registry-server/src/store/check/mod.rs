@@ -1,123 +1,23 @@
 //! Whether the store is as it should be: what a crash leaves is put in order, the rest is told.
 
+mod options;
+mod report;
+
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use peak_oci::{Algorithm, Digest, Hasher, Manifest, Selector, Tag};
-use serde::{Deserialize, Serialize};
 
-use crate::store::manifests::Record;
+use crate::store::record::Record;
 use crate::store::stop::Stop;
 use crate::store::{Repository, Store, StoreError, is_content_directory, layout};
 
-/// How many findings a report names; the rest are counted.
-const NAMED_FINDINGS: usize = 1000;
+pub use options::CheckOptions;
+pub use report::{CheckReport, Finding, FindingKind};
 
 /// How much of a file is hashed at a time, in bytes.
 const HASH_BUFFER: usize = 256 * 1024;
-
-/// What [`Store::check`] looks at.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct CheckOptions {
-    contents: bool,
-    stop: Stop,
-}
-
-impl CheckOptions {
-    /// The defaults: names, records, tags, manifests and sizes.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Reads every blob too and compares it with its digest. Default: no, as that takes as long as reading the
-    /// whole store.
-    #[must_use]
-    pub fn contents(mut self, yes: bool) -> Self {
-        self.contents = yes;
-        self
-    }
-
-    /// Ends early with [`StoreError::Stopped`], within a few pieces of a file, once `flag` is true. Default: never.
-    #[must_use]
-    pub fn stop_when(mut self, flag: Arc<AtomicBool>) -> Self {
-        self.stop = Stop::when(flag);
-        self
-    }
-}
-
-/// What [`Store::check`] found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct CheckReport {
-    /// How many repositories were looked at.
-    pub repositories: u64,
-    /// How many manifests of repositories.
-    pub manifests: u64,
-    /// How many tags.
-    pub tags: u64,
-    /// How many blobs of repositories: one that two repositories have counts twice.
-    pub blobs: u64,
-    /// How many files with the bytes of blobs and manifests.
-    pub contents: u64,
-    /// How many bytes of those were read and compared with their digests.
-    pub read_bytes: u64,
-    /// How many things were put in order.
-    pub repaired: u64,
-    /// How many things are damaged and need somebody's attention.
-    pub damaged: u64,
-    /// What was found, in no order.
-    pub findings: Vec<Finding>,
-    /// How many findings there are beyond those.
-    pub more_findings: u64,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-}
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Finding {
-    /// What it means.
-    pub kind: FindingKind,
-    /// The file that it is about, below the store's directory.
-    pub path: String,
-    /// What is wrong, or was.
-    pub reason: String,
-}
-
-/// What a finding means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum FindingKind {
-    /// A crash had left it; it is in order now.
-    Repaired,
-    /// Content is missing or is not what its digest says, or a file of the store cannot be read. Pushing it again mends
-    /// it.
-    Damaged,
-    /// A tag points to a manifest that is not there. It is left, and asking for it is answered as for a tag that does
-    /// not exist; pushing the manifest or the tag again mends it.
-    DanglingTag,
-    /// A manifest points to something that was deleted from its repository by itself. It cannot be pulled as a whole.
-    Incomplete,
-    /// A file that the store did not put there. It is left alone.
-    Foreign,
-}
-
-impl CheckReport {
-    /// Whether all that the store says that it has is there: no finding is of another kind than
-    /// [`Repaired`](FindingKind::Repaired), [`Incomplete`](FindingKind::Incomplete) or
-    /// [`Foreign`](FindingKind::Foreign).
-    pub fn is_sound(&self) -> bool {
-        self.damaged == 0
-    }
-}
 
 impl Store {
     /// Looks whether everything is there that the store says, puts in order what a crash leaves, and reports the rest.
@@ -155,33 +55,13 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn found(&mut self, kind: FindingKind, path: &Path, reason: impl Into<String>) {
-        match kind {
-            FindingKind::Repaired => self.report.repaired += 1,
-            FindingKind::Damaged | FindingKind::DanglingTag => self.report.damaged += 1,
-            FindingKind::Incomplete | FindingKind::Foreign => {}
-        }
-        if self.report.findings.len() >= NAMED_FINDINGS {
-            self.report.more_findings += 1;
-            return;
-        }
         let root = self.store.layout().root();
-        let finding = Finding {
+        let path = path.strip_prefix(root).unwrap_or(path);
+        self.report.add(Finding {
             kind,
-            path: path
-                .strip_prefix(root)
-                .unwrap_or(path)
-                .display()
-                .to_string(),
+            path: path.display().to_string(),
             reason: reason.into(),
-        };
-        if matches!(kind, FindingKind::Damaged | FindingKind::DanglingTag) {
-            tracing::warn!(
-                path = finding.path,
-                reason = finding.reason,
-                "the registry's store is damaged"
-            );
-        }
-        self.report.findings.push(finding);
+        });
     }
 
     /// Takes a failure to read for a finding about that file.
