@@ -40,12 +40,7 @@ impl From<platform::Error> for CliError {
         if let (platform::Error::Http { source, .. }, None) = (&error, status)
             && network::is_told_alone(source)
         {
-            let failure = network::told(source, "the platform");
-            return match failure.kind {
-                ErrorKind::Unavailable => failure
-                    .with_hint("--endpoint-url and --stage say where the platform is; `peak doctor` looks closer"),
-                _ => failure,
-            };
+            return network::told_of_platform(source);
         }
         let failure = match &error {
             // What to do depends on where the token is from.

@@ -7,6 +7,8 @@ use url::Url;
 
 use crate::error::{CliError, ErrorKind, causes, tidy};
 
+const PROXIES: &str = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used";
+
 const UNKNOWN_NAME: &str = "this name is not known";
 
 /// What happened to the request in the error's causes that is the deepest: it says most.
@@ -16,71 +18,85 @@ pub(super) fn request_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a 
         .last()
 }
 
-/// The failure of a request. `place` is what it was about, where that is not known better.
+/// The failure of a request to a registry. `place` is what it was about, where that is not known better.
 pub(super) fn told(error: &Error, place: &str) -> CliError {
     let host = host_of(error).unwrap_or_else(|| place.to_owned());
+    let failure = bare(error, &host);
+    match failure.kind {
+        ErrorKind::Unavailable => failure.with_more_hint(&doctor(&host)),
+        _ => failure,
+    }
+}
+
+/// The failure of a request to the platform.
+pub(super) fn told_of_platform(error: &Error) -> CliError {
+    let host = host_of(error).unwrap_or_else(|| "the platform".to_owned());
+    let failure = bare(error, &host);
+    match failure.kind {
+        ErrorKind::Unavailable => failure.with_more_hint(
+            "--endpoint-url and --stage say where the platform is; `peak doctor` looks closer",
+        ),
+        _ => failure,
+    }
+}
+
+fn bare(error: &Error, host: &str) -> CliError {
     let reason = reason(error);
     let own = own_words(error);
-    let (kind, message, hint) = match error.kind() {
+    let (message, hint) = match error.kind() {
         // It is the proxy that was not reached, and nobody knows of the host.
         HttpErrorKind::Connect if own.contains("proxy") => (
-            ErrorKind::Unavailable,
             if reason == own {
                 format!("{host} cannot be reached: {own}")
             } else {
                 format!("{host} cannot be reached: {own}: {reason}")
             },
-            Some(about_proxies(&host)),
+            Some(PROXIES),
         ),
         HttpErrorKind::Connect => (
-            ErrorKind::Unavailable,
             format!("{host} cannot be reached: {reason}"),
-            Some(format!("{}; {}", advice(&reason), doctor(&host))),
+            Some(advice(&reason)),
         ),
         HttpErrorKind::Tls => (
-            ErrorKind::Unavailable,
             format!("the TLS connection to {host} failed: {reason}"),
-            Some(format!("{}; {}", advice_on_tls(&reason), doctor(&host))),
+            Some(advice_on_tls(&reason)),
         ),
         HttpErrorKind::Proxy => (
-            ErrorKind::Unavailable,
             format!("{host} cannot be reached through the proxy: {reason}"),
-            Some(about_proxies(&host)),
+            Some(PROXIES),
         ),
         HttpErrorKind::Timeout | HttpErrorKind::Idle => (
-            ErrorKind::Unavailable,
             format!("{host} did not answer in time: {reason}"),
-            Some(format!("try again later; {}", doctor(&host))),
+            Some("try again later"),
         ),
         HttpErrorKind::Decode => (
-            ErrorKind::Unavailable,
             format!("what {host} answers cannot be understood: {reason}"),
-            Some(format!(
-                "see that host and port are right; {}",
-                doctor(&host)
-            )),
+            Some("see that host and port are right"),
         ),
-        HttpErrorKind::Configuration => {
-            let (what, advice) = match own.split_once("; ") {
-                Some((what, advice)) => (what.to_owned(), Some(advice.to_owned())),
-                None => (own, None),
-            };
-            let message = if what == reason {
-                what
-            } else {
-                format!("{what}: {reason}")
-            };
-            (ErrorKind::Usage, message, advice)
-        }
-        _ => (
-            ErrorKind::Unavailable,
-            format!("the request to {host} failed: {reason}"),
-            Some(doctor(&host)),
-        ),
+        HttpErrorKind::Configuration => return of_settings(&own, &reason),
+        _ => (format!("the request to {host} failed: {reason}"), None),
     };
-    let failure = CliError::new(kind, message).with_url(error.url().map(str::to_owned));
+    let failure =
+        CliError::new(ErrorKind::Unavailable, message).with_url(error.url().map(str::to_owned));
     match hint {
         Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// Settings that cannot work: what they say, and behind a semicolon what to do.
+fn of_settings(own: &str, reason: &str) -> CliError {
+    let (what, advice) = match own.split_once("; ") {
+        Some((what, advice)) => (what, Some(advice)),
+        None => (own, None),
+    };
+    let failure = if own == reason {
+        CliError::usage(what)
+    } else {
+        CliError::usage(format!("{what}: {reason}"))
+    };
+    match advice {
+        Some(advice) => failure.with_hint(advice),
         None => failure,
     }
 }
@@ -99,13 +115,6 @@ pub(super) fn is_told_alone(error: &Error) -> bool {
 /// The command that looks closer.
 pub(super) fn doctor(host: &str) -> String {
     format!("`peak doctor {host}` looks closer")
-}
-
-fn about_proxies(host: &str) -> String {
-    format!(
-        "HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used; {}",
-        doctor(host)
-    )
 }
 
 fn host_of(error: &Error) -> Option<String> {
