@@ -437,14 +437,14 @@ fn debians_docker_registry_is_found_to_be_what_it_is() {
     let sandbox = Sandbox::new();
     sandbox.project();
     let registry = DockerRegistry::start();
-    let image = format!("{}/team/app:v1", registry.host());
+    let image = format!("{}/team/app:v1", registry.address());
     let shipped = sandbox.peak(["ship", "project", "--local", "--to", &image]);
     shipped.assert_code(0);
-    let second = format!("{}/team/app:v2", registry.host());
+    let second = format!("{}/team/app:v2", registry.address());
     sandbox
         .peak(["registry", "copy", &image, &second])
         .assert_code(0);
-    let place = format!("{}/team/app", registry.host());
+    let place = format!("{}/team/app", registry.address());
     let finished = sandbox.peak([
         "doctor",
         &place,
@@ -457,7 +457,7 @@ fn debians_docker_registry_is_found_to_be_what_it_is() {
     ]);
     // The Engine of the sandbox is not there.
     finished.assert_code(1);
-    let text = finished.stdout.replace(registry.host(), "127.0.0.1:PORT");
+    let text = finished.stdout.replace(&registry.address().to_string(), "127.0.0.1:PORT");
     let text = text.split_once("\nRegistry\n").unwrap().1;
     insta::assert_snapshot!("doctor_docker_registry", text);
 }
