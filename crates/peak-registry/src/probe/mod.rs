@@ -107,6 +107,15 @@ impl Registry {
         registry: &str,
         options: &ProbeOptions,
     ) -> Result<ProbeReport, RegistryError> {
+        // Boxed: so many questions at once are a large future.
+        Box::pin(self.ask_everything(registry, options)).await
+    }
+
+    async fn ask_everything(
+        &self,
+        registry: &str,
+        options: &ProbeOptions,
+    ) -> Result<ProbeReport, RegistryError> {
         let connection = self.connection(registry);
         let limit = options.time_limit;
         let place = connection.host.name().to_owned();
