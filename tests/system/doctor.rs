@@ -246,12 +246,9 @@ fn without_a_token_the_platform_and_its_registry_say_what_they_want() {
     assert!(api["hint"].as_str().unwrap().contains("PEAK_AUTH_TOKEN"));
     let access = check(&checks, "registry", "access");
     assert_eq!(access["status"], "failed");
-    assert!(
-        access["finding"]
-            .as_str()
-            .unwrap()
-            .contains("peak registry login")
-    );
+    let login = format!("log in with `peak registry login {}`", server.host());
+    assert_eq!(access["hint"], login);
+    assert_eq!(check(&checks, "registry", "token-lifetime")["hint"], login);
     assert_ne!(
         check(&checks, "registry", "authentication")["details"]["flow"],
         "none"

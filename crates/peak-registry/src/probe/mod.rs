@@ -134,7 +134,7 @@ impl Registry {
                 None => Probed::NotAsked(NotAsked::NoTokens),
                 Some(challenge) => {
                     let name = options.repository.as_ref();
-                    let asked = read::token(self, &beginning.url, challenge, name);
+                    let asked = read::token(self, &place, &beginning.url, challenge, name);
                     answered(limit, &place, asked).await
                 }
             }

@@ -130,6 +130,7 @@ fn is_web_page(headers: &HeaderMap) -> bool {
 /// Gets a token as whoever we are, and sees for how long it is good.
 pub(super) async fn token(
     registry: &Registry,
+    place: &str,
     root: &Url,
     challenge: &Challenge,
     repository: Option<&RepositoryName>,
@@ -139,12 +140,8 @@ pub(super) async fn token(
         .authenticator()
         .lifetime_of_token(root, challenge, &scope)
         .await
-        .map_err(|source| transport(&root_name(root), source))?;
+        .map_err(|source| transport(place, source))?;
     Ok(TokenLifetime { said })
-}
-
-fn root_name(root: &Url) -> String {
-    Origin::of(root).map_or_else(String::new, |origin| origin.to_string())
 }
 
 /// How the repositories are listed.
