@@ -40,7 +40,7 @@ const MAIN_JOB: &str =
 
 /// `cargo test` comes early, since most mistakes show there, and before the real peers are installed, since it has to
 /// pass without them.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     Check {
         name: "lock-file",
         about: "the lock files are what the manifests ask for",
@@ -86,6 +86,11 @@ const CHECKS: [Check; 16] = [
         name: "alone",
         about: "each crate builds by itself, with each of its features",
         what: Function(alone::run),
+    },
+    Check {
+        name: "fuzz",
+        about: "each fuzz target for three seconds; only our crates are built for it, and few others",
+        what: Cargo("xtask fuzz --seconds 3", &[]),
     },
     Check {
         name: "peers",

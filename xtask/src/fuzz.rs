@@ -1,15 +1,17 @@
 //! Builds the fuzz targets in `fuzz/` and runs each for a while.
 //!
 //! `libFuzzer` is linked in; what it needs from the compiler is stable, so any toolchain does. The targets are built as
-//! `cargo fuzz --sanitizer none` would: no `unsafe` is ours, so what a sanitizer looks for cannot be in what they try.
+//! `cargo fuzz --sanitizer none` would, but only our crates are instrumented: the parsers that are tried are there, and
+//! all that they depend on is built as for tests. No `unsafe` is ours, so what a sanitizer looks for cannot be in them.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, available_parallelism};
@@ -37,6 +39,12 @@ const INSTRUMENTATION: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
+/// The variable with which we are Cargo's `RUSTC_WRAPPER`: flags of Cargo would be for all crates.
+const RUSTC_WRAPPER: &str = "PEAK_FUZZ_RUSTC";
+
+/// What the names of our crates begin with, that of the fuzz targets too.
+const OURS: &str = "peak_";
+
 /// All targets, and the variable that says which of them it is.
 const PROGRAM: &str = "peak-fuzz";
 const CHOICE: &str = "PEAK_FUZZ_TARGET";
@@ -49,6 +57,37 @@ const MEMORY: u32 = 1024;
 
 /// How many of the last lines of a target that failed are shown.
 const LAST_LINES: usize = 40;
+
+/// Runs the compiler if it is for that that Cargo has started us: for our crates with instrumentation.
+pub(crate) fn as_rustc() -> Option<anyhow::Result<ExitCode>> {
+    env::var_os(RUSTC_WRAPPER)?;
+    let mut words = env::args_os().skip(1);
+    let rustc = words.next()?;
+    let arguments: Vec<OsString> = words.collect();
+    let mut command = Command::new(&rustc);
+    command.args(&arguments);
+    if is_ours(&arguments) {
+        command.args(INSTRUMENTATION);
+    }
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", rustc.display()));
+    Some(status.map(|status| {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        code.map_or(ExitCode::FAILURE, ExitCode::from)
+    }))
+}
+
+/// Whether a compiler with these arguments compiles one of our crates.
+fn is_ours(arguments: &[OsString]) -> bool {
+    arguments
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [option, name] if option == "--crate-name" => name.to_str(),
+            _ => None,
+        })
+        .any(|name| name.starts_with(OURS))
+}
 
 /// Builds and runs the targets. Whether nothing was found.
 pub(crate) fn run(
@@ -69,7 +108,7 @@ pub(crate) fn run(
     } else {
         &options.targets
     };
-    let places = Places::new(workspace)?;
+    let places = Places::new(workspace);
     places.build()?;
     let mut failed = Vec::new();
     for_each_at_once(
@@ -144,37 +183,32 @@ fn entries(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 struct Places<'a> {
     workspace: &'a Path,
     target_dir: PathBuf,
-    host: String,
 }
 
 impl<'a> Places<'a> {
-    fn new(workspace: &'a Path) -> anyhow::Result<Self> {
-        Ok(Self {
+    fn new(workspace: &'a Path) -> Self {
+        Self {
             workspace,
             target_dir: toolchain::target_directory(workspace),
-            host: toolchain::host()?,
-        })
+        }
     }
 
     fn build(&self) -> anyhow::Result<()> {
+        let wrapper = env::current_exe().context("our own program is not found")?;
         let mut command = toolchain::cargo(&self.workspace.join("fuzz"));
         command
-            .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"))
-            .env_remove("RUSTFLAGS")
-            // With a target named, programs that run while it is built are not instrumented.
-            .args(["build", "--release", "--locked", "--target", &self.host])
-            .arg("--target-dir")
+            .env("RUSTC_WRAPPER", wrapper)
+            .env(RUSTC_WRAPPER, "1")
+            // What tests have built of other crates serves here too. Ours are not taken for theirs: Cargo names files
+            // after where a crate lies in a workspace, and `fuzz` is another one.
+            .args(["build", "--locked", "--target-dir"])
             .arg(&self.target_dir);
         toolchain::run(&mut command).context("the fuzz targets cannot be built")
     }
 
     /// Runs a target.
     fn run(&self, target: &str, seconds: u32) -> anyhow::Result<Tried> {
-        let program = self
-            .target_dir
-            .join(&self.host)
-            .join("release")
-            .join(PROGRAM);
+        let program = self.target_dir.join("debug").join(PROGRAM);
         let seeds = self.workspace.join("fuzz/seeds").join(target);
         let corpus = self.target_dir.join("fuzz/corpus").join(target);
         let findings = self.target_dir.join("fuzz/findings").join(target);
@@ -255,7 +289,7 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -271,6 +305,62 @@ mod tests {
         text.split("hold(\"")
             .skip(1)
             .map(|rest| rest.split('"').next().unwrap().to_owned())
+    }
+
+    #[test]
+    fn our_crates_are_instrumented_and_no_others() {
+        let ours = |line: &str| is_ours(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(ours("--crate-name peak_oci --edition=2024 src/lib.rs"));
+        assert!(ours("--edition=2024 --crate-name peak_fuzz targets.rs"));
+        assert!(!ours(
+            "--crate-name serde --extern peak_oci=libpeak_oci.rlib"
+        ));
+        assert!(!ours(
+            "--crate-name build_script_build --out-dir peak_oci build.rs"
+        ));
+        assert!(!ours("- --crate-name ___ --print=file-names"));
+        assert!(!ours("-vV"));
+        assert!(!ours("--crate-name"));
+    }
+
+    /// The lines of a section of a manifest.
+    fn section<'a>(manifest: &'a str, name: &str) -> Vec<&'a str> {
+        let lines = manifest.lines().skip_while(|line| *line != name).skip(1);
+        lines
+            .take_while(|line| !line.starts_with('['))
+            .filter(|line| line.contains('=') && !line.starts_with('#'))
+            .collect()
+    }
+
+    /// The versions of each package in a lock file.
+    fn locked(text: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut packages: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for package in text.split("[[package]]").skip(1) {
+            let mut values = package.lines().skip(1).map(|line| {
+                let (_, value) = line.split_once(" = ").unwrap();
+                value
+            });
+            let (name, version) = (values.next().unwrap(), values.next().unwrap());
+            packages.entry(name).or_default().insert(version);
+        }
+        packages
+    }
+
+    #[test]
+    fn what_the_targets_depend_on_is_built_as_for_tests_so_that_it_is_not_built_again() {
+        let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+        let (root, fuzz) = (read("Cargo.toml"), read("fuzz/Cargo.toml"));
+        for name in ["[profile.dev]", "[profile.dev.package]"] {
+            assert!(!section(&root, name).is_empty(), "{name}");
+            assert_eq!(section(&root, name), section(&fuzz, name), "{name}");
+        }
+        let (root, fuzz) = (read("Cargo.lock"), read("fuzz/Cargo.lock"));
+        let root = locked(&root);
+        for (package, versions) in locked(&fuzz) {
+            if let Some(of_root) = root.get(package) {
+                assert!(versions.is_subset(of_root), "{package}: {versions:?}");
+            }
+        }
     }
 
     #[test]

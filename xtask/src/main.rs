@@ -86,8 +86,19 @@ enum PeersCommand {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
+    let result = fuzz::as_rustc().unwrap_or_else(|| make(Arguments::parse().command));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; then there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+fn make(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Codegen { check } => run_codegen(check),
         Command::Bench(options) => run_bench(&options),
         Command::BenchHelper { command } => {
@@ -106,14 +117,6 @@ fn main() -> ExitCode {
         Command::Peers(PeersCommand::Up) => workspace_root()
             .and_then(|root| peers::up(&root, &mut io::stdout().lock()))
             .map(|()| ExitCode::SUCCESS),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            // Standard error may be closed; then there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::from(EXIT_ERROR)
-        }
     }
 }
 
