@@ -12,7 +12,7 @@ use peak_sdk::registry::Registry;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::Opened;
+use super::opened::Opened;
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::{human_size, printable};
@@ -217,7 +217,7 @@ impl Node {
         let purpose = purpose.unwrap_or_else(|| kind(&self.media_type).to_owned());
         let content = match &self.content {
             Content::Image { layers, .. } => {
-                let size = layers.iter().map(|layer| layer.descriptor.size).sum();
+                let size = sum(layers.iter().map(|layer| layer.descriptor.size));
                 format!("{} in {}", human_size(size), counted(layers.len(), "layer"))
             }
             Content::Index(children) => counted(children.len(), "manifest"),
@@ -478,13 +478,13 @@ impl Layers {
 
     /// The bytes of all blobs, each once.
     fn total(&self) -> u64 {
-        self.uses.values().map(|(size, _)| size).sum()
+        sum(self.uses.values().map(|(size, _)| *size))
     }
 
     /// The bytes of those that more than one image has.
     fn shared(&self) -> u64 {
         let shared = self.uses.values().filter(|(_, users)| *users > 1);
-        shared.map(|(size, _)| size).sum()
+        sum(shared.map(|(size, _)| *size))
     }
 
     fn row(&self, name: &str, descriptor: &Descriptor, command: Option<&str>) -> String {
@@ -514,6 +514,11 @@ impl Layers {
         }
         value
     }
+}
+
+/// All sizes together. A manifest may say any, so it can be more than there are numbers for.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The manifest that an attestation is about.
@@ -562,6 +567,11 @@ mod tests {
         assert_eq!(one_line("RUN a \\\n\t b"), "RUN a \\ b");
         assert_eq!(one_line(&"x".repeat(100)).chars().count(), COMMAND_WIDTH);
         assert_eq!(one_line("a\u{1b}[2J"), "a\u{fffd}[2J");
+    }
+
+    #[test]
+    fn sizes_that_nobody_can_have_are_summed_up_without_a_panic() {
+        assert_eq!(sum([u64::MAX, 1].into_iter()), u64::MAX);
     }
 
     #[test]
