@@ -1,6 +1,7 @@
 //! `peak registry inspect`: all that an image or an index consists of, as a tree or as one document.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use peak_sdk::oci::annotations::{DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE};
@@ -21,7 +22,7 @@ use crate::table::{beginning, screen_width};
 /// How many manifests of an index are asked for at once.
 const CONCURRENCY: usize = 6;
 
-/// How many manifests are shown at most.
+/// How many manifests are shown at most, in all indexes together: each is a request.
 const MANIFEST_LIMIT: usize = 1000;
 
 /// How much of a command is shown, in characters.
@@ -34,7 +35,14 @@ pub(crate) async fn inspect(
 ) -> Result<(), CliError> {
     let opened = Opened::open(registry, reference)?;
     let manifest = opened.manifest().await?;
-    let root = Node::of(opened.source.as_ref(), manifest, None, 0).await?;
+    let root = Node::of(
+        opened.source.as_ref(),
+        manifest,
+        None,
+        0,
+        &AtomicUsize::new(0),
+    )
+    .await?;
     let reference = &opened.name;
     let mut layers = Layers::default();
     layers.count(&root);
@@ -104,12 +112,13 @@ struct Layer {
 
 impl Node {
     /// Reads what the manifest leads to: manifests and configs, no layers.
-    fn of(
-        source: &dyn Source,
+    fn of<'a>(
+        source: &'a dyn Source,
         manifest: Raw<Manifest>,
         listed: Option<Descriptor>,
         depth: usize,
-    ) -> BoxFuture<'_, Result<Self, CliError>> {
+        count: &'a AtomicUsize,
+    ) -> BoxFuture<'a, Result<Self, CliError>> {
         Box::pin(async move {
             let (digest, size) = (manifest.digest().clone(), manifest.size());
             let media_type = manifest.media_type().clone();
@@ -124,14 +133,17 @@ impl Node {
                             "indexes stand in indexes more than {MAX_INDEX_DEPTH} deep"
                         )));
                     }
-                    if index.manifests.len() > MANIFEST_LIMIT {
+                    let more = index.manifests.len();
+                    let all = count
+                        .fetch_add(more, Ordering::Relaxed)
+                        .saturating_add(more);
+                    if all > MANIFEST_LIMIT {
                         return Err(CliError::other(format!(
-                            "{digest} lists {} manifests; at most {MANIFEST_LIMIT} are shown",
-                            index.manifests.len()
+                            "there are {all} manifests with those of {digest}; at most {MANIFEST_LIMIT} are shown"
                         )));
                     }
                     let children = stream::iter(index.manifests)
-                        .map(|listed| Child::of(source, listed, depth + 1))
+                        .map(|listed| Child::of(source, listed, depth + 1, count))
                         .buffered(CONCURRENCY)
                         .try_collect()
                         .await?;
@@ -392,13 +404,18 @@ impl Node {
 }
 
 impl Child {
-    async fn of(source: &dyn Source, listed: Descriptor, depth: usize) -> Result<Self, CliError> {
+    async fn of(
+        source: &dyn Source,
+        listed: Descriptor,
+        depth: usize,
+        count: &AtomicUsize,
+    ) -> Result<Self, CliError> {
         if !listed.media_type.is_manifest() {
             return Ok(Self::Absent(Box::new(listed)));
         }
         let selector = Selector::Digest(listed.digest.clone());
         match source.manifest(Some(&selector)).await {
-            Ok(manifest) => Node::of(source, manifest, Some(listed), depth)
+            Ok(manifest) => Node::of(source, manifest, Some(listed), depth, count)
                 .await
                 .map(|node| Self::Here(Box::new(node))),
             Err(error) if error.kind() == ContentErrorKind::NotFound => {
