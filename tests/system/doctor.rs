@@ -247,7 +247,7 @@ fn without_a_token_the_platform_and_its_registry_say_what_they_want() {
     let access = check(&checks, "registry", "access");
     assert_eq!(access["status"], "failed");
     assert!(
-        access["finding"]
+        access["hint"]
             .as_str()
             .unwrap()
             .contains("peak registry login")
