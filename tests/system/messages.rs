@@ -609,3 +609,101 @@ fn the_ca_file_of_the_environment_counts_for_registries_and_the_platform() {
         absent.assert_code(2).assert_stderr("PEAK_CA_FILE");
     }
 }
+
+/// Runs a command with variables of its own.
+fn run_with(site: &Site, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = site.sandbox.command(arguments.iter().copied());
+    command.envs(variables.iter().copied());
+    finish(command.spawn().unwrap())
+}
+
+#[test]
+fn whoever_is_refused_is_told_as_whom_they_asked_and_why() {
+    let site = Site::new();
+    let app = format!("{}/app", site.closed.host());
+    let token = |token| {
+        [
+            ("PEAK_ENDPOINT_URL", site.closed.url.as_str()),
+            ("PEAK_AUTH_TOKEN", token),
+        ]
+    };
+
+    let explained = run_with(
+        &site,
+        &["registry", "auth", "explain", &app, "--output", "table"],
+        &token("open-sesame"),
+    );
+    explained.assert_code(0);
+    assert!(
+        explained
+            .stdout
+            .contains("credentials from PEAK_AUTH_TOKEN"),
+        "{}",
+        explained.stdout
+    );
+    let wrong = run_with(&site, &["registry", "tags", &app], &token("wrong"));
+    wrong
+        .assert_code(3)
+        .assert_stderr("the token from PEAK_AUTH_TOKEN is not accepted");
+
+    let helpers = format!(
+        r#"{{"credHelpers":{{"{}":"nowhere"}}}}"#,
+        site.closed.host()
+    );
+    site.sandbox
+        .files("docker", [("config.json", helpers.as_bytes())]);
+    let directory = site.sandbox.path("docker").display().to_string();
+    let missing = run_with(
+        &site,
+        &["registry", "tags", &app],
+        &[("DOCKER_CONFIG", &directory)],
+    );
+    missing
+        .assert_code(3)
+        .assert_stderr("docker-credential-nowhere");
+    assert!(!missing.stderr.contains("log in"), "{}", missing.stderr);
+}
+
+#[test]
+fn a_tag_where_a_repository_is_wanted_is_refused() {
+    let site = Site::new();
+    let refused = site.run(&["tags", "OPEN/project:0.0.1"], None);
+    refused.assert_code(2).assert_stderr("leave out the tag");
+}
+
+#[test]
+fn a_config_is_printed_as_it_is_where_that_is_asked() {
+    let site = Site::new();
+    let image = site.run(&["inspect", "OPEN/project:0.0.1", "--output", "json"], None);
+    let image: serde_json::Value = serde_json::from_str(&image.stdout).unwrap();
+    let raw = site.run(&["config", "OPEN/project:0.0.1", "--raw"], None);
+    raw.assert_code(0);
+    let size = image["manifest"]["config"]["size"].as_u64().unwrap();
+    assert_eq!(raw.stdout.len() as u64, size);
+}
+
+#[test]
+fn colour_is_chosen_for_help_and_for_what_cannot_be_understood() {
+    let sandbox = Sandbox::new();
+    for (arguments, is_colored) in [
+        (["--color", "always", "--help"], true),
+        (["--color=always", "registry", "--help"], true),
+        (["--color", "never", "--help"], false),
+    ] {
+        let help = sandbox.peak(arguments);
+        help.assert_code(0);
+        assert_eq!(help.stdout.contains('\u{1b}'), is_colored, "{arguments:?}");
+    }
+    let wrong = sandbox.peak(["--color", "always", "--bogus"]);
+    wrong.assert_code(2).assert_stderr("\u{1b}[1;31merror:");
+}
+
+#[test]
+fn a_login_without_a_terminal_says_all_that_it_needs() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.peak(["registry", "login", "registry.example"]);
+    login
+        .assert_code(2)
+        .assert_stderr("--username")
+        .assert_stderr("--password-stdin");
+}

@@ -8,7 +8,9 @@ use peak_sdk::apolo::{Images, ImagesBuilder};
 use peak_sdk::http::{Client, ClientBuilder, Proxies, TlsOptions};
 use peak_sdk::local::Platform;
 use peak_sdk::platform::{Session, SessionBuilder, SessionError, Stage};
-use peak_sdk::registry::{Credentials, Keychain, Registry, RegistryBuilder};
+use peak_sdk::registry::{
+    CredentialSource, Credentials, Explanation, Keychain, Registry, RegistryBuilder,
+};
 use url::Url;
 
 use crate::arguments::{GlobalOptions, OutputTarget};
@@ -216,6 +218,26 @@ fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
         Some(base) => builder.upload_states(base.join("peak-uploads")),
         None => builder,
     }
+}
+
+/// The variable that the platform's token is taken from: the first that is set.
+pub(crate) fn token_variable() -> Option<&'static str> {
+    ["PEAK_AUTH_TOKEN", "API_KEY"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Which source has the credentials for a registry. What this program itself has given to the client is the platform's
+/// token, which is from a variable.
+pub(crate) fn with_variables(mut explanation: Explanation) -> Explanation {
+    if let Some(variable) = token_variable() {
+        for step in &mut explanation.steps {
+            if step.source == CredentialSource::Caller {
+                variable.clone_into(&mut step.place);
+            }
+        }
+    }
+    explanation
 }
 
 /// The file of certificates that `PEAK_CA_FILE` names, to trust beside the system's.

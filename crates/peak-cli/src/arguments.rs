@@ -28,7 +28,7 @@ Example:
 
 /// Ships directories as container images, and works with what is in registries.
 #[derive(Debug, Parser)]
-#[command(name = "peak", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "peak", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) global: GlobalOptions,

@@ -1,6 +1,6 @@
 //! The failures of the libraries, each with the exit code and the hint that a person needs.
 
-mod network;
+pub(crate) mod network;
 mod registry;
 
 use std::error::Error as StdError;
@@ -15,6 +15,7 @@ use peak_sdk::registry::RegistryError;
 use peak_sdk::registry_server::auth::AuthFileError;
 use peak_sdk::transfer::{TargetError, TransferError};
 
+use crate::application::token_variable;
 use crate::error::{CliError, ErrorKind, causes};
 use crate::output::printable;
 use crate::suggest::did_you_mean;
@@ -64,8 +65,7 @@ impl From<platform::Error> for CliError {
 
 /// What to do about a token that the platform does not take.
 fn about_token() -> String {
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    match ["PEAK_AUTH_TOKEN", "API_KEY"].into_iter().find(is_set) {
+    match token_variable() {
         Some(name) => format!(
             "{name} is set, and not to a token of this platform; --stage and --endpoint-url say which platform is meant"
         ),
@@ -166,15 +166,7 @@ impl From<&TransferError> for CliError {
                 ..told
             }
             .with_message(Self::from_chain(kind, error).message),
-            None => {
-                let failure = Self::from_chain(kind, error);
-                if failure.message.contains("pick one of them") {
-                    failure
-                        .with_hint("--platform OS/ARCHITECTURE does, as in --platform linux/amd64")
-                } else {
-                    failure
-                }
-            }
+            None => Self::from_chain(kind, error),
         }
     }
 }
@@ -325,10 +317,8 @@ impl From<&LayoutError> for CliError {
                 .with_hint("a directory is written as oci:DIR"),
             LayoutError::NotADirectory { .. } => Self::from_chain(ErrorKind::Usage, error)
                 .with_hint("an archive is written as oci-archive:FILE or docker-archive:FILE"),
-            LayoutError::NotHeld { what, .. } if what.starts_with("an index") => {
-                Self::from_chain(ErrorKind::Usage, error)
-                    .with_hint("--platform OS/ARCHITECTURE does, as in --platform linux/amd64")
-            }
+            LayoutError::IndexNotHeld { .. } => Self::from_chain(ErrorKind::Usage, error)
+                .with_hint("--platform OS/ARCHITECTURE does, as in --platform linux/amd64"),
             LayoutError::NotALayout { .. }
             | LayoutError::SeveralUntagged { .. }
             | LayoutError::NamedByDigest { .. }

@@ -12,7 +12,7 @@ use peak_sdk::registry::RegistryError;
 use serde_json::json;
 
 use crate::color::{self, Paint};
-use crate::output::printable;
+use crate::output::{moves_or_turns, printable};
 
 /// The kinds of failure, each with its exit code. `spec/cli.md`, "Conventions".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub(crate) struct CliError {
     pub(crate) hint: Option<String>,
     /// What was not there, where names like it can be looked for.
     pub(crate) missing: Option<Box<Missing>>,
+    /// The registry or repository that did not let us in, where it can be looked up as whom we asked.
+    pub(crate) refused: Option<Box<str>>,
 }
 
 /// A tag that a repository does not have, or a repository that a registry does not have.
@@ -103,6 +105,7 @@ impl CliError {
             url: None,
             hint: None,
             missing: None,
+            refused: None,
         }
     }
 
@@ -177,6 +180,11 @@ impl CliError {
 
     pub(crate) fn with_missing(mut self, missing: Option<Missing>) -> Self {
         self.missing = missing.map(Box::new);
+        self
+    }
+
+    pub(crate) fn with_refused(mut self, repository: &str) -> Self {
+        self.refused = Some(repository.into());
         self
     }
 
@@ -289,7 +297,7 @@ const MESSAGE_LIMIT: usize = 2000;
 fn single_line(text: &str) -> String {
     let words: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if moves_or_turns(c) { ' ' } else { c })
         .collect();
     let words = words.trim();
     let count = words.chars().count();

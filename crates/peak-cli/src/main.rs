@@ -26,8 +26,6 @@ mod view;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-
 use crate::application::Application;
 use crate::arguments::{Command, CommandLine};
 use crate::error::{CliError, ErrorKind};
@@ -41,7 +39,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(300);
 const CANCEL_LIMIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let CommandLine { global, command } = match CommandLine::try_parse() {
+    let CommandLine { global, command } = match usage::parse() {
         Ok(parsed) => parsed,
         Err(error) => return usage::report(&error),
     };

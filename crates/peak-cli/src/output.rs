@@ -134,11 +134,21 @@ pub(crate) fn write_out(text: impl AsRef<[u8]>) -> Result<(), CliError> {
         })
 }
 
-/// Text that came from elsewhere, without control characters: those could rewrite what the terminal shows.
+/// Whether a character moves the cursor or changes what stands around it, or turns the direction of writing, so that a
+/// terminal would show another text than is there.
+pub(crate) fn moves_or_turns(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Text that came from elsewhere, without what could rewrite what the terminal shows.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() && c != '\t' {
+            if moves_or_turns(c) && c != '\t' {
                 '\u{fffd}'
             } else {
                 c
@@ -174,6 +184,7 @@ mod tests {
     #[test]
     fn control_characters_of_a_log_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\tc\r"), "a\u{fffd}[2Jb\tc\u{fffd}");
+        assert_eq!(printable("exe.\u{202e}gpj"), "exe.\u{fffd}gpj");
     }
 
     #[test]

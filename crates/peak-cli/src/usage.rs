@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
 
+use crate::arguments::{ColorMode, CommandLine};
+use crate::color;
 use crate::error::CliError;
 use crate::output::write_out;
 
@@ -27,6 +30,22 @@ Examples of a command:  peak COMMAND --help
 Something is wrong:     peak doctor, or peak doctor HOST for a registry
 ";
 
+/// Reads the command line. What `--color` says holds also for the help, and for what is wrong with the rest.
+pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command();
+    let asked = last_value(std::env::args_os(), &["--color"]);
+    if let Some(mode) = asked.and_then(|text| ColorMode::from_str(&text, false).ok()) {
+        color::choose(mode);
+        command = command.color(match mode {
+            ColorMode::Always => ColorChoice::Always,
+            ColorMode::Never => ColorChoice::Never,
+            ColorMode::Auto => ColorChoice::Auto,
+        });
+    }
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
 pub(crate) fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
@@ -46,7 +65,9 @@ pub(crate) fn report(error: &clap::Error) -> ExitCode {
             let code = if error.use_stderr() { 2 } else { 0 };
             ExitCode::from(code)
         }
-        _ => usage_error(&error.render().to_string()).report(json_was_asked(std::env::args_os())),
+        _ => usage_error(&error.render().to_string()).report(
+            last_value(std::env::args_os(), &["--output", "-o"]).as_deref() == Some("json"),
+        ),
     }
 }
 
@@ -70,27 +91,37 @@ fn usage_error(text: &str) -> CliError {
         .with_hint(tip.unwrap_or_else(|| "--help shows what is understood".to_owned()))
 }
 
-/// Whether the last `--output` says JSON; the arguments could not be parsed, so this only looks at them.
-fn json_was_asked(arguments: impl IntoIterator<Item = OsString>) -> bool {
-    let mut asked = false;
+/// What stands last behind an option of one of these names; the arguments could not be parsed, so this only looks at them.
+fn last_value(arguments: impl IntoIterator<Item = OsString>, names: &[&str]) -> Option<String> {
+    let mut last = None;
     let mut value_follows = false;
     for argument in arguments {
         let Some(argument) = argument.to_str() else {
+            value_follows = false;
             continue;
         };
+        // What stands behind is for somebody else.
+        if argument == "--" {
+            break;
+        }
+        let joined = names.iter().find_map(|name| {
+            let rest = argument.strip_prefix(name)?;
+            match rest.strip_prefix('=') {
+                Some(value) => Some(value),
+                None => Some(rest).filter(|rest| !name.starts_with("--") && !rest.is_empty()),
+            }
+        });
         let value = if value_follows {
             Some(argument)
         } else {
-            argument
-                .strip_prefix("--output=")
-                .or_else(|| argument.strip_prefix("-o").filter(|rest| !rest.is_empty()))
+            joined
         };
-        value_follows = argument == "-o" || argument == "--output";
+        value_follows = !value_follows && names.contains(&argument);
         if let Some(value) = value {
-            asked = value == "json";
+            last = Some(value.to_owned());
         }
     }
-    asked
+    last
 }
 
 #[cfg(test)]
@@ -99,7 +130,10 @@ mod tests {
 
     #[test]
     fn json_is_found_in_each_way_to_write_it() {
-        let asked = |text: &str| json_was_asked(text.split(' ').map(OsString::from));
+        let asked = |text: &str| {
+            let arguments = text.split(' ').map(OsString::from);
+            last_value(arguments, &["--output", "-o"]).as_deref() == Some("json")
+        };
         for text in [
             "peak -o json --bogus",
             "peak x -ojson",
@@ -113,6 +147,7 @@ mod tests {
             "peak -o table",
             "peak -o json -o table",
             "peak --output=jsonl",
+            "peak x -- -o json",
         ] {
             assert!(!asked(text), "{text}");
         }

@@ -83,6 +83,20 @@ impl ErrorKind {
     }
 }
 
+/// Why TLS with a server did not come about, as far as it matters for what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// What answers does not speak TLS on this port.
+    NotTls,
+    /// The certificate is for other names.
+    WrongName,
+    /// The certificate has run out, or is not good yet.
+    OutOfDate,
+    /// Anything else: most often the certificate is of somebody who is not trusted.
+    Other,
+}
+
 /// An error of the transport core.
 ///
 /// `Display` says what failed at this layer and the redacted URL; the cause is in [`source`](StdError::source).
@@ -160,6 +174,33 @@ impl Error {
                     .downcast_ref::<io::Error>()
                     .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
             })
+    }
+
+    /// Why TLS did not come about, where that is what failed: with the server, or with the proxy on the way to it.
+    pub fn tls_problem(&self) -> Option<TlsProblem> {
+        use rustls::CertificateError;
+
+        if self.0.kind != ErrorKind::Tls {
+            return None;
+        }
+        let error = self
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        Some(match error {
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                TlsProblem::NotTls
+            }
+            Some(rustls::Error::InvalidCertificate(problem)) => match problem {
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => TlsProblem::WrongName,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => TlsProblem::OutOfDate,
+                _ => TlsProblem::Other,
+            },
+            _ => TlsProblem::Other,
+        })
     }
 
     /// No connection came about.
@@ -347,6 +388,27 @@ mod tests {
         assert!(!error.is_transient());
         // Not an error of connecting, so that something may have gone out before.
         assert!(error.may_have_been_sent());
+    }
+
+    #[test]
+    fn what_is_wrong_with_tls_is_known_without_reading_words() {
+        use rustls::{CertificateError, InvalidMessage};
+
+        let problem = |error: rustls::Error| {
+            let source: BoxError = Box::new(io::Error::other(error));
+            Error::from_transport(source).tls_problem()
+        };
+        for (error, expected) in [
+            (CertificateError::NotValidForName, TlsProblem::WrongName),
+            (CertificateError::Expired, TlsProblem::OutOfDate),
+            (CertificateError::NotValidYet, TlsProblem::OutOfDate),
+            (CertificateError::UnknownIssuer, TlsProblem::Other),
+        ] {
+            assert_eq!(problem(error.into()), Some(expected));
+        }
+        let no_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        assert_eq!(problem(no_tls), Some(TlsProblem::NotTls));
+        assert_eq!(Error::new(ErrorKind::Connect, "x").tls_problem(), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ use std::pin::Pin;
 pub use crate::client::{Client, ClientBuilder};
 
 pub use crate::body::{Body, BodyStream};
-pub use crate::error::{BoxError, Error, ErrorKind};
+pub use crate::error::{BoxError, Error, ErrorKind, TlsProblem};
 pub use crate::request::{
     Anonymous, AttemptTimeout, Deadline, Idempotency, IdleTimeout, Operation, RequestBuilderExt,
     RequestExt, WholeBody,

@@ -242,6 +242,14 @@ pub enum LayoutError {
         /// What it is.
         what: &'static str,
     },
+    /// A Docker archive, or an Engine, holds images one by one, and an index lists several. Nothing was written.
+    #[error(
+        "a Docker archive or Engine cannot hold {digest}: it is an index of several platforms; pick one of them"
+    )]
+    IndexNotHeld {
+        /// The index.
+        digest: Digest,
+    },
     /// An image in a Docker archive has a name with a tag.
     #[error("an image in an archive cannot be named by the digest {digest}; give a tag or nothing")]
     NamedByDigest {
@@ -333,6 +341,7 @@ impl LayoutError {
             Self::Version { .. }
             | Self::Signed { .. }
             | Self::NotHeld { .. }
+            | Self::IndexNotHeld { .. }
             | Self::Archive {
                 source: ArchiveError::Compressed { .. },
                 ..
@@ -371,7 +380,13 @@ impl From<LayoutError> for ContentError {
     fn from(error: LayoutError) -> Self {
         let kind = error.kind();
         let message = match kind {
-            _ if matches!(error, LayoutError::NotHeld { .. }) => "the image cannot be kept there",
+            _ if matches!(
+                error,
+                LayoutError::NotHeld { .. } | LayoutError::IndexNotHeld { .. }
+            ) =>
+            {
+                "the image cannot be kept there"
+            }
             ContentErrorKind::Storage => "the images on disk cannot be read or written",
             ContentErrorKind::Integrity => "content on disk does not match its digest",
             _ => "the layout or archive cannot be used like this",

@@ -7,6 +7,7 @@ use peak_oci::{ContentError, ContentErrorKind, Digest, ManifestError, MediaType,
 
 use crate::Reasons;
 use crate::auth::KeychainError;
+use crate::auth::token::TokenError;
 
 /// An error of a registry.
 #[derive(Debug, thiserror::Error)]
@@ -340,10 +341,16 @@ impl RegistryError {
             .collect()
     }
 
-    /// The status that the registry answered with, where it is one that says no.
+    /// Whether the registry asks for credentials where none are known: its token server gives no token to nobody.
+    pub fn is_without_credentials(&self) -> bool {
+        matches!(self.token_error(), Some(TokenError::NotAnonymous { .. }))
+    }
+
+    /// The status that the registry, or its token server, answered with, where it is one that says no.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
+            Self::NoCredential { .. } => self.token_error()?.status(),
             _ => Some(self.reasons()?.answer()?.status),
         }
     }
@@ -360,6 +367,13 @@ impl RegistryError {
             } => source.url(),
             _ => Some(&self.reasons()?.answer()?.url),
         }
+    }
+
+    fn token_error(&self) -> Option<&TokenError> {
+        let Self::NoCredential { source, .. } = self else {
+            return None;
+        };
+        std::error::Error::source(source)?.downcast_ref()
     }
 
     fn reasons(&self) -> Option<&Reasons> {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::arguments::CommandLine;
-use crate::error::{CliError, ErrorKind};
+use crate::error::{CliError, ErrorKind, tidy};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,8 +38,9 @@ pub(crate) async fn run(
         let directory = directory.clone();
         move |error: &io::Error| {
             CliError::other(format!(
-                "the manual pages cannot be written to `{}`: {error}",
-                directory.display()
+                "the manual pages cannot be written to `{}`: {}",
+                directory.display(),
+                tidy(&error.to_string())
             ))
         }
     };

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use peak_sdk::http::{Error, ErrorKind as HttpErrorKind};
+use peak_sdk::http::{Error, ErrorKind as HttpErrorKind, TlsProblem};
 use url::Url;
 
 use crate::error::{CliError, ErrorKind, causes, tidy};
@@ -59,7 +59,7 @@ fn bare(error: &Error, host: &str) -> CliError {
         ),
         HttpErrorKind::Tls => (
             format!("the TLS connection to {host} failed: {reason}"),
-            Some(advice_on_tls(&reason)),
+            Some(advice_on_tls(error).unwrap_or(OWN_CA)),
         ),
         HttpErrorKind::Proxy => (
             format!("{host} cannot be reached through the proxy: {reason}"),
@@ -133,14 +133,14 @@ fn reason(error: &Error) -> String {
         .last()
         .map(|cause| tidy(&cause.to_string()));
     let own = own_words(error);
+    if error.tls_problem() == Some(TlsProblem::NotTls) {
+        return "it does not speak TLS on this port".to_owned();
+    }
     match deepest {
         Some(text) if text.contains("Temporary failure in name resolution") => {
             "the DNS does not answer".to_owned()
         }
         Some(text) if is_unknown_name(&text) => UNKNOWN_NAME.to_owned(),
-        Some(text) if text.contains("InvalidContentType") => {
-            "it does not speak TLS on this port".to_owned()
-        }
         Some(text) if text.is_empty() => own,
         Some(text) => in_a_sentence(&text),
         None => own,
@@ -186,11 +186,19 @@ fn advice(reason: &str) -> &'static str {
     }
 }
 
-fn advice_on_tls(reason: &str) -> &'static str {
-    if reason.contains("does not speak TLS") {
-        "`--insecure HOST` of `peak registry` speaks plain HTTP to it"
-    } else {
-        "to trust a CA of your own, name its PEM file in PEAK_CA_FILE, or with --ca-file of `peak registry`"
+const OWN_CA: &str = "to trust a CA of your own, name its PEM file in PEAK_CA_FILE, or with --ca-file of `peak registry`";
+
+/// What to do about TLS, where trusting another CA would not help.
+pub(crate) fn advice_on_tls(error: &Error) -> Option<&'static str> {
+    match error.tls_problem()? {
+        TlsProblem::NotTls => Some("`--insecure HOST` of `peak registry` speaks plain HTTP to it"),
+        TlsProblem::WrongName => Some(
+            "another server may have answered; see that the host is written as its certificate says it",
+        ),
+        TlsProblem::OutOfDate => Some(
+            "see that the clock of this machine is right; else the server needs another certificate",
+        ),
+        _ => None,
     }
 }
 
@@ -233,12 +241,6 @@ mod tests {
                 "no connection to the proxy http://proxy:3128/",
                 "Connection refused (os error 111)",
                 "registry.example:5000 cannot be reached: no connection to the proxy http://proxy:3128/: connection refused",
-            ),
-            (
-                HttpErrorKind::Tls,
-                "the TLS connection to the server could not be set up",
-                "received corrupt message of type InvalidContentType",
-                "the TLS connection to registry.example:5000 failed: it does not speak TLS on this port",
             ),
         ] {
             let told = told(&failed(kind, message, cause), "registry.example:5000/app");

@@ -28,14 +28,17 @@ impl From<&RegistryError> for CliError {
                 repository,
                 format!("{repository} asks for other credentials{}", reasons(error)),
             ),
-            RegistryError::NoCredential { repository, source } => no_credential(repository, source),
+            RegistryError::NoCredential { repository, source } => {
+                no_credential(error, repository, source)
+            }
             RegistryError::Denied { repository, .. } => Self::new(
                 ErrorKind::Authentication,
                 format!("access to {repository} is denied{}", reasons(error)),
             )
             .with_hint(format!(
                 "it takes an account that may do this; `peak registry auth explain {repository}` says which one is used"
-            )),
+            ))
+            .with_refused(repository),
             RegistryError::LoginRefused { registry, .. } => Self::new(
                 ErrorKind::Authentication,
                 format!(
@@ -134,23 +137,20 @@ fn not_found(error: &RegistryError) -> CliError {
 }
 
 /// A token server that cannot be reached is trouble of the network, not of the credentials.
-fn no_credential(repository: &str, source: &http::Error) -> CliError {
+fn no_credential(error: &RegistryError, repository: &str, source: &http::Error) -> CliError {
     if let Some(request) = network::request_in(source)
         && request.kind() != http::ErrorKind::Authentication
     {
         return network::told(request, repository);
     }
-    let reason = crate::error::causes(source).last().map(ToString::to_string);
-    let reason = reason.unwrap_or_default();
-    // The library keeps why there is no token as text alone.
-    let message = if reason.contains("gives no token without credentials") {
+    let message = if error.is_without_credentials() {
         format!("{repository} asks for credentials, and none are known for it")
     } else {
+        let reason = crate::error::causes(source).last().map(ToString::to_string);
+        let reason = reason.unwrap_or_default();
         format!("there is no access to {repository}: {reason}")
     };
-    let failure = asks_for_credentials(repository, message);
-    let is_unauthorized = reason.contains("(401");
-    failure.with_status(is_unauthorized.then_some(401))
+    asks_for_credentials(repository, message)
 }
 
 fn asks_for_credentials(repository: &str, message: String) -> CliError {
@@ -166,7 +166,9 @@ fn asks_for_credentials(repository: &str, message: String) -> CliError {
     } else {
         login
     };
-    CliError::new(ErrorKind::Authentication, message).with_hint(hint)
+    CliError::new(ErrorKind::Authentication, message)
+        .with_hint(hint)
+        .with_refused(repository)
 }
 
 /// What the registry said: `: CODE (message)`, as the library puts it behind its own words.

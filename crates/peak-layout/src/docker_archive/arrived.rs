@@ -16,7 +16,11 @@ use crate::LayoutError;
 pub(super) fn runnable(manifest: &Raw<Manifest>) -> Result<&ImageManifest, LayoutError> {
     let what = match manifest.value() {
         Manifest::Image(image) if image.config.media_type.is_image_config() => return Ok(image),
-        Manifest::Index(_) => "an index of several platforms; pick one of them",
+        Manifest::Index(_) => {
+            return Err(LayoutError::IndexNotHeld {
+                digest: manifest.digest().clone(),
+            });
+        }
         Manifest::Schema1(_) => "an image of Docker's schema 1",
         _ => "an artifact and not an image",
     };

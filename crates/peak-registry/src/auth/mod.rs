@@ -27,7 +27,7 @@ mod realm;
 mod scope;
 #[cfg(test)]
 mod tests;
-mod token;
+pub(crate) mod token;
 
 pub(crate) use self::authenticator::RegistryAuthenticator;
 pub use self::credentials::Credentials;

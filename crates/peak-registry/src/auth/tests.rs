@@ -567,7 +567,7 @@ async fn identity_tokens_are_exchanged_by_post_and_by_get_where_that_is_not_know
         assert_eq!(tokens[0].method, Method::POST);
         assert_eq!(
             tokens[0].body,
-            "grant_type=refresh_token&refresh_token=secret&client_id=peak-rust&service=s&scope=repository%3Aa%3Apull"
+            "grant_type=refresh_token&refresh_token=secret&client_id=peak-sdk-rust&service=s&scope=repository%3Aa%3Apull"
         );
         assert!(!tokens[0].url.contains("secret"));
         assert!(

@@ -30,7 +30,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 /// How many redirects a token server may answer with; all within its own origin.
 const MAX_REDIRECTS: usize = 3;
 /// How we call ourselves towards OAuth2 servers.
-const CLIENT_ID: &str = "peak-rust";
+const CLIENT_ID: &str = "peak-sdk-rust";
 
 /// Why no token could be had.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,6 +71,14 @@ impl TokenError {
     /// Whether other credentials would be needed.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::NotAnonymous { .. })
+    }
+
+    /// What the token server answered, where it said no.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } | Self::NotAnonymous { status, .. } => Some(*status),
+            _ => None,
+        }
     }
 }
 
@@ -472,11 +480,11 @@ mod tests {
         let form = |credentials| server.form(&scope, &credentials).expose_secret().to_owned();
         assert_eq!(
             form(Credentials::identity_token("r&t".into())),
-            "grant_type=refresh_token&refresh_token=r%26t&client_id=peak-rust&service=s&scope=repository%3Aa%3Apull+registry%3Acatalog%3A*"
+            "grant_type=refresh_token&refresh_token=r%26t&client_id=peak-sdk-rust&service=s&scope=repository%3Aa%3Apull+registry%3Acatalog%3A*"
         );
         assert_eq!(
             form(Credentials::new("u", "p".into())),
-            "grant_type=password&username=u&password=p&client_id=peak-rust&service=s&scope=repository%3Aa%3Apull+registry%3Acatalog%3A*"
+            "grant_type=password&username=u&password=p&client_id=peak-sdk-rust&service=s&scope=repository%3Aa%3Apull+registry%3Acatalog%3A*"
         );
     }
 

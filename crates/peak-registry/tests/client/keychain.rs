@@ -432,7 +432,7 @@ mod helpers {
         assert_eq!(exchange.header("authorization"), None);
         assert_eq!(
             exchange.body_text(),
-            "grant_type=refresh_token&refresh_token=secret&client_id=peak-rust&service=s&scope=repository%3Ateam%2Fapp%3Apull"
+            "grant_type=refresh_token&refresh_token=secret&client_id=peak-sdk-rust&service=s&scope=repository%3Ateam%2Fapp%3Apull"
         );
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::CliError;
+use crate::output::moves_or_turns;
 
 /// Longest text that is shown of what others say, in characters.
 const MAX_TEXT: usize = 600;
@@ -125,10 +126,12 @@ impl Check {
 fn shown(text: &str) -> String {
     let text: String = text
         .chars()
-        .map(|character| match character {
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-            character if character.is_control() => ' ',
-            character => character,
+        .map(|character| {
+            if moves_or_turns(character) {
+                ' '
+            } else {
+                character
+            }
         })
         .collect();
     let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -5,17 +5,10 @@ use serde_json::json;
 
 use super::Asked;
 use super::check::{Check, Group};
-use crate::application::Application;
+use crate::application::{Application, token_variable, with_variables};
 use crate::error::CliError;
 
 const GROUP: Group = Group::Credentials;
-
-/// The variables that the token is taken from, the first that is set.
-pub(super) fn token_variable() -> Option<&'static str> {
-    ["PEAK_AUTH_TOKEN", "API_KEY"]
-        .into_iter()
-        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-}
 
 /// The token of the platform.
 pub(super) fn of_platform(application: &Application) -> [Check; 1] {
@@ -41,7 +34,7 @@ pub(super) async fn of_registry(client: &Registry, asked: &Asked) -> Check {
         None => client.explain_registry_credentials(&asked.host).await,
     };
     let explanation = match explanation {
-        Ok(explanation) => explanation,
+        Ok(explanation) => with_variables(explanation),
         Err(error) => return Check::error(GROUP, name, &CliError::from(error)),
     };
     let failed = explanation

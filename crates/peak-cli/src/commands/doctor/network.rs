@@ -13,7 +13,8 @@ use url::Url;
 
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
-use crate::error::{CliError, ErrorKind};
+use crate::convert::network::advice_on_tls;
+use crate::error::{CliError, ErrorKind, tidy};
 
 /// How far our clock may be from that of a server before certificates and tokens suffer.
 const LARGEST_SKEW: i64 = 60;
@@ -212,7 +213,7 @@ async fn connect(
         for address in &addresses {
             match TcpStream::connect(address).await {
                 Ok(_) => return Some(*address),
-                Err(error) => why = format!("{address}: {error}"),
+                Err(error) => why = format!("{address}: {}", tidy(&error.to_string())),
             }
         }
         None
@@ -297,7 +298,7 @@ async fn ask(group: Group, url: &Url, trust: Trust<'_>, proxies: Proxies) -> (Ve
 
 fn no_answer(group: Group, name: &'static str, error: &Error, about_ca: &str) -> Check {
     let hint = match error.kind() {
-        HttpErrorKind::Tls => about_ca,
+        HttpErrorKind::Tls => advice_on_tls(error).unwrap_or(about_ca),
         HttpErrorKind::Proxy => {
             "see what the proxy allows, and whether it wants a user and password"
         }

@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
-use super::credentials::token_variable;
 use super::network::{Trust, way};
-use crate::application::Application;
+use crate::application::{Application, token_variable};
 use crate::error::{CliError, ErrorKind};
 
 const GROUP: Group = Group::Platform;

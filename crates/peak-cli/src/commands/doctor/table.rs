@@ -2,20 +2,36 @@
 
 use std::fmt::Write as _;
 
-use super::check::Check;
+use unicode_width::UnicodeWidthStr as _;
 
-/// As wide as it gets where standard output is no terminal, or a wider one: longer lines are hard to read.
+use super::check::{Check, Status};
+use crate::color::{self, Paint};
+use crate::table::screen_width;
+
+/// How wide it is where standard output is no terminal.
 const WIDTH: usize = 80;
+
+/// As narrow and as wide as it gets on a terminal: longer lines are hard to read.
+const WIDTHS: std::ops::RangeInclusive<usize> = 50..=100;
 
 /// The columns before the findings: `  warn  `, the name, and two spaces.
 const MARK: usize = 8;
 
 /// All checks below the headings of their groups; what to do stands below what was found.
 pub(super) fn table(checks: &[Check]) -> String {
+    let screen = screen_width().map(|width| width.clamp(*WIDTHS.start(), *WIDTHS.end()));
+    render(
+        checks,
+        screen.unwrap_or(WIDTH),
+        color::is_on(&std::io::stdout()),
+    )
+}
+
+fn render(checks: &[Check], width: usize, is_colored: bool) -> String {
     let names = checks.iter().map(|check| check.name.len()).max();
     let names = names.unwrap_or(0);
     let margin = MARK + names + 2;
-    let width = WIDTH.saturating_sub(margin);
+    let width = width.saturating_sub(margin);
     let mut text = String::new();
     let mut group = None;
     for check in checks {
@@ -23,10 +39,17 @@ pub(super) fn table(checks: &[Check]) -> String {
             let gap = if group.is_some() { "\n" } else { "" };
             group = Some(check.group);
             // Writing to a string does not fail.
-            let _ = writeln!(text, "{gap}{}", check.group.heading());
+            let heading = color::painted(check.group.heading(), Paint::Heading, is_colored);
+            let _ = writeln!(text, "{gap}{heading}");
         }
-        let (mark, name) = (check.status.mark(), check.name);
-        let _ = write!(text, "  {mark:<4}  {name:<names$}  ");
+        let mark = format!("{:<4}", check.status.mark());
+        let mark = match check.status {
+            Status::Failed => color::painted(&mark, Paint::Error, is_colored),
+            Status::Warning => color::painted(&mark, Paint::Warning, is_colored),
+            Status::Ok | Status::Skipped => mark,
+        };
+        let name = check.name;
+        let _ = write!(text, "  {mark}  {name:<names$}  ");
         paragraph(&mut text, &check.finding, width, margin);
         if let Some(hint) = &check.hint {
             let _ = write!(text, "{:margin$}> ", "");
@@ -41,7 +64,7 @@ pub(super) fn table(checks: &[Check]) -> String {
 fn paragraph(text: &mut String, words: &str, width: usize, margin: usize) {
     let mut length = 0;
     for word in words.split(' ') {
-        let word_length = word.chars().count();
+        let word_length = word.width();
         if length > 0 && length + 1 + word_length > width {
             let _ = write!(text, "\n{:margin$}", "");
             length = 0;
@@ -68,7 +91,7 @@ mod tests {
             Check::ok(Group::Configuration, "settings", "short"),
             Check::failed(Group::Registry, "digest-header", &finding).hint(&finding),
         ];
-        let text = table(&checks);
+        let text = render(&checks, WIDTH, false);
         assert!(text.starts_with("Configuration\n  ok    settings       short\n\nRegistry\n"));
         for line in text.lines() {
             assert!(line.len() <= 80, "{line}");
@@ -76,6 +99,22 @@ mod tests {
         }
         assert_eq!(text.matches("eleven").count(), 40);
         let word = "x".repeat(200);
-        assert!(table(&[Check::ok(Group::Engine, "engine", &word)]).contains(&word));
+        assert!(render(&[Check::ok(Group::Engine, "engine", &word)], WIDTH, false).contains(&word));
+    }
+
+    #[test]
+    fn what_needs_a_look_is_coloured_and_the_words_stay() {
+        let checks = [
+            Check::ok(Group::Engine, "engine", "there"),
+            Check::warning(Group::Engine, "engine", "old"),
+            Check::failed(Group::Engine, "engine", "gone"),
+        ];
+        let colored = render(&checks, WIDTH, true);
+        let plain = ["\u{1b}[1;31m", "\u{1b}[1;35m", "\u{1b}[1m", "\u{1b}[0m"]
+            .into_iter()
+            .fold(colored.clone(), |text, code| text.replace(code, ""));
+        assert_eq!(plain, render(&checks, WIDTH, false));
+        assert!(colored.contains("\u{1b}[1;31mFAIL\u{1b}[0m"), "{colored}");
+        assert!(!colored.contains("mok"), "{colored}");
     }
 }

@@ -8,9 +8,9 @@ use peak_sdk::oci::{ContentError, ContentErrorKind, Descriptor, MediaType, strea
 use peak_sdk::registry::Registry;
 use serde_json::json;
 
-use super::parse_reference;
+use super::names::parse_reference;
 use crate::application::Application;
-use crate::error::{CliError, ErrorKind};
+use crate::error::{CliError, ErrorKind, tidy};
 use crate::output::{human_size, printable};
 
 /// Larger blobs go with the images they belong to.
@@ -106,7 +106,10 @@ async fn get(
         .with_hint("a manifest is read by `peak registry manifest get`")
     })?;
     let failed = |error: std::io::Error| {
-        CliError::other(format!("the blob cannot be kept on disk: {error}"))
+        CliError::other(format!(
+            "the blob cannot be kept on disk: {}",
+            tidy(&error.to_string())
+        ))
     };
     let output = application.output_file();
     // A device is written to: a file that took its place would be the end of `/dev/null`.

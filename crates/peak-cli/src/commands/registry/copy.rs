@@ -2,23 +2,23 @@
 //! on disk.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 use peak_sdk::oci::{Descriptor, Digest};
 use peak_sdk::registry::Registry;
 use peak_sdk::transfer::{
-    BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, TargetError, Transfer,
+    BlobAction, CopyOptions, CopyPreview, CopyReport, Platforms, Target, Transfer,
 };
 use serde_json::{Value, json};
 
-use super::{
-    advice_on_reference, parse_any_reference, parse_concurrency, parse_platform, parse_reference,
+use super::names::{
+    parse_destination, parse_local_target, parse_platform, parse_registry, parse_source,
 };
+use super::parse_concurrency;
 use crate::application::Application;
 use crate::commands::transfer::{Destination, clients, open_source, reach_engine, warn};
-use crate::error::{CliError, ErrorKind};
-use crate::output::{human_size, printable, table};
+use crate::error::CliError;
+use crate::output::{human_size, table};
 
 /// How images are copied.
 #[derive(Debug, Args)]
@@ -332,98 +332,4 @@ fn show_previews(
         );
         Ok(text)
     })
-}
-
-/// How the names of places that are not in a registry begin.
-const LOCAL_TRANSPORTS: [&str; 4] = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
-
-pub(super) fn is_local(text: &str) -> bool {
-    LOCAL_TRANSPORTS
-        .iter()
-        .any(|transport| text.starts_with(transport))
-}
-
-/// Reads the name of an image: in a registry, unless it says another place.
-pub(super) fn parse_source(text: &str) -> Result<Target, CliError> {
-    if is_local(text) {
-        return parse_target(text);
-    }
-    parse_registry(text)
-}
-
-/// Reads the name of any place.
-fn parse_target(text: &str) -> Result<Target, CliError> {
-    text.parse().map_err(|error| match error {
-        TargetError::Reference { source, .. } => CliError::from_chain(ErrorKind::Usage, &source)
-            .with_hint(advice_on_reference(
-                text.strip_prefix("docker://").unwrap_or(text),
-            )),
-        error => error.into(),
-    })
-}
-
-fn parse_registry(text: &str) -> Result<Target, CliError> {
-    let reference = match text.strip_prefix("docker://") {
-        Some(name) => parse_any_reference(name)?,
-        None => parse_reference(text)?,
-    };
-    Ok(Target::Registry(reference))
-}
-
-/// Reads the name of a place to write to. Everything is the name of an image at Docker Hub, so there one has to say that
-/// it is meant.
-pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
-    let target = parse_target(text)?;
-    let names_a_registry = text.starts_with("docker://")
-        || text
-            .split_once('/')
-            .is_some_and(|(host, _)| host == "localhost" || host.contains(['.', ':', '[']));
-    if matches!(target, Target::Registry(_)) && !names_a_registry {
-        return Err(CliError::usage(format!(
-            "`{}` names neither a place on disk nor a registry",
-            printable(text)
-        ))
-        .with_hint(format!(
-            "write it as oci:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]; Docker Hub's image is docker://{text}"
-        )));
-    }
-    Ok(target)
-}
-
-/// Reads the name of a place on disk; a bare path means `oci:`. With a colon in it, a bare path could also be meant
-/// as some transport or as a tag, so it has to say which.
-pub(crate) fn parse_local_target(text: &str) -> Result<Target, CliError> {
-    if is_local(text) || text.starts_with("docker://") {
-        return parse_target(text);
-    }
-    if text.is_empty() {
-        return Err(CliError::usage("the place on disk is empty").with_hint(
-            "write it as oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REFERENCE]",
-        ));
-    }
-    let shown = printable(text);
-    if text.contains(':') {
-        return Err(
-            CliError::usage(format!("`{shown}` is no place on disk that is known"))
-                .with_hint("write it as oci:DIR or oci:DIR:TAG"),
-        );
-    }
-    if is_named_like_an_archive(text) {
-        return Err(CliError::usage(format!(
-            "`{shown}` is called like an archive, and a bare path means a directory"
-        ))
-        .with_hint(format!(
-            "write it as docker-archive:{shown} (for `docker load`) or oci-archive:{shown}; as oci:{shown} if a directory is meant"
-        )));
-    }
-    parse_target(&format!("oci:{text}"))
-}
-
-/// Whether whoever writes this path means a file: a directory of that name is there already, or there is none.
-fn is_named_like_an_archive(path: &str) -> bool {
-    const ENDINGS: [&str; 7] = [
-        ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".zip",
-    ];
-    let lower = path.to_lowercase();
-    ENDINGS.iter().any(|ending| lower.ends_with(ending)) && !Path::new(path).is_dir()
 }

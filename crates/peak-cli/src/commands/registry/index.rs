@@ -10,7 +10,8 @@ use peak_sdk::registry::{Registry, Repository};
 use peak_sdk::transfer::{CopyOptions, Transfer};
 
 use super::manifest::put;
-use super::{Opened, parse_platform, parse_reference};
+use super::names::{parse_platform, parse_reference};
+use super::opened::Opened;
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 

@@ -1,6 +1,7 @@
 //! `peak registry inspect`: all that an image or an index consists of, as a tree or as one document.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use peak_sdk::oci::annotations::{DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE};
@@ -12,7 +13,7 @@ use peak_sdk::registry::Registry;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::Opened;
+use super::opened::Opened;
 use crate::application::Application;
 use crate::error::CliError;
 use crate::output::{human_size, printable};
@@ -21,7 +22,7 @@ use crate::table::{beginning, screen_width};
 /// How many manifests of an index are asked for at once.
 const CONCURRENCY: usize = 6;
 
-/// How many manifests are shown at most.
+/// How many manifests are shown at most, in all indexes together: each is a request.
 const MANIFEST_LIMIT: usize = 1000;
 
 /// How much of a command is shown, in characters.
@@ -34,7 +35,14 @@ pub(crate) async fn inspect(
 ) -> Result<(), CliError> {
     let opened = Opened::open(registry, reference)?;
     let manifest = opened.manifest().await?;
-    let root = Node::of(opened.source.as_ref(), manifest, None, 0).await?;
+    let root = Node::of(
+        opened.source.as_ref(),
+        manifest,
+        None,
+        0,
+        &AtomicUsize::new(0),
+    )
+    .await?;
     let reference = &opened.name;
     let mut layers = Layers::default();
     layers.count(&root);
@@ -104,12 +112,13 @@ struct Layer {
 
 impl Node {
     /// Reads what the manifest leads to: manifests and configs, no layers.
-    fn of(
-        source: &dyn Source,
+    fn of<'a>(
+        source: &'a dyn Source,
         manifest: Raw<Manifest>,
         listed: Option<Descriptor>,
         depth: usize,
-    ) -> BoxFuture<'_, Result<Self, CliError>> {
+        count: &'a AtomicUsize,
+    ) -> BoxFuture<'a, Result<Self, CliError>> {
         Box::pin(async move {
             let (digest, size) = (manifest.digest().clone(), manifest.size());
             let media_type = manifest.media_type().clone();
@@ -124,14 +133,17 @@ impl Node {
                             "indexes stand in indexes more than {MAX_INDEX_DEPTH} deep"
                         )));
                     }
-                    if index.manifests.len() > MANIFEST_LIMIT {
+                    let more = index.manifests.len();
+                    let all = count
+                        .fetch_add(more, Ordering::Relaxed)
+                        .saturating_add(more);
+                    if all > MANIFEST_LIMIT {
                         return Err(CliError::other(format!(
-                            "{digest} lists {} manifests; at most {MANIFEST_LIMIT} are shown",
-                            index.manifests.len()
+                            "there are {all} manifests with those of {digest}; at most {MANIFEST_LIMIT} are shown"
                         )));
                     }
                     let children = stream::iter(index.manifests)
-                        .map(|listed| Child::of(source, listed, depth + 1))
+                        .map(|listed| Child::of(source, listed, depth + 1, count))
                         .buffered(CONCURRENCY)
                         .try_collect()
                         .await?;
@@ -217,7 +229,7 @@ impl Node {
         let purpose = purpose.unwrap_or_else(|| kind(&self.media_type).to_owned());
         let content = match &self.content {
             Content::Image { layers, .. } => {
-                let size = layers.iter().map(|layer| layer.descriptor.size).sum();
+                let size = sum(layers.iter().map(|layer| layer.descriptor.size));
                 format!("{} in {}", human_size(size), counted(layers.len(), "layer"))
             }
             Content::Index(children) => counted(children.len(), "manifest"),
@@ -392,13 +404,18 @@ impl Node {
 }
 
 impl Child {
-    async fn of(source: &dyn Source, listed: Descriptor, depth: usize) -> Result<Self, CliError> {
+    async fn of(
+        source: &dyn Source,
+        listed: Descriptor,
+        depth: usize,
+        count: &AtomicUsize,
+    ) -> Result<Self, CliError> {
         if !listed.media_type.is_manifest() {
             return Ok(Self::Absent(Box::new(listed)));
         }
         let selector = Selector::Digest(listed.digest.clone());
         match source.manifest(Some(&selector)).await {
-            Ok(manifest) => Node::of(source, manifest, Some(listed), depth)
+            Ok(manifest) => Node::of(source, manifest, Some(listed), depth, count)
                 .await
                 .map(|node| Self::Here(Box::new(node))),
             Err(error) if error.kind() == ContentErrorKind::NotFound => {
@@ -478,13 +495,13 @@ impl Layers {
 
     /// The bytes of all blobs, each once.
     fn total(&self) -> u64 {
-        self.uses.values().map(|(size, _)| size).sum()
+        sum(self.uses.values().map(|(size, _)| *size))
     }
 
     /// The bytes of those that more than one image has.
     fn shared(&self) -> u64 {
         let shared = self.uses.values().filter(|(_, users)| *users > 1);
-        shared.map(|(size, _)| size).sum()
+        sum(shared.map(|(size, _)| *size))
     }
 
     fn row(&self, name: &str, descriptor: &Descriptor, command: Option<&str>) -> String {
@@ -514,6 +531,11 @@ impl Layers {
         }
         value
     }
+}
+
+/// All sizes together. A manifest may say any, so it can be more than there are numbers for.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The manifest that an attestation is about.
@@ -562,6 +584,11 @@ mod tests {
         assert_eq!(one_line("RUN a \\\n\t b"), "RUN a \\ b");
         assert_eq!(one_line(&"x".repeat(100)).chars().count(), COMMAND_WIDTH);
         assert_eq!(one_line("a\u{1b}[2J"), "a\u{fffd}[2J");
+    }
+
+    #[test]
+    fn sizes_that_nobody_can_have_are_summed_up_without_a_panic() {
+        assert_eq!(sum([u64::MAX, 1].into_iter()), u64::MAX);
     }
 
     #[test]

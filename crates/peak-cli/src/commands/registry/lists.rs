@@ -9,8 +9,7 @@ use peak_sdk::registry::{Registry, RegistryError};
 use peak_sdk::transfer::{Clients, Target, TargetError};
 use serde_json::{Value, json};
 
-use super::copy::parse_source;
-use super::{parse_media_type, parse_reference};
+use super::names::{parse_media_type, parse_reference, parse_source};
 use crate::application::Application;
 use crate::commands::transfer::open_source;
 use crate::error::{CliError, ErrorKind};
@@ -29,6 +28,7 @@ pub(crate) async fn tags(
         .with_hint("`docker image ls NAME` lists the tags of a name"));
     }
     let target = parse_source(repository)?;
+    refuse_one_image(&target)?;
     if let Target::DockerArchive { path, .. } = &target {
         let all = DockerArchive::all_names(path).map_err(TargetError::Layout)?;
         let nothing = format!("{target} has no image with a name");
@@ -43,6 +43,23 @@ pub(crate) async fn tags(
         &format!("{place} has no tags"),
     )
     .await
+}
+
+/// A tag behind the name would be ignored, and who writes it means to ask for it.
+fn refuse_one_image(target: &Target) -> Result<(), CliError> {
+    let names_one = match target {
+        Target::Registry(reference) => reference.selector().is_some(),
+        Target::Layout { selector, .. } | Target::OciArchive { selector, .. } => selector.is_some(),
+        Target::DockerArchive { reference, .. } => reference.is_some(),
+        _ => false,
+    };
+    if names_one {
+        return Err(CliError::usage(format!(
+            "{target} names one image, and tags are listed of all"
+        ))
+        .with_hint("leave out the tag; `peak registry digest` says whether one is there"));
+    }
+    Ok(())
 }
 
 /// The repositories of a registry.

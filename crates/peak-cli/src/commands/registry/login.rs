@@ -7,8 +7,8 @@ use peak_sdk::registry::{Credentials, Registry};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{check_host, parse_reference};
-use crate::application::Application;
+use super::names::{check_host, parse_reference};
+use crate::application::{Application, with_variables};
 use crate::error::{CliError, ErrorKind};
 
 /// Longest password that is read, in bytes.
@@ -149,10 +149,14 @@ fn ask(arguments: &LoginArguments) -> Result<(String, SecretString), CliError> {
         return checked(user, password);
     }
     if !terminal {
-        return Err(
-            CliError::usage("there is no terminal to ask for the password on")
+        return Err(match arguments.username {
+            Some(_) => CliError::usage("there is no terminal to ask for the password on")
                 .with_hint("give it on standard input with --password-stdin"),
-        );
+            None => CliError::usage("there is no terminal to ask for user name and password on")
+                .with_hint(
+                    "give the name with --username, and the password on standard input with --password-stdin",
+                ),
+        });
     }
     let failed =
         |error: std::io::Error| CliError::other(format!("the terminal cannot be read: {error}"));
@@ -222,7 +226,7 @@ pub(crate) async fn auth(
 ) -> Result<(), CliError> {
     let AuthCommand::Explain { reference } = command;
     let reference = parse_reference(&reference)?;
-    let explanation = registry.explain_credentials(&reference).await?;
+    let explanation = with_variables(registry.explain_credentials(&reference).await?);
     application
         .output
         .value(&explanation, || Ok(explanation.to_string()))

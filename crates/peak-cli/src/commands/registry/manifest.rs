@@ -11,8 +11,8 @@ use peak_sdk::registry::Registry;
 use peak_sdk::transfer::Target;
 use serde_json::{Value, json};
 
-use super::copy::parse_source;
-use super::{Opened, parse_media_type, parse_platform, parse_reference};
+use super::names::{parse_media_type, parse_platform, parse_reference, parse_source};
+use super::opened::Opened;
 use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, write_json, write_out};
@@ -240,6 +240,7 @@ pub(crate) async fn config(
     registry: &Registry,
     reference: &str,
     platform: Option<&str>,
+    raw: bool,
 ) -> Result<(), CliError> {
     let image = Opened::open(registry, reference)?;
     let manifest = image.manifest().await?;
@@ -257,7 +258,11 @@ pub(crate) async fn config(
         .with_hint("`peak registry manifest get` shows what it is"));
     };
     let config = read_verified(image.source.as_ref(), &found.config, CONFIG_LIMIT).await?;
-    show_document(&config)
+    if raw {
+        write_out(&config)
+    } else {
+        show_document(&config)
+    }
 }
 
 /// The manifest of an index that is for the platform.

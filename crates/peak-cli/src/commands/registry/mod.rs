@@ -2,6 +2,8 @@
 
 mod blob;
 mod copy;
+mod delete;
+mod here;
 mod index;
 mod inspect;
 mod lists;
@@ -9,28 +11,25 @@ mod login;
 mod manifest;
 mod mirror;
 mod missing;
+mod names;
+mod opened;
+mod parse;
+mod refused;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use peak_sdk::http::TlsOptions;
-use peak_sdk::oci::{
-    Digest, Manifest, MediaType, MediaTypeError, Platform, PlatformError, Raw, Reference, Selector,
-    Source,
-};
-use peak_sdk::registry::{Registry, RegistryError};
-use peak_sdk::transfer::Target;
-use serde_json::json;
+use peak_sdk::registry::Registry;
 
 use self::copy::Ends;
-pub(crate) use self::copy::{parse_destination, parse_local_target};
-
+use self::names::check_host;
+pub(crate) use self::names::{
+    parse_destination, parse_local_target, parse_platform, parse_reference,
+};
 use crate::application::{Application, tls_of_environment};
-use crate::commands::transfer::{clients, open_source};
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, printable};
-use crate::service::agree;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -164,12 +163,15 @@ Example:
     #[command(after_help = "\
 Examples:
   peak registry config ubuntu:24.04 --platform linux/arm64
-  peak registry config docker-archive:hello.tar")]
+  peak registry config docker-archive:hello.tar --raw")]
     Config {
         /// Reference of the image, or a place on disk: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
         /// `docker-archive:FILE[:REFERENCE]`
         #[arg(value_name = "REF")]
         reference: String,
+        /// Print the very bytes that are there
+        #[arg(long)]
+        raw: bool,
         /// Of an index, for this platform (os/arch[/variant]) [default: this machine's]
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<String>,
@@ -290,6 +292,19 @@ Examples:
     Mirror(mirror::MirrorArguments),
 }
 
+impl RegistryCommand {
+    /// What is read, as it is written, where that may also be a place on this machine.
+    fn sources(&self) -> Vec<String> {
+        match self {
+            Self::Inspect { reference } | Self::Config { reference, .. } => vec![reference.clone()],
+            Self::Digest { references } => references.clone(),
+            Self::Tags { repository } => vec![repository.clone()],
+            Self::Pull { source, .. } | Self::Copy { source, .. } => vec![source.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
 pub(crate) async fn run(
     application: &Application,
     arguments: RegistryArguments,
@@ -303,10 +318,13 @@ pub(crate) async fn run(
         builder = builder.requests_per_second(count);
     }
     let registry = &application.registry(builder)?;
-    match command(application, registry, arguments.command).await {
-        Err(error) => Err(missing::with_suggestion(registry, error).await),
-        Ok(()) => Ok(()),
-    }
+    let sources = arguments.command.sources();
+    let Err(error) = command(application, registry, arguments.command).await else {
+        return Ok(());
+    };
+    let error = missing::with_suggestion(registry, error).await;
+    let error = refused::with_account(registry, error).await;
+    Err(here::with_place(&sources, error))
 }
 
 async fn command(
@@ -329,8 +347,9 @@ async fn command(
         }
         RegistryCommand::Config {
             reference,
+            raw,
             platform,
-        } => manifest::config(registry, &reference, platform.as_deref()).await,
+        } => manifest::config(registry, &reference, platform.as_deref(), raw).await,
         RegistryCommand::Tags { repository } => {
             lists::tags(application, registry, &repository).await
         }
@@ -343,9 +362,9 @@ async fn command(
             reference,
             replace,
             yes,
-        } => delete(application, registry, &reference, replace, yes).await,
+        } => delete::delete(application, registry, &reference, replace, yes).await,
         RegistryCommand::Parse { reference } => {
-            show_reference(application.output, &parse_reference(&reference)?)
+            parse::show(application.output, &parse_reference(&reference)?)
         }
         RegistryCommand::Pull {
             source,
@@ -396,191 +415,4 @@ async fn command(
             Box::pin(mirror::run(application, registry, arguments)).await
         }
     }
-}
-
-/// Reads a reference that stands on the command line.
-pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
-    // `oci:app` would be the tag `app` of an image at Docker Hub, which nobody means who writes it so.
-    if copy::is_local(text) {
-        return Err(CliError::usage(format!(
-            "`{}` is a place on this machine, and this takes an image in a registry",
-            printable(text)
-        ))
-        .with_hint("`peak registry copy` and `push` bring an image from there into a registry"));
-    }
-    let reference = parse_any_reference(text)?;
-    // `127.0.0.1:7325` would be the tag 7325 of an image at Docker Hub, which nobody means either.
-    if !text.contains('/') && reference.tag().is_some() && is_address(text) {
-        return Err(
-            CliError::usage(format!("`{text}` is a registry without a repository"))
-                .with_hint(format!("write it as {text}/REPOSITORY[:TAG]")),
-        );
-    }
-    Ok(reference)
-}
-
-/// Refuses what is no name of a registry, before anything is done with it.
-pub(super) fn check_host(text: &str) -> Result<(), CliError> {
-    let is_host =
-        !text.contains('/') && Reference::parse(&format!("{}/x", text.to_lowercase())).is_ok();
-    if is_host {
-        return Ok(());
-    }
-    Err(CliError::usage(format!(
-        "`{}` is not the name of a registry",
-        printable(text)
-    ))
-    .with_hint("write it as HOST or HOST:PORT, without `https://` and without a path"))
-}
-
-/// Whether it is the address of a machine, with a port.
-fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_host = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
-        is_host && port.parse::<u16>().is_ok()
-    })
-}
-
-/// As [`parse_reference`], where something else has made clear that it is in a registry.
-fn parse_any_reference(text: &str) -> Result<Reference, CliError> {
-    Reference::parse(text).map_err(|error| {
-        CliError::from_chain(ErrorKind::Usage, &error).with_hint(advice_on_reference(text))
-    })
-}
-
-/// What to write in place of something that is no reference, as far as it shows what was meant.
-pub(super) fn advice_on_reference(text: &str) -> String {
-    let bare = text.trim();
-    let bare = ["https://", "http://"]
-        .into_iter()
-        .find_map(|scheme| bare.strip_prefix(scheme))
-        .unwrap_or(bare)
-        .trim_end_matches('/');
-    for candidate in [bare.to_owned(), bare.to_lowercase()] {
-        if candidate != text && Reference::parse(&candidate).is_ok() {
-            return format!("did you mean `{candidate}`?");
-        }
-    }
-    if text.starts_with(['/', '.', '~']) {
-        return "a directory is written as oci:DIR, an archive as oci-archive:FILE or docker-archive:FILE"
-            .to_owned();
-    }
-    "write it as [registry/]repository[:tag][@digest]".to_owned()
-}
-
-/// An image in a registry or on disk, to be read.
-struct Opened {
-    source: Box<dyn Source>,
-    selector: Option<Selector>,
-    /// What it is called.
-    name: String,
-}
-
-impl Opened {
-    fn open(registry: &Registry, text: &str) -> Result<Self, CliError> {
-        let target = copy::parse_source(text)?;
-        let clients = clients(registry, [&target])?;
-        let (source, selector) = open_source(&target, &clients)?;
-        let name = match &target {
-            Target::Registry(reference) => reference.to_string(),
-            other => other.to_string(),
-        };
-        Ok(Self {
-            source,
-            selector,
-            name,
-        })
-    }
-
-    async fn manifest(&self) -> Result<Raw<Manifest>, CliError> {
-        Ok(self.source.manifest(self.selector.as_ref()).await?)
-    }
-
-    async fn digest(&self) -> Result<Digest, CliError> {
-        if let Some(selector) = &self.selector
-            && let Some(digest) = self.source.manifest_digest(selector).await?
-        {
-            return Ok(digest);
-        }
-        // Where there is none, the source says more of what is missing when it is asked for all of it.
-        Ok(self.manifest().await?.digest().clone())
-    }
-}
-
-fn parse_media_type(text: &str) -> Result<MediaType, CliError> {
-    text.parse()
-        .map_err(|error: MediaTypeError| CliError::from_chain(ErrorKind::Usage, &error))
-}
-
-pub(crate) fn parse_platform(text: &str) -> Result<Platform, CliError> {
-    text.parse()
-        .map_err(|error: PlatformError| CliError::from_chain(ErrorKind::Usage, &error))
-}
-
-fn show_reference(output: Output, reference: &Reference) -> Result<(), CliError> {
-    let tag = reference.tag().map(ToString::to_string);
-    let digest = reference.digest().map(ToString::to_string);
-    let parts = json!({
-        "registry": reference.registry(),
-        "repository": reference.repository().as_str(),
-        "tag": tag,
-        "digest": digest,
-        "familiar": reference.familiar(),
-        "canonical": reference.canonical(),
-    });
-    output.object(
-        &parts,
-        &[
-            ("registry", reference.registry().to_owned()),
-            ("repository", reference.repository().to_string()),
-            ("tag", tag.unwrap_or_default()),
-            ("digest", digest.unwrap_or_default()),
-            ("familiar", reference.familiar()),
-            ("canonical", reference.canonical()),
-        ],
-    )
-}
-
-/// Deletes what the reference names: the manifest by its digest, or just the tag.
-async fn delete(
-    application: &Application,
-    registry: &Registry,
-    reference: &str,
-    replace: bool,
-    yes: bool,
-) -> Result<(), CliError> {
-    let reference = parse_reference(reference)?;
-    let repository = registry.repository(&reference);
-    let what = match (reference.digest(), reference.tag()) {
-        (Some(_), _) => format!("{reference} and every tag that leads to it"),
-        (None, Some(tag)) => format!("the tag `{tag}` of {repository}"),
-        // Here `latest` is not meant unless it is written.
-        (None, None) => {
-            return Err(
-                CliError::usage(format!("`{reference}` has neither tag nor digest"))
-                    .with_hint("say what is to be deleted, as NAME:TAG or NAME@DIGEST"),
-            );
-        }
-    };
-    // How many tags lead to a manifest nobody knows before; it may be more than one.
-    let count = if reference.digest().is_some() { 2 } else { 1 };
-    agree(yes, &what, count)?;
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => repository.delete_manifest(digest).await?,
-        (None, Some(tag)) => match repository.delete_tag(tag).await {
-            Err(RegistryError::DeleteUnsupported { .. }) if replace => {
-                repository.replace_tag(tag).await?;
-            }
-            Err(error @ RegistryError::DeleteUnsupported { .. }) => {
-                return Err(CliError::from(error)
-                    .with_hint("--replace does the latter, and NAME@DIGEST the former"));
-            }
-            other => other?,
-        },
-        (None, None) => {}
-    }
-    application.output.object(
-        &json!({"deleted": reference.to_string()}),
-        &[("deleted", reference.to_string())],
-    )
 }
