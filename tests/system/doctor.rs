@@ -457,7 +457,9 @@ fn debians_docker_registry_is_found_to_be_what_it_is() {
     ]);
     // The Engine of the sandbox is not there.
     finished.assert_code(1);
-    let text = finished.stdout.replace(&registry.address().to_string(), "127.0.0.1:PORT");
+    let text = finished
+        .stdout
+        .replace(&registry.address().to_string(), "127.0.0.1:PORT");
     let text = text.split_once("\nRegistry\n").unwrap().1;
     insta::assert_snapshot!("doctor_docker_registry", text);
 }

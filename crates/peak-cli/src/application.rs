@@ -98,8 +98,11 @@ impl Application {
         Ok(self.session_builder()?.client_options(options).build()?)
     }
 
-    /// As [`session`](Self::session), to see what would be sent: that takes no token.
-    pub(crate) fn session_without_token(&self) -> Result<Session, CliError> {
+    /// As [`session`](Self::session), to see what would be sent, even if there is no token that can be used.
+    pub(crate) fn session_to_show(&self) -> Result<Session, CliError> {
+        if let Ok(session) = self.session() {
+            return Ok(session);
+        }
         let client = Client::builder()
             .build()
             .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;

@@ -211,7 +211,13 @@ fn ctrl_c_during_a_mirror_tells_what_was_done() {
         (large == 2 && all.iter().any(is_manifest_put)).then_some(())
     });
     // The answer has passed the proxy, and is not yet read: what comes behind it shows that it is.
-    let received = || proxy.exchanges().iter().map(|one| one.received).sum::<u64>();
+    let received = || {
+        proxy
+            .exchanges()
+            .iter()
+            .map(|one| one.received)
+            .sum::<u64>()
+    };
     let seen = received();
     eventually("the mirror has gone on", || {
         (received() > seen + MIB).then_some(())

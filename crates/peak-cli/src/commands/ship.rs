@@ -14,7 +14,7 @@ use peak_sdk::images::{
     UpsertOutcome, Upserted,
 };
 use peak_sdk::local::Platform;
-use peak_sdk::oci::{Digest, RepositoryName, Selector};
+use peak_sdk::oci::{Digest, RepositoryName, Selector, Tag};
 use peak_sdk::pack::{FileList, PackOptions};
 use peak_sdk::platform::Session;
 use peak_sdk::registry::Repository;
@@ -38,6 +38,9 @@ use crate::suggest::{did_you_mean, either, nearest};
 
 /// Where the embedded platform would be in a dry run: port 0 is whatever is free.
 const EMBEDDED_URL: &str = "http://127.0.0.1:0";
+
+/// What leaves files out where nothing else is named.
+const DEFAULT_IGNORE_FILE: &str = ".dockerignore";
 
 /// Most files that are suggested in place of a Dockerfile.
 const SUGGESTIONS: usize = 3;
@@ -135,8 +138,9 @@ pub(crate) async fn run(
     let dockerfile = dockerfile_among(&arguments, &files)?;
     context_among(&arguments, &files)?;
     let name = image_name(&arguments)?;
+    version_can_be_a_tag(&arguments)?;
     if arguments.dry_run {
-        return show_dry_run(application, &arguments, &name, dockerfile, files, &targets);
+        return show_dry_run(application, &arguments, &name, &dockerfile, files, &targets);
     }
     Box::pin(reach_engine(&targets)).await?;
     let session = if arguments.local {
@@ -156,7 +160,7 @@ pub(crate) async fn run(
         .map(|target| Destination::open(target, &clients))
         .collect::<Result<Vec<_>, _>>()?;
     let packed = Packed::of(application, &arguments.directory, &options).await?;
-    let image = image_to_create(&arguments, &name, dockerfile, &packed.artifact);
+    let image = image_to_create(&arguments, &name, &dockerfile, &packed.artifact);
     ship(
         application,
         session,
@@ -215,6 +219,22 @@ fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
                 printable(&name)
             ))
             .with_hint("give another with --name")),
+    }
+}
+
+/// Refuses a version that the embedded platform cannot name an image by. Which versions another platform takes is for that
+/// one to say.
+fn version_can_be_a_tag(arguments: &ShipArguments) -> Result<(), CliError> {
+    let Some(version) = arguments.version.as_deref().filter(|_| arguments.local) else {
+        return Ok(());
+    };
+    match version.parse::<Tag>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(CliError::usage(format!(
+            "`{}` cannot be a version: it takes up to 128 letters, digits, `.`, `_` and `-`, none of `.` and `-` first",
+            printable(version)
+        ))
+        .with_hint("give another with --version, such as 1.0.0")),
     }
 }
 
@@ -389,26 +409,32 @@ fn is_inside(path: &str) -> bool {
 }
 
 /// The path of the Dockerfile, which must be among the files that go up.
-fn dockerfile_among<'a>(
-    arguments: &'a ShipArguments,
-    files: &FileList,
-) -> Result<&'a str, CliError> {
-    let wanted = arguments.dockerfile_path.trim_start_matches("./");
-    if files.files.iter().any(|file| file.path == wanted) {
-        return Ok(wanted);
-    }
-    if !is_inside(wanted) {
+fn dockerfile_among(arguments: &ShipArguments, files: &FileList) -> Result<String, CliError> {
+    let given = arguments.dockerfile_path.as_str();
+    if !is_inside(given) {
         return Err(CliError::usage(format!(
-            "the Dockerfile `{wanted}` is not below the directory"
+            "the Dockerfile `{}` is not below the directory",
+            printable(given)
         ))
         .with_hint("--dockerfile-path is relative to DIR, without `..`"));
     }
-    let directory = arguments.directory.display();
-    let what = if arguments.directory.join(wanted).is_file() {
-        format!("an ignore file of `{directory}` leaves out its `{wanted}`")
-    } else {
-        format!("`{directory}` has no file `{wanted}` to build from")
-    };
+    let wanted = normal(given);
+    if let Some(file) = files
+        .files
+        .iter()
+        .find(|file| Path::new(&file.path) == wanted)
+    {
+        return Ok(file.path.clone());
+    }
+    let (directory, wanted) = (arguments.directory.display(), wanted.display().to_string());
+    if arguments.directory.join(&wanted).is_file() {
+        return Err(left_out(&arguments.packing, &arguments.directory, &wanted));
+    }
+    let what = format!(
+        "`{directory}` has no file `{}` to build from",
+        printable(&wanted)
+    );
+    let wanted = wanted.as_str();
     let found = dockerfiles_like(wanted, files);
     let hint = if found.is_empty() {
         "add one, or name another with --dockerfile-path".to_owned()
@@ -416,6 +442,30 @@ fn dockerfile_among<'a>(
         format!("did you mean --dockerfile-path {}?", either(&found))
     };
     Err(CliError::new(ErrorKind::NotFound, what).with_hint(hint))
+}
+
+/// A Dockerfile that is there, and does not go up.
+fn left_out(packing: &PackingOptions, directory: &Path, wanted: &str) -> CliError {
+    let wanted = printable(wanted);
+    let (ignore_files, last) = match packing.ignore_files.as_slice() {
+        [] => (format!("`{DEFAULT_IGNORE_FILE}`"), DEFAULT_IGNORE_FILE),
+        [one] => (format!("`{}`", printable(one)), one.as_str()),
+        [.., last] => (
+            format!("one of `{}`", printable(&packing.ignore_files.join("`, `"))),
+            last.as_str(),
+        ),
+    };
+    CliError::new(
+        ErrorKind::NotFound,
+        format!(
+            "{ignore_files} of `{}` leaves out its `{wanted}`",
+            directory.display()
+        ),
+    )
+    .with_hint(format!(
+        "put `!{wanted}` at the end of `{}`, or name another with --dockerfile-path",
+        printable(last)
+    ))
 }
 
 /// The files that could be meant where there is no such Dockerfile: those of nearly that name, else those that are called
@@ -449,7 +499,8 @@ fn context_among(arguments: &ShipArguments, files: &FileList) -> Result<(), CliE
         .with_hint("--context is relative to DIR, without `..`"));
     }
     let mut inside = files.files.iter().map(|file| Path::new(&file.path));
-    if inside.any(|file| file != Path::new(context) && file.starts_with(normal(context))) {
+    let wanted = normal(context);
+    if inside.any(|file| file != wanted && file.starts_with(&wanted)) {
         return Ok(());
     }
     let directories: BTreeSet<_> = files
@@ -554,11 +605,13 @@ async fn follow(
         return Ok(());
     }
     application.progress.end_of_log(&tail);
-    Err(build_failed(
-        name,
-        finished.as_ref(),
-        tail.back().map(String::as_str),
-    ))
+    // What the log says need not be said again.
+    let failure = build_failed(name, finished.as_ref(), None);
+    Err(if tail.is_empty() {
+        failure
+    } else {
+        failure.with_hint("its log above says why")
+    })
 }
 
 /// Shows the requests of which the platform gets those that fit what it has, and the files. The embedded platform listens
@@ -574,7 +627,7 @@ fn show_dry_run(
     let session = if arguments.local {
         session_at(Url::parse(EMBEDDED_URL).map_err(|error| CliError::other(error.to_string()))?)?
     } else {
-        application.session_without_token()?
+        application.session_to_show()?
     };
     let upload = service::Upload::listed(files);
     let image = image_to_create(arguments, name, dockerfile, upload.artifact());
