@@ -100,9 +100,14 @@ impl Application {
 
     /// As [`session`](Self::session), to see what would be sent, even if there is no token that can be used.
     pub(crate) fn session_to_show(&self) -> Result<Session, CliError> {
-        if let Ok(session) = self.session() {
-            return Ok(session);
+        match self.session() {
+            Ok(session) => Ok(session),
+            Err(_) => self.session_without_token(),
         }
+    }
+
+    /// As [`session`](Self::session), to look at what is meant: that takes no token.
+    pub(crate) fn session_without_token(&self) -> Result<Session, CliError> {
         let client = Client::builder()
             .build()
             .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;
