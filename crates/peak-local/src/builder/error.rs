@@ -99,7 +99,7 @@ pub(crate) enum BuildError {
     },
 
     /// A Docker Engine is needed, and none may be used.
-    #[error("{refusal}; this platform may use none, which `--docker auto` would allow")]
+    #[error("{refusal}; this platform may use no Docker Engine, which `--docker auto` would allow")]
     EngineForbidden {
         /// Why one is needed.
         refusal: Box<BuildError>,

@@ -442,7 +442,12 @@ fn errors_say_what_and_where() {
             "Dockerfile line 2: ENV: the variable B is needed: say B",
         ),
     ] {
-        assert_eq!(bench.run(&Attempt::new(dockerfile)).error(), expected);
+        let error = bench.run(&Attempt::new(dockerfile)).error();
+        // What an Engine may be able to do says so; the system tests hold the words.
+        let (said, _) = error
+            .split_once("; this platform may use")
+            .unwrap_or((&error, ""));
+        assert_eq!(said, expected);
     }
     assert!(bench.store.repositories().unwrap().is_empty());
 }
