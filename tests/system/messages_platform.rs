@@ -23,6 +23,14 @@ impl Site {
             "nested",
             [("docker/Dockerfile", b"FROM scratch\n".as_slice())],
         );
+        sandbox.files(
+            "ignoring",
+            [
+                ("Dockerfile", b"FROM scratch\nRUN true\n".as_slice()),
+                (".dockerignore", b"Dockerfile\n"),
+                ("none.txt", b""),
+            ],
+        );
         sandbox.files("My Site", [("Dockerfile", b"FROM scratch\n".as_slice())]);
         sandbox.files(
             "",
@@ -144,6 +152,16 @@ fn shipping_what_cannot_be_shipped() {
             &["ship", "bare", "--local"],
             &["ship", "nested", "--local"],
             &["ship", "My Site", "--local"],
+            &["ship", "ignoring", "--local"],
+            &[
+                "ship",
+                "ignoring",
+                "--local",
+                "--ignore-file",
+                "none.txt",
+                "--docker",
+                "never",
+            ],
             &["ship", "project"],
             &["ship", "My Site"],
             &["ship", "project", "--local", "--name", ""],
@@ -168,6 +186,7 @@ fn shipping_what_cannot_be_shipped() {
             ],
             &["ship", "project", "--local", "--context", "asets"],
             &["ship", "project", "--local", "--context", "page.html"],
+            &["ship", "project", "--local", "--context", "./page.html"],
             &["ship", "project", "--local", "--context", "../.."],
             &["ship", "project", "--local", "--build-arguments", "x"],
             &["ship", "project", "--local", "--ignore-file", "nowhere"],
@@ -210,6 +229,16 @@ fn shipping_says_what_becomes_of_a_version_and_of_the_embedded_platform() {
             ship,
             &[ship, &["--state-dir", "a state"]].concat(),
             ship,
+            &[
+                "ship",
+                "project",
+                "--local",
+                "--name",
+                "other",
+                "--version",
+                "stable",
+            ],
+            &["ship", "project", "--local", "--name", "other"],
             &[ship, &["--to", "oci:layout"]].concat(),
             &[ship, &["--quiet"]].concat(),
         ],
@@ -343,6 +372,8 @@ fn the_embedded_platform_with_wrong_arguments() {
             &["local", "gc", "--state-dir", "nowhere"],
             &["local", "check", "--state-dir", "project"],
             &["local", "reset"],
+            &["local", "reset", "--state-dir", "nowhere"],
+            &["local", "reset", "--state-dir", "open"],
             &["local", "reset", "--yes", "--state-dir", "open"],
             &["local", "reset", "--yes", "--state-dir", "/"],
         ],

@@ -100,7 +100,15 @@ impl Application {
         Ok(self.session_builder()?.client_options(options).build()?)
     }
 
-    /// As [`session`](Self::session), to see what would be sent: that takes no token.
+    /// As [`session`](Self::session), to see what would be sent, even if there is no token that can be used.
+    pub(crate) fn session_to_show(&self) -> Result<Session, CliError> {
+        match self.session() {
+            Ok(session) => Ok(session),
+            Err(_) => self.session_without_token(),
+        }
+    }
+
+    /// As [`session`](Self::session), to look at what is meant: that takes no token.
     pub(crate) fn session_without_token(&self) -> Result<Session, CliError> {
         let client = Client::builder()
             .build()

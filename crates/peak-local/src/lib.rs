@@ -78,4 +78,4 @@ pub use control_protocol::{CheckRequest, GarbageRequest, Outcome};
 pub use peak_registry_server::{
     CheckReport, Finding, FindingKind, GarbageCount, GarbageProblem, GarbageReport, StoreError,
 };
-pub use upkeep::{FreeState, RunningPlatform, Upkeep, reset};
+pub use upkeep::{FreeState, RunningPlatform, Upkeep, must_have_state, reset};

@@ -30,7 +30,7 @@ impl Upkeep {
     /// [`LocalError::NoState`] if the directory is none of a platform, [`LocalError::Unreachable`] if it is in
     /// use by something that cannot be asked.
     pub fn open(state_directory: &Path) -> Result<Self, LocalError> {
-        must_be_there(state_directory)?;
+        must_have_state(state_directory)?;
         match FreeState::open(state_directory) {
             Ok(free) => Ok(Self::Here(free)),
             Err(LocalError::StateInUse { path }) => {
@@ -112,6 +112,21 @@ impl fmt::Debug for RunningPlatform {
     }
 }
 
+/// Looks whether there is anything in a state directory that a platform could work on. Blocks.
+///
+/// # Errors
+///
+/// [`LocalError::NoState`] if the directory is not there, or is empty.
+pub fn must_have_state(path: &Path) -> Result<(), LocalError> {
+    let empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if !path.exists() || empty() {
+        return Err(LocalError::NoState {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Removes everything that a platform keeps in a state directory: images, artifacts, versions, builds and their
 /// logs. Files that no platform put there are left, and returned. Blocks.
 ///
@@ -120,16 +135,6 @@ impl fmt::Debug for RunningPlatform {
 /// [`LocalError::NoState`] if the directory is none of a platform, [`LocalError::StateInUse`] if one runs on it.
 /// Then nothing is removed.
 pub fn reset(state_directory: &Path) -> Result<Vec<PathBuf>, LocalError> {
-    must_be_there(state_directory)?;
+    must_have_state(state_directory)?;
     StateDirectory::open(state_directory)?.clear()
-}
-
-fn must_be_there(path: &Path) -> Result<(), LocalError> {
-    let empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    if !path.exists() || empty() {
-        return Err(LocalError::NoState {
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
 }

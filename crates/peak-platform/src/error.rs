@@ -20,9 +20,7 @@ pub enum Error {
     #[error("bad request: {0}")]
     BadRequest(Box<StatusError>),
     /// 401: no token, or not a valid one.
-    #[error(
-        "not authenticated: {0}; check the token in PEAK_AUTH_TOKEN and the stage it belongs to"
-    )]
+    #[error("not authenticated: {0}; {advice}", advice = .0.about_token())]
     Unauthorized(Box<StatusError>),
     /// 403: the token's owner may not do this.
     #[error("not allowed: {0}")]
@@ -198,6 +196,8 @@ pub struct StatusError {
     url: String,
     request_id: Option<String>,
     message: String,
+    /// Whether the session has a token.
+    has_token: bool,
 }
 
 impl StatusError {
@@ -217,6 +217,21 @@ impl StatusError {
             url,
             request_id: request_id(headers),
             message: message(body).unwrap_or_default(),
+            has_token: true,
+        }
+    }
+
+    /// The same, of a session that has a token or none.
+    pub(crate) fn with_token(self, has_token: bool) -> Self {
+        Self { has_token, ..self }
+    }
+
+    /// What to do about a token that is missing or not the right one.
+    fn about_token(&self) -> &'static str {
+        if self.has_token {
+            "check the token in PEAK_AUTH_TOKEN and the stage it belongs to"
+        } else {
+            "set PEAK_AUTH_TOKEN to a token of this platform"
         }
     }
 
@@ -351,6 +366,22 @@ mod tests {
             message: String::new(),
         };
         assert!(!unsent.may_have_been_acted_upon());
+    }
+
+    #[test]
+    fn without_a_token_none_is_to_be_checked() {
+        let unauthorized = |has_token| {
+            let status = StatusError::new(
+                StatusCode::UNAUTHORIZED,
+                Method::GET,
+                String::new(),
+                &HeaderMap::new(),
+                &Bytes::new(),
+            );
+            Error::of_status(status.with_token(has_token)).to_string()
+        };
+        assert!(unauthorized(true).contains("check the token in PEAK_AUTH_TOKEN"));
+        assert!(unauthorized(false).contains("set PEAK_AUTH_TOKEN"));
     }
 
     #[test]

@@ -165,13 +165,9 @@ impl Session {
         let headers = response.headers().clone();
         let url = peak_http::redact::url(response.url());
         let body = response.beginning(StatusError::MAX_BODY_SIZE).await;
-        Err(Error::of_status(StatusError::new(
-            status,
-            asked.method.clone(),
-            url,
-            &headers,
-            &body,
-        )))
+        let refusal = StatusError::new(status, asked.method.clone(), url, &headers, &body);
+        let has_token = self.0.token.is_some();
+        Err(Error::of_status(refusal.with_token(has_token)))
     }
 }
 

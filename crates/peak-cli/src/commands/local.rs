@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use peak_sdk::local::{LocalError, Platform, Upkeep};
 use peak_sdk::registry_server::auth::{Auth, Rules, Users};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::application::{Application, state_home};
 use crate::arguments::StateOptions;
@@ -57,7 +57,7 @@ pub(crate) struct ServeArguments {
     #[arg(
         long,
         value_name = "TOKEN",
-        env = "PEAK_LOCAL_TOKEN",
+        env = TOKEN_VARIABLE,
         hide_env_values = true
     )]
     token: Option<Secret>,
@@ -121,6 +121,9 @@ impl RegistryOptions {
     }
 }
 
+/// What gives the token where `--token` does not.
+const TOKEN_VARIABLE: &str = "PEAK_LOCAL_TOKEN";
+
 /// A secret of the command line that no `Debug` shows.
 #[derive(Debug, Clone)]
 struct Secret(SecretString);
@@ -130,6 +133,20 @@ impl std::str::FromStr for Secret {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(SecretString::from(text)))
+    }
+}
+
+impl Secret {
+    /// The line that says where this token came from, if the environment has that one, and what it is for.
+    fn explained(&self, of_environment: Option<&str>) -> String {
+        let whence = if of_environment == Some(self.0.expose_secret()) {
+            format!("in {TOKEN_VARIABLE}")
+        } else {
+            "that --token gave".to_owned()
+        };
+        format!(
+            "# PEAK_AUTH_TOKEN: the token {whence}; on the registry it is the password of any user\n"
+        )
     }
 }
 
@@ -159,7 +176,9 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
     // Listened for from here on, so that no signal is lost while the platform starts.
     let mut signals = Signals::listen()?;
     let state_dir = arguments.state.directory()?;
-    let with_token = arguments.token.is_some();
+    let of_environment = std::env::var(TOKEN_VARIABLE).ok();
+    let token = arguments.token.as_ref();
+    let token = token.map(|token| token.explained(of_environment.as_deref()));
     raise_descriptor_limit();
     let builder = Platform::builder()
         .state_dir(&state_dir)
@@ -179,12 +198,7 @@ async fn serve(application: &Application, arguments: ServeArguments) -> Result<(
         }
     };
     let address = platform.address();
-    let token = if with_token {
-        "# PEAK_AUTH_TOKEN: the token that --token gave; on the registry it is the password of any user
-"
-    } else {
-        ""
-    };
+    let token = token.unwrap_or_default();
     let certificate = platform.ca_certificate().map_or_else(String::new, |file| {
         format!(
             "# CA to trust: {0}   e.g. curl --cacert {0}\n",
@@ -284,6 +298,27 @@ impl StateOptions {
         match &self.state_dir {
             Some(directory) => format!("{command} --state-dir {}", in_shell(directory)),
             None => command.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn a_token_is_told_by_what_gave_it() {
+        let token = Secret("s3cret".into());
+        for (of_environment, expected) in [
+            (None, "that --token gave"),
+            (Some("another"), "that --token gave"),
+            (Some("s3cret"), "in PEAK_LOCAL_TOKEN"),
+        ] {
+            let line = token.explained(of_environment);
+            assert!(
+                line.contains(expected) && !line.contains("s3cret"),
+                "{line}"
+            );
         }
     }
 }

@@ -1,46 +1,43 @@
 //! `peak ship`: from a directory to a verified image. The main job.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::path::{Component, Path, PathBuf};
+mod checks;
+mod show;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use futures_util::TryStreamExt;
-use peak_sdk::images::models::{BuildArgument, Id, ImageType, ImageVersion};
+use peak_sdk::images::models::{BuildArgument, Id, ImageType};
 use peak_sdk::images::{
     Artifact, Build, BuildLogEvent, CreateImage, FinishedBuild, FollowOptions, Images, Upload,
-    UpsertOutcome, Upserted,
+    UpsertOutcome,
 };
 use peak_sdk::local::Platform;
-use peak_sdk::oci::{Digest, RepositoryName, Selector};
-use peak_sdk::pack::{FileList, PackOptions};
+use peak_sdk::oci::{Digest, Selector};
+use peak_sdk::pack::PackOptions;
 use peak_sdk::platform::Session;
 use peak_sdk::registry::Repository;
 use peak_sdk::transfer::{CopyOptions, Target};
-use serde_json::json;
-use url::Url;
 
+use self::checks::{
+    context_among, dockerfile_among, image_name, refuse_lost, version_can_be_a_tag,
+};
+use self::show::{show_begun, show_dry_run, show_shipped};
 use crate::application::{Application, registry_builder, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions, from_one};
-use crate::commands::images::{BUILD_HEADING, build_failed, upsert_plan};
+use crate::commands::images::{BUILD_HEADING, build_failed};
 use crate::commands::local::{already_running, running};
-use crate::commands::pack::{Packed, directory_name, scan_directory};
+use crate::commands::pack::{Packed, scan_directory};
 use crate::commands::registry::{parse_destination, parse_reference};
 use crate::commands::transfer::{Destination, clients, reach_engine};
 use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, printable};
+use crate::output::human_size;
 use crate::paths::in_shell;
-use crate::service;
-use crate::suggest::{did_you_mean, either, nearest};
-
-/// Where the embedded platform would be in a dry run: port 0 is whatever is free.
-const EMBEDDED_URL: &str = "http://127.0.0.1:0";
-
-/// Most files that are suggested in place of a Dockerfile.
-const SUGGESTIONS: usize = 3;
 
 /// How many lines of a failed build's log are shown where the log itself was not.
 const LOG_END: usize = 10;
@@ -135,8 +132,9 @@ pub(crate) async fn run(
     let dockerfile = dockerfile_among(&arguments, &files)?;
     context_among(&arguments, &files)?;
     let name = image_name(&arguments)?;
+    version_can_be_a_tag(&arguments)?;
     if arguments.dry_run {
-        return show_dry_run(application, &arguments, &name, dockerfile, files, &targets);
+        return show_dry_run(application, &arguments, &name, &dockerfile, files, &targets);
     }
     Box::pin(reach_engine(&targets)).await?;
     let session = if arguments.local {
@@ -156,7 +154,7 @@ pub(crate) async fn run(
         .map(|target| Destination::open(target, &clients))
         .collect::<Result<Vec<_>, _>>()?;
     let packed = Packed::of(application, &arguments.directory, &options).await?;
-    let image = image_to_create(&arguments, &name, dockerfile, &packed.artifact);
+    let image = image_to_create(&arguments, &name, &dockerfile, &packed.artifact);
     ship(
         application,
         session,
@@ -169,24 +167,6 @@ pub(crate) async fn run(
     .await
 }
 
-/// Refuses to write two images to a place that holds one: the second would replace the first.
-fn refuse_lost(targets: &[Target]) -> Result<(), CliError> {
-    let mut replaced: Vec<_> = targets
-        .iter()
-        .filter(|target| target.is_replaced())
-        .filter_map(Target::path)
-        .collect();
-    replaced.sort_unstable();
-    match replaced.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some([path, ..]) => Err(CliError::usage(format!(
-            "--to names the archive {} twice, and it holds one image under one name",
-            path.display()
-        ))
-        .with_hint("name each archive once; a layout directory (oci:DIR:TAG) takes several names")),
-        _ => Ok(()),
-    }
-}
-
 /// What this very command writes must not go into the artifact: it would be another one each time.
 fn packing_options(arguments: &ShipArguments, targets: &[Target]) -> Result<PackOptions, CliError> {
     let mut options = arguments.packing.to_options();
@@ -194,28 +174,6 @@ fn packing_options(arguments: &ShipArguments, targets: &[Target]) -> Result<Pack
         options = options.leave_out([arguments.state.directory()?]);
     }
     Ok(options.leave_out(targets.iter().filter_map(Target::path)))
-}
-
-/// The name asked for, else that of the directory where it can name an image. Which names another platform takes is for
-/// that one to say.
-fn image_name(arguments: &ShipArguments) -> Result<String, CliError> {
-    let (name, whose) = match &arguments.name {
-        Some(name) if !arguments.local => return Ok(name.clone()),
-        Some(name) => (name.clone(), "the name"),
-        None => (
-            directory_name(&arguments.directory)?,
-            "the directory's name",
-        ),
-    };
-    match name.parse::<RepositoryName>() {
-        Ok(_) => Ok(name),
-        Err(error) => Err(CliError::from_chain(ErrorKind::Usage, &error)
-            .with_context(&format!(
-                "{whose} `{}` cannot be that of an image",
-                printable(&name)
-            ))
-            .with_hint("give another with --name")),
-    }
 }
 
 /// The embedded platform for the time of this command, on whatever port is free.
@@ -381,104 +339,6 @@ fn refused_version(error: CliError, arguments: &ShipArguments) -> CliError {
     }
 }
 
-/// Whether a path leads to something below the directory it starts from.
-fn is_inside(path: &str) -> bool {
-    Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// The path of the Dockerfile, which must be among the files that go up.
-fn dockerfile_among<'a>(
-    arguments: &'a ShipArguments,
-    files: &FileList,
-) -> Result<&'a str, CliError> {
-    let wanted = arguments.dockerfile_path.trim_start_matches("./");
-    if files.files.iter().any(|file| file.path == wanted) {
-        return Ok(wanted);
-    }
-    if !is_inside(wanted) {
-        return Err(CliError::usage(format!(
-            "the Dockerfile `{wanted}` is not below the directory"
-        ))
-        .with_hint("--dockerfile-path is relative to DIR, without `..`"));
-    }
-    let directory = arguments.directory.display();
-    let what = if arguments.directory.join(wanted).is_file() {
-        format!("an ignore file of `{directory}` leaves out its `{wanted}`")
-    } else {
-        format!("`{directory}` has no file `{wanted}` to build from")
-    };
-    let found = dockerfiles_like(wanted, files);
-    let hint = if found.is_empty() {
-        "add one, or name another with --dockerfile-path".to_owned()
-    } else {
-        format!("did you mean --dockerfile-path {}?", either(&found))
-    };
-    Err(CliError::new(ErrorKind::NotFound, what).with_hint(hint))
-}
-
-/// The files that could be meant where there is no such Dockerfile: those of nearly that name, else those that are called
-/// so wherever they lie.
-fn dockerfiles_like(wanted: &str, files: &FileList) -> Vec<String> {
-    let paths = || files.files.iter().map(|file| file.path.as_str());
-    let is_dockerfile = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        name.to_ascii_lowercase().contains("dockerfile") && !name.ends_with("ignore")
-    };
-    let near = nearest(wanted, paths().filter(|path| is_dockerfile(path)));
-    if !near.is_empty() {
-        return near;
-    }
-    let mut others: Vec<_> = paths().filter(|path| is_dockerfile(path)).collect();
-    others.sort_unstable_by_key(|path| (path.matches('/').count(), *path));
-    others.truncate(SUGGESTIONS);
-    others.into_iter().map(printable).collect()
-}
-
-/// Refuses a context that none of the files that go up lies in.
-fn context_among(arguments: &ShipArguments, files: &FileList) -> Result<(), CliError> {
-    let Some(context) = &arguments.context else {
-        return Ok(());
-    };
-    if !is_inside(context) {
-        return Err(CliError::usage(format!(
-            "the context `{}` is not below the directory",
-            printable(context)
-        ))
-        .with_hint("--context is relative to DIR, without `..`"));
-    }
-    let mut inside = files.files.iter().map(|file| Path::new(&file.path));
-    if inside.any(|file| file != Path::new(context) && file.starts_with(normal(context))) {
-        return Ok(());
-    }
-    let directories: BTreeSet<_> = files
-        .files
-        .iter()
-        .flat_map(|file| Path::new(&file.path).ancestors().skip(1))
-        .filter_map(Path::to_str)
-        .collect();
-    let hint = did_you_mean(context, directories)
-        .unwrap_or_else(|| "--context names a directory below DIR; without it DIR is meant".into());
-    Err(CliError::new(
-        ErrorKind::NotFound,
-        format!(
-            "`{}` has no directory `{}` with files to build from",
-            arguments.directory.display(),
-            printable(context)
-        ),
-    )
-    .with_hint(hint))
-}
-
-/// The path without `.`.
-fn normal(path: &str) -> PathBuf {
-    Path::new(path)
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .collect()
-}
-
 fn image_to_create(
     arguments: &ShipArguments,
     name: &str,
@@ -554,87 +414,13 @@ async fn follow(
         return Ok(());
     }
     application.progress.end_of_log(&tail);
-    Err(build_failed(
-        name,
-        finished.as_ref(),
-        tail.back().map(String::as_str),
-    ))
-}
-
-/// Shows the requests of which the platform gets those that fit what it has, and the files. The embedded platform listens
-/// on a port that is known once it runs, so 0 stands for it.
-fn show_dry_run(
-    application: &Application,
-    arguments: &ShipArguments,
-    name: &str,
-    dockerfile: &str,
-    files: FileList,
-    targets: &[Target],
-) -> Result<(), CliError> {
-    let session = if arguments.local {
-        session_at(Url::parse(EMBEDDED_URL).map_err(|error| CliError::other(error.to_string()))?)?
+    // What the log says need not be said again.
+    let failure = build_failed(name, finished.as_ref(), None);
+    Err(if tail.is_empty() {
+        failure
     } else {
-        application.session_without_token()?
-    };
-    let upload = service::Upload::listed(files);
-    let image = image_to_create(arguments, name, dockerfile, upload.artifact());
-    let body = serde_json::to_value(image.body())
-        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?;
-    let requests = upsert_plan(&session, &body, name, Some(&upload))?;
-    let to: Vec<_> = targets.iter().map(ToString::to_string).collect();
-    service::show_plan(application.output, &requests, Some(&upload), Some(&to))
-}
-
-fn show_begun(output: Output, name: &str, begun: &Upserted) -> Result<(), CliError> {
-    output.object(
-        &json!({"name": name, "imageId": begun.image_id, "versionId": begun.version_id, "buildId": begun.build_id}),
-        &[
-            ("name", name.to_owned()),
-            ("imageId", begun.image_id.to_string()),
-            ("versionId", begun.version_id.to_string()),
-            ("buildId", begun.build_id.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ],
-    )
-}
-
-fn show_shipped(
-    output: Output,
-    name: &str,
-    begun: &Upserted,
-    version: &ImageVersion,
-    pull_url: &str,
-    digest: Option<&Digest>,
-    destinations: &[Destination],
-) -> Result<(), CliError> {
-    let copied: Vec<_> = destinations.iter().map(Destination::name).collect();
-    let digest = digest.map(ToString::to_string);
-    let mut rows = vec![
-        ("name", name.to_owned()),
-        ("version", version.version.clone().unwrap_or_default()),
-        ("imageId", begun.image_id.to_string()),
-        ("versionId", begun.version_id.to_string()),
-        ("pullUrl", pull_url.to_owned()),
-        (
-            "digest",
-            digest.clone().unwrap_or_else(|| "not known".to_owned()),
-        ),
-        ("size", version.size.map(human_size).unwrap_or_default()),
-    ];
-    rows.extend(copied.iter().map(|place| ("copied to", place.clone())));
-    output.object(
-        &json!({
-            "name": name,
-            "version": version.version,
-            "imageId": begun.image_id,
-            "versionId": begun.version_id,
-            "buildId": begun.build_id,
-            "pullUrl": pull_url,
-            "digest": digest,
-            "size": version.size,
-            "to": copied,
-        }),
-        &rows,
-    )
+        failure.with_hint("its log above says why")
+    })
 }
 
 fn parse_build_argument(text: &str) -> Result<BuildArgument, String> {

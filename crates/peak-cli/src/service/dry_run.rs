@@ -4,6 +4,7 @@ use clap::Args;
 use http::{Request, header};
 use peak_sdk::http::Body;
 use peak_sdk::pack::tree;
+use peak_sdk::platform::Session;
 use serde_json::{Map, Value, json};
 
 use super::Upload;
@@ -27,8 +28,13 @@ pub(crate) struct DryRun {
 pub(crate) struct Shown(Value);
 
 impl Shown {
-    /// The request, with its body as a value, and when it would be sent if that depends.
-    pub(crate) fn of(request: &Request<Body>, body: Option<&Value>, when: Option<&str>) -> Self {
+    /// The request as this session would send it, with its body as a value, and when it would be sent if that depends.
+    pub(crate) fn of(
+        session: &Session,
+        request: &Request<Body>,
+        body: Option<&Value>,
+        when: Option<&str>,
+    ) -> Self {
         let mut headers = Map::new();
         for (name, value) in request.headers() {
             let text = value.to_str().unwrap_or(HIDDEN);
@@ -40,7 +46,10 @@ impl Shown {
             };
             headers.insert(name.to_string(), Value::from(text));
         }
-        headers.insert(header::AUTHORIZATION.to_string(), Value::from(HIDDEN));
+        // Another machine is never asked without a token, so that one is only not set yet.
+        if session.token().is_some() || !session.endpoint().is_loopback() {
+            headers.insert(header::AUTHORIZATION.to_string(), Value::from(HIDDEN));
+        }
         let mut shown = json!({
             "method": request.method().as_str(),
             "url": request.uri().to_string(),
@@ -225,7 +234,13 @@ mod tests {
             .body(Body::empty())
             .unwrap();
         let body = json!({"name": "n", "buildDetails": {"token": "s3cret", "source": "github"}});
-        let Shown(shown) = Shown::of(&request, Some(&body), None);
+        let session = |token: &str| {
+            let builder = Session::builder().endpoint("http://127.0.0.1:1".parse().unwrap());
+            builder.token(token.to_owned().into()).build().unwrap()
+        };
+        let Shown(open) = Shown::of(&session(""), &request, None, None);
+        assert!(!open.to_string().contains("authorization"), "{open}");
+        let Shown(shown) = Shown::of(&session("t"), &request, Some(&body), None);
         assert_eq!(
             shown,
             json!({

@@ -18,10 +18,10 @@ use crate::error::CliError;
 use crate::output::{Output, aligned};
 use crate::view::{Column, cell, rows_of};
 
-/// The platform as the command line names it. In a dry run it takes no token, and nothing is sent.
+/// The platform as the command line names it. A dry run needs no token, and nothing is sent.
 pub(crate) fn session(application: &Application, dry: DryRun) -> Result<Session, CliError> {
     if dry.dry_run {
-        application.session_without_token()
+        application.session_to_show()
     } else {
         application.session()
     }
@@ -40,7 +40,7 @@ pub(crate) async fn call<O: Operation>(
         let request = operation.request(session.endpoint())?;
         show_requests(
             application.output,
-            &[Shown::of(&request, body, None)],
+            &[Shown::of(session, &request, body, None)],
             upload,
         )?;
         return Ok(None);

@@ -12,7 +12,8 @@ pub(super) enum Part {
         start: u64,
         length: u64,
     },
-    /// What is asked for lies behind the end.
+    /// What is asked for lies behind the end, or ends before it begins. Section 14.2 leaves it open whether the latter
+    /// is ignored; the registry refuses it too.
     Unsatisfiable,
 }
 
@@ -44,11 +45,8 @@ fn parse(range: &str, size: u64) -> Option<Part> {
         let end = if last.is_empty() {
             size
         } else {
-            let last = number(last)?;
-            if last < first {
-                return None;
-            }
-            last.saturating_add(1).min(size)
+            // Where it ends before it begins, nothing is left of it below.
+            number(last)?.saturating_add(1).min(size)
         };
         (first, end)
     };
@@ -90,7 +88,8 @@ mod tests {
             ("bytes=-99", some(0, 10)),
             ("bytes=10-", Part::Unsatisfiable),
             ("bytes=-0", Part::Unsatisfiable),
-            ("bytes=5-2", Part::Whole),
+            ("bytes=5-2", Part::Unsatisfiable),
+            ("bytes=5-4", Part::Unsatisfiable),
             ("bytes=0-1,3-4", Part::Whole),
             ("bytes=+1-2", Part::Whole),
             ("bytes=-", Part::Whole),

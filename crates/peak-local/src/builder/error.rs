@@ -98,6 +98,13 @@ pub(crate) enum BuildError {
         source: EngineFailure,
     },
 
+    /// A Docker Engine is needed, and none may be used.
+    #[error("{refusal}; this platform may use no Docker Engine, which `--docker auto` would allow")]
+    EngineForbidden {
+        /// Why one is needed.
+        refusal: Box<BuildError>,
+    },
+
     /// The Docker Engine did not build the image.
     #[error("{engine} did not build the image")]
     Engine {
@@ -213,7 +220,7 @@ pub(crate) enum Problem {
     #[error("the archive {path:?} cannot be extracted: {reason}")]
     Archive { path: String, reason: String },
     #[error(
-        "the image {image} is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://{source_name} docker://ADDRESS/{name}`"
+        "the image {image} is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and copy it to the address that it prints: `peak registry copy {source_name} ADDRESS/{name}`"
     )]
     NotInRegistry {
         image: String,
@@ -223,7 +230,7 @@ pub(crate) enum Problem {
         ours: bool,
     },
     #[error(
-        "the image {image} is in another registry; name it {name} here, start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://{image} docker://ADDRESS/{name}`"
+        "the image {image} is in another registry; name it {name} here, start `peak local serve` and copy it to the address that it prints: `peak registry copy {image} ADDRESS/{name}`"
     )]
     OtherRegistry { image: String, name: String },
     #[error("{image:?} is not the name of an image")]

@@ -159,7 +159,7 @@ pub(crate) fn build(
     };
     let refusal = match &request.engine {
         Some(engine) if engine.when == EngineUse::Always => BuildError::EngineWanted,
-        engine => match bench.workshop(&mut contents, log).run() {
+        _ => match bench.workshop(&mut contents, log).run() {
             Ok(built) => {
                 stop.check()?;
                 let repository = store.repository(&request.repository);
@@ -167,12 +167,13 @@ pub(crate) fn build(
                 log_pushed(request, &image, log);
                 return Ok(image);
             }
-            Err(error) if engine.is_some() && error.an_engine_may_help() => error,
+            Err(error) if error.an_engine_may_help() => error,
             Err(error) => return Err(error),
         },
     };
     let Some(engine) = &request.engine else {
-        return Err(refusal);
+        let refusal = Box::new(refusal);
+        return Err(BuildError::EngineForbidden { refusal });
     };
     let run = engine.connect(refusal, stop, log)?;
     let images = bench.workshop(&mut contents, log).named_images()?;

@@ -423,11 +423,11 @@ fn errors_say_what_and_where() {
         ),
         (
             "FROM python:3.12\n",
-            "Dockerfile line 1: FROM: the image python:3.12 is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://python:3.12 docker://ADDRESS/python:3.12`",
+            "Dockerfile line 1: FROM: the image python:3.12 is not in the embedded registry; build it there with `peak ship`, or start `peak local serve` and copy it to the address that it prints: `peak registry copy python:3.12 ADDRESS/python:3.12`",
         ),
         (
             "FROM quay.io/team/base:1\n",
-            "Dockerfile line 1: FROM: the image quay.io/team/base:1 is in another registry; name it team/base:1 here, start `peak local serve` and push it to the address that it prints: `skopeo copy --dest-tls-verify=false docker://quay.io/team/base:1 docker://ADDRESS/team/base:1`",
+            "Dockerfile line 1: FROM: the image quay.io/team/base:1 is in another registry; name it team/base:1 here, start `peak local serve` and copy it to the address that it prints: `peak registry copy quay.io/team/base:1 ADDRESS/team/base:1`",
         ),
         (
             "FROM UPPER\n",
@@ -442,7 +442,12 @@ fn errors_say_what_and_where() {
             "Dockerfile line 2: ENV: the variable B is needed: say B",
         ),
     ] {
-        assert_eq!(bench.run(&Attempt::new(dockerfile)).error(), expected);
+        let error = bench.run(&Attempt::new(dockerfile)).error();
+        // What an Engine may be able to do says so; the system tests hold the words.
+        let (said, _) = error
+            .split_once("; this platform may use")
+            .unwrap_or((&error, ""));
+        assert_eq!(said, expected);
     }
     assert!(bench.store.repositories().unwrap().is_empty());
 }

@@ -48,7 +48,9 @@ pub(crate) enum StateError {
     #[error("{0} was to be deleted, which failed; delete it again")]
     DeletionFailed(String),
 
-    #[error("there is no next patch version of {0}; give the version")]
+    #[error(
+        "there is no next patch version of {0}; give the version, with `peak` as `--version 1.0.0`"
+    )]
     NoNextVersion(Tag),
 
     #[error("the state holds a record that this version cannot read: {what}")]

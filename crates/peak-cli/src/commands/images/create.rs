@@ -292,10 +292,10 @@ pub(crate) fn upsert_plan(
     let when_there = Some("if there is the image, without this version");
     let when_both = Some("if there is the image with this version");
     Ok(vec![
-        Shown::of(&look, None, None),
-        Shown::of(&create, Some(body), when_new),
-        Shown::of(&create_version, Some(&version_body), when_there),
-        Shown::of(&update, Some(&update_body), when_both),
+        Shown::of(session, &look, None, None),
+        Shown::of(session, &create, Some(body), when_new),
+        Shown::of(session, &create_version, Some(&version_body), when_there),
+        Shown::of(session, &update, Some(&update_body), when_both),
     ])
 }
 

@@ -129,7 +129,7 @@ pub(crate) async fn gc(application: &Application, arguments: GcArguments) -> Res
     };
     if arguments.untagged && !arguments.dry_run && !arguments.yes {
         request.dry_run = true;
-        let planned = collect(&directory, &request).await?;
+        let planned = collect(&directory, &request, || {}).await?;
         let count = planned.manifests.removed;
         if count > 0 {
             let what = format!(
@@ -141,9 +141,11 @@ pub(crate) async fn gc(application: &Application, arguments: GcArguments) -> Res
         }
         request.dry_run = false;
     }
-    let step = format!("collecting garbage in {}", directory.display());
-    application.progress.step("gc", &step);
-    let report = collect(&directory, &request).await?;
+    let report = collect(&directory, &request, || {
+        let step = format!("collecting garbage in {}", directory.display());
+        application.progress.step("gc", &step);
+    })
+    .await?;
     for problem in &report.problems {
         let of = problem.repository.as_ref().map_or_else(
             || "no file was removed".to_owned(),
@@ -158,10 +160,15 @@ pub(crate) async fn gc(application: &Application, arguments: GcArguments) -> Res
         .value(&report, || Ok(garbage_table(&report)))
 }
 
-async fn collect(directory: &Path, request: &GarbageRequest) -> Result<GarbageReport, CliError> {
+async fn collect(
+    directory: &Path,
+    request: &GarbageRequest,
+    begin: impl FnOnce(),
+) -> Result<GarbageReport, CliError> {
     let options = request.options();
     work_on(
         directory,
+        begin,
         RunningPlatform::garbage_url,
         request,
         move |registry, stop| registry.collect_garbage(&options.stop_when(stop)),
@@ -209,10 +216,12 @@ pub(crate) async fn check(
         contents: arguments.contents,
     };
     let options = request.options();
-    let step = format!("checking the registry in {}", directory.display());
-    application.progress.step("check", &step);
     let report: CheckReport = work_on(
         &directory,
+        || {
+            let step = format!("checking the registry in {}", directory.display());
+            application.progress.step("check", &step);
+        },
         RunningPlatform::check_url,
         &request,
         move |registry, stop| registry.check(&options.stop_when(stop)),
@@ -278,6 +287,8 @@ pub(crate) async fn reset(
     arguments: ResetArguments,
 ) -> Result<(), CliError> {
     let directory = arguments.state.directory()?;
+    let place = directory.clone();
+    blocking(move || local::must_have_state(&place)).await??;
     let what = format!(
         "everything in {}: all images, artifacts, versions, builds and logs of the embedded platform",
         directory.display()
@@ -306,16 +317,20 @@ pub(crate) async fn reset(
         })
 }
 
-/// Has the work done by the platform that runs on the directory, or does it here. A signal stops it either way.
+/// Has the work done by the platform that runs on the directory, or does it here, and says that it begins once there is
+/// something to work on. A signal stops it either way.
 async fn work_on<T: DeserializeOwned + Send + 'static>(
     directory: &Path,
+    begin: impl FnOnce(),
     url: impl FnOnce(&RunningPlatform) -> String,
     request: &impl Serialize,
     work: impl FnOnce(&Store, Arc<AtomicBool>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, CliError> {
     let mut signals = Signals::listen()?;
     let place = directory.to_owned();
-    match blocking(move || Upkeep::open(&place)).await?? {
+    let upkeep = blocking(move || Upkeep::open(&place)).await??;
+    begin();
+    match upkeep {
         Upkeep::Here(free) => {
             let stop = Arc::new(AtomicBool::new(false));
             let flag = Arc::clone(&stop);
