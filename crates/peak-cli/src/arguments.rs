@@ -152,7 +152,7 @@ pub(crate) enum Command {
     Apolo(apolo::ApoloArguments),
     /// Pack a directory into an artifact, or show what would go in
     Pack(pack::PackArguments),
-    /// Check settings, credentials, the Docker Engine, the network, and what a registry can do
+    /// Check settings, credentials, Docker Engine, network, and what a registry can do
     Doctor(doctor::DoctorArguments),
     /// A script that lets a shell complete `peak` command lines, on standard output
     Completions(completions::CompletionsArguments),

@@ -113,10 +113,20 @@ pub(super) async fn mounts(
     limit: Duration,
     left_behind: &mut Vec<String>,
 ) -> Result<Mounts, RegistryError> {
-    let digest = from.put_blob(Bytes::from(unheard_of())).await?;
-    // Until it is known to be gone: this may end early.
+    let blob = Bytes::from(unheard_of());
+    let digest = Digest::sha256_of(&blob);
     let stored = |repository: &Repository| format!("{repository}@{digest}");
+    // Until it is known to be gone: this may end early, and an answer that is lost may have been a good one.
     left_behind.push(stored(from));
+    if let Err(error) = from.put_blob(blob).await {
+        if error
+            .status()
+            .is_some_and(|status| status.is_client_error())
+        {
+            left_behind.clear();
+        }
+        return Err(error);
+    }
     let mut url = into.url("blobs", &"uploads/").await?;
     url.query_pairs_mut()
         .append_pair("mount", digest.as_ref())
