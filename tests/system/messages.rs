@@ -608,6 +608,20 @@ fn the_ca_file_of_the_environment_counts_for_registries_and_the_platform() {
         let absent = run(arguments, Some("nowhere.pem".as_ref()));
         absent.assert_code(2).assert_stderr("PEAK_CA_FILE");
     }
+    let doctor = ["doctor", tls.host(), "-o", "json"];
+    let trusted = |finished: &Finished, group: &str| {
+        let answer: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+        let checks = answer["checks"].as_array().unwrap();
+        let way = checks.iter().filter(|one| one["group"] == group);
+        let failed = way.filter(|one| one["status"] == "failed").count();
+        failed == 0
+    };
+    let (without, with) = (run(&doctor, None), run(&doctor, Some(&ca)));
+    for group in ["platform", "registry"] {
+        assert!(!trusted(&without, group), "{group}: {}", without.stdout);
+        assert!(trusted(&with, group), "{group}: {}", with.stdout);
+    }
+    assert!(with.stdout.contains("is trusted beside the system's"));
 }
 
 /// Runs a command with variables of its own.

@@ -97,6 +97,7 @@ impl Application {
 
     /// As [`session`](Self::session), with these time limits and retries.
     pub(crate) fn session_with(&self, options: ClientBuilder) -> Result<Session, CliError> {
+        let options = options.tls(tls_of_environment()?);
         Ok(self.session_builder()?.client_options(options).build()?)
     }
 

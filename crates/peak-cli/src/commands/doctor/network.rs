@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 4;
 /// What is set for all servers.
 pub(super) fn settings() -> Vec<Check> {
     let mut checks = vec![proxies()];
-    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+    for variable in ["PEAK_CA_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         checks.extend(certificates(variable));
     }
     checks
@@ -78,12 +78,17 @@ fn certificates(variable: &'static str) -> Option<Check> {
     let path = std::env::var_os(variable).filter(|value| !value.is_empty())?;
     let place = path.to_string_lossy().into_owned();
     let hint = "name a PEM file with the certificates to trust, or unset it";
-    let check = if variable == "SSL_CERT_FILE" {
+    let check = if variable.ends_with("_FILE") {
+        let beside = if variable == "PEAK_CA_FILE" {
+            "beside"
+        } else {
+            "in place of"
+        };
         match TlsOptions::new().with_root_certificates_file(&path) {
             Ok(_) => Check::ok(
                 group,
                 name,
-                format!("{variable}: {place} is trusted in place of the system's"),
+                format!("{variable}: {place} is trusted {beside} the system's"),
             ),
             Err(error) => {
                 let error = CliError::from_chain(ErrorKind::Usage, &error);

@@ -1,6 +1,6 @@
 //! Whether the platform can be reached, and takes the token.
 
-use peak_sdk::http::{Client, RetryPolicy, TlsOptions, address};
+use peak_sdk::http::{Client, RetryPolicy, address};
 use peak_sdk::images::ListImages;
 use peak_sdk::images::operations::ImagesPage;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
 use super::network::{Trust, way};
-use crate::application::{Application, token_variable};
+use crate::application::{Application, tls_of_environment, token_variable};
 use crate::error::{CliError, ErrorKind};
 
 const GROUP: Group = Group::Platform;
@@ -38,8 +38,10 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
             check.hint("set PEAK_AUTH_TOKEN, or PEAK_ENDPOINT_URL to a `peak local serve`"),
         ];
     }
-    let about_ca = "to trust a CA of your own, name its PEM file in SSL_CERT_FILE";
-    let (mut checks, reached) = way(GROUP, &url, Trust::new(TlsOptions::new(), about_ca)).await;
+    let about_ca = "to trust a CA of your own, name its PEM file in PEAK_CA_FILE";
+    // A file that cannot be used has a check of its own.
+    let tls = tls_of_environment().unwrap_or_default();
+    let (mut checks, reached) = way(GROUP, &url, Trust::new(tls, about_ca)).await;
     checks.push(if !reached {
         Check::skipped(GROUP, NAME, "not asked, since it does not answer")
     } else if has_token || is_local {
