@@ -36,7 +36,7 @@ use crate::commands::registry::{parse_destination, parse_reference};
 use crate::commands::transfer::{Destination, clients, reach_engine};
 use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
-use crate::output::human_size;
+use crate::output::{Output, human_size};
 use crate::paths::in_shell;
 
 /// How many lines of a failed build's log are shown where the log itself was not.
@@ -414,9 +414,11 @@ async fn follow(
         return Ok(());
     }
     application.progress.end_of_log(&tail);
-    // What the log says need not be said again.
-    let failure = build_failed(name, finished.as_ref(), None);
-    Err(if tail.is_empty() {
+    // A person has just read in the log what a program has to find in the error.
+    let is_for_programs = matches!(application.asked_output, Some(Output::Json));
+    let last_line = tail.back().filter(|_| is_for_programs);
+    let failure = build_failed(name, finished.as_ref(), last_line.map(String::as_str));
+    Err(if tail.is_empty() || is_for_programs {
         failure
     } else {
         failure.with_hint("its log above says why")
