@@ -277,7 +277,13 @@ impl From<&EngineError> for CliError {
             | EngineError::UnprotectedCredentials { .. } => ErrorKind::Usage,
             _ => ErrorKind::Other,
         };
-        Self::from_chain(kind, error)
+        match error {
+            // The Engine's own words repeat the name, and more than once.
+            EngineError::NotFound { what, .. } if what.starts_with("image ") => {
+                Self::new(kind, format!("the Docker Engine does not have {what}"))
+            }
+            _ => Self::from_chain(kind, error),
+        }
     }
 }
 

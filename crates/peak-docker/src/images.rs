@@ -152,16 +152,7 @@ impl Engine {
         let path = format!("images/{}/json", in_path(name)?);
         let what = format!("image {name}");
         let call = Call::get("docker_inspect_image", &*what, path);
-        let image: ImageInspect = match self.json(call, MAX_ANSWER).await {
-            // The Engine's own words repeat the name, and more than once.
-            Err(EngineError::NotFound { what, .. }) => {
-                return Err(EngineError::NotFound {
-                    what,
-                    message: "the Docker Engine does not have it".to_owned(),
-                });
-            }
-            answer => answer?,
-        };
+        let image: ImageInspect = self.json(call, MAX_ANSWER).await?;
         if image.id.is_empty() {
             return Err(EngineError::Unexpected {
                 what,

@@ -299,7 +299,9 @@ fn an_engine_takes_one_platform_of_an_index_and_refuses_the_whole() {
         .assert_code(2)
         .assert_stderr("docker-daemon:NAME:TAG");
     let missing = copy(&sandbox, &engine.socket, "docker-daemon:no:v1", "oci:x");
-    missing.assert_code(4).assert_stderr("does not have it");
+    missing
+        .assert_code(4)
+        .assert_stderr("the Docker Engine does not have image");
     assert!(!sandbox.path("x/index.json").exists());
     let nowhere = sandbox.path("nowhere.socket");
     let unreachable = copy(&sandbox, &nowhere, "docker-daemon:app:v1", "oci:x");
