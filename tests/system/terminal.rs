@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{Sandbox, finish, signal};
+
+/// How long a program may write nothing that is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A terminal without a size, and what is written to it.
 pub(crate) struct Terminal {
@@ -55,7 +59,9 @@ impl Terminal {
     /// Waits until this was written.
     fn wait_for(&mut self, part: &str) {
         while !self.text.contains(part) {
-            let bytes = self.seen.recv().unwrap();
+            let Ok(bytes) = self.seen.recv_timeout(PATIENCE) else {
+                panic!("there is no {part:?} on the terminal, but: {}", self.text);
+            };
             self.text.push_str(&String::from_utf8_lossy(&bytes));
         }
     }

@@ -175,7 +175,11 @@ fn ask(arguments: &LoginArguments) -> Result<(String, SecretString), CliError> {
     };
     let password =
         rpassword::prompt_password(format!("Password for {user} at {}: ", arguments.host))
-            .map_err(failed)?;
+            .map_err(|error| match error.kind() {
+                // Ctrl-C is read as a character here, and may be told before the signal that comes of it.
+                std::io::ErrorKind::Interrupted => CliError::interrupted(),
+                _ => failed(error),
+            })?;
     checked(user, password)
 }
 
