@@ -11,7 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::support::{Sandbox, finish, signal};
 
 /// How long a program may write nothing that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal without a size, and what is written to it.
 pub(crate) struct Terminal {
