@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind as ClapErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
 
 use crate::arguments::{ColorMode, CommandLine};
@@ -42,8 +42,19 @@ pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
             ColorMode::Auto => ColorChoice::Auto,
         });
     }
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = matches.map_err(with_the_likeliest_first)?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Clap gives the commands that may be meant in the order of likeness, the least like one first.
+fn with_the_likeliest_first(mut error: clap::Error) -> clap::Error {
+    let kind = ContextKind::SuggestedSubcommand;
+    if let Some(ContextValue::Strings(names)) = error.get(kind) {
+        let names = names.iter().rev().cloned().collect();
+        error.insert(kind, ContextValue::Strings(names));
+    }
+    error
 }
 
 /// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
@@ -151,6 +162,15 @@ mod tests {
         ] {
             assert!(!asked(text), "{text}");
         }
+    }
+
+    #[test]
+    fn of_several_commands_that_may_be_meant_the_likeliest_comes_first() {
+        let asked = ["peak", "images", "lst"];
+        let error = CommandLine::command().try_get_matches_from(asked);
+        let error = with_the_likeliest_first(error.unwrap_err());
+        let hint = usage_error(&error.render().to_string()).hint.unwrap();
+        assert!(hint.contains("exist: 'list', "), "{hint}");
     }
 
     #[test]
