@@ -75,7 +75,7 @@ impl Output {
 pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().fold(String::new(), |text, (name, value)| {
-        text + &format!("{name:<width$}  {value}\n")
+        text + &format!("{:<width$}  {}\n", printable(name), printable(value))
     })
 }
 

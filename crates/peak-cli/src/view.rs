@@ -89,7 +89,7 @@ pub(crate) fn cell(value: &Value) -> String {
         Value::String(text) => printable(text),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(named).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+        other => printable(&other.to_string()),
     }
 }
 
