@@ -248,7 +248,14 @@ fn without_a_token_the_platform_and_its_registry_say_what_they_want() {
     assert_eq!(access["status"], "failed");
     let login = format!("log in with `peak registry login {}`", server.host());
     assert_eq!(access["hint"], login);
-    assert_eq!(check(&checks, "registry", "token-lifetime")["hint"], login);
+    // That is one failure, however much else is refused for it.
+    for name in ["token-lifetime", "catalog"] {
+        assert_eq!(
+            check(&checks, "registry", name)["status"],
+            "skipped",
+            "{name}"
+        );
+    }
     assert_ne!(
         check(&checks, "registry", "authentication")["details"]["flow"],
         "none"
@@ -315,6 +322,65 @@ fn a_server_that_nobody_vouches_for_is_told_from_one_that_is_trusted() {
         } else {
             assert_eq!(check(&found, "registry", "access")["status"], "ok");
         }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_image_that_is_not_there_is_one_failure() {
+    let sandbox = Sandbox::new();
+    fake_engine(&sandbox);
+    let server = sandbox.serve();
+    sandbox.files("app", [("Dockerfile", b"FROM scratch\nENV A=b".as_slice())]);
+    let ship = [
+        "ship",
+        "app",
+        "--name",
+        "app",
+        "--endpoint-url",
+        &server.url,
+    ];
+    sandbox.peak(ship).assert_code(0);
+    let image = format!("{}/app:never", server.host());
+    let finished = doctor(&sandbox, &server, &[&image, "-o", "json"], None);
+    finished.assert_code(1);
+    let found = checks(&finished);
+    let failed: Vec<_> = found
+        .iter()
+        .filter(|check| check["status"] == "failed")
+        .map(|check| &check["name"])
+        .collect();
+    assert_eq!(failed, ["image"], "{}", finished.stdout);
+    assert_eq!(
+        check(&found, "registry", "digest-header")["status"],
+        "skipped"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn certificates_that_cannot_be_read_are_one_failure() {
+    let sandbox = Sandbox::new();
+    fake_engine(&sandbox);
+    let server = sandbox.serve_with(&["--token", TOKEN]);
+    for named in [&[][..], &["--endpoint-url", &server.url]] {
+        let mut command =
+            sandbox.command([&["doctor", server.host(), "-o", "json"], named].concat());
+        command
+            .env("PEAK_CA_FILE", sandbox.path("absent.pem"))
+            .env("PEAK_ENDPOINT_URL", &server.url)
+            .env("PEAK_AUTH_TOKEN", TOKEN);
+        let finished = finish(command.spawn().unwrap());
+        finished.assert_code(1);
+        let found = checks(&finished);
+        let failed: Vec<_> = found
+            .iter()
+            .filter(|check| check["status"] == "failed")
+            .map(|check| &check["name"])
+            .collect();
+        assert_eq!(failed, ["certificates"], "{}", finished.stdout);
+        assert_eq!(check(&found, "platform", "api")["status"], "ok");
+        assert_eq!(check(&found, "registry", "access")["status"], "ok");
     }
 }
 

@@ -676,6 +676,26 @@ fn whoever_is_refused_is_told_as_whom_they_asked_and_why() {
         .assert_code(3)
         .assert_stderr("docker-credential-nowhere");
     assert!(!missing.stderr.contains("log in"), "{}", missing.stderr);
+
+    let known = format!(
+        r#"{{"auths":{{"{}":{{"auth":"bWU6d3Jvbmc="}}}}}}"#,
+        site.closed.host()
+    );
+    site.sandbox
+        .files("docker", [("config.json", known.as_bytes())]);
+    site.sandbox.files(
+        "context",
+        [("Dockerfile", b"FROM scratch\nENV A=b".as_slice())],
+    );
+    let context = site.sandbox.path("context").display().to_string();
+    for arguments in [
+        &["registry", "tags", &app][..],
+        &["ship", &context, "--local", "--to", &format!("{app}:1")],
+    ] {
+        let shut = run_with(&site, arguments, &[("DOCKER_CONFIG", &directory)]);
+        shut.assert_code(3).assert_stderr("`me` is not accepted");
+        assert!(!shut.stderr.contains("wrong"), "{}", shut.stderr);
+    }
 }
 
 #[test]

@@ -92,18 +92,22 @@ impl Application {
 
     /// The way to the platform, from the options and the environment.
     pub(crate) fn session(&self) -> Result<Session, CliError> {
-        Ok(self.session_builder()?.build()?)
+        self.session_with(Client::builder().tls(tls_of_environment()?))
     }
 
-    /// As [`session`](Self::session), with these time limits and retries.
+    /// As [`session`](Self::session), with this trust, these time limits and retries.
     pub(crate) fn session_with(&self, options: ClientBuilder) -> Result<Session, CliError> {
-        let options = options.tls(tls_of_environment()?);
         Ok(self.session_builder()?.client_options(options).build()?)
+    }
+
+    /// As [`session`](Self::session), to look at where the platform is and at the token; nothing is asked through it.
+    pub(crate) fn session_to_look_at(&self) -> Result<Session, CliError> {
+        self.session_with(Client::builder())
     }
 
     /// As [`session`](Self::session), to see what would be sent, even if there is no token that can be used.
     pub(crate) fn session_to_show(&self) -> Result<Session, CliError> {
-        match self.session() {
+        match self.session_to_look_at() {
             Ok(session) => Ok(session),
             Err(_) => self.session_without_token(),
         }
@@ -119,7 +123,7 @@ impl Application {
 
     /// A client for registries, which knows the platform's own if there is a platform.
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
-        let registry = match self.session() {
+        let registry = match self.session_to_look_at() {
             Ok(session) => registry_of(&session, builder)?,
             // Who names a platform means one; else it is only not known.
             Err(error) if self.names_a_platform() && error.kind == ErrorKind::Usage => {
@@ -190,12 +194,9 @@ impl Application {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the platform is, by the options and the environment.
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
-        if ca_file().is_some() {
-            let options = Client::builder().tls(tls_of_environment()?);
-            builder = builder.client_options(options);
-        }
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
         }

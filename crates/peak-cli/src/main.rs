@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod paths;
 mod progress;
+mod refused;
 mod service;
 mod signals;
 mod suggest;

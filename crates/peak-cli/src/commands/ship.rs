@@ -38,6 +38,7 @@ use crate::engine::DockerOptions;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, human_size};
 use crate::paths::in_shell;
+use crate::refused;
 
 /// How many lines of a failed build's log are shown where the log itself was not.
 const LOG_END: usize = 10;
@@ -155,7 +156,7 @@ pub(crate) async fn run(
         .collect::<Result<Vec<_>, _>>()?;
     let packed = Packed::of(application, &arguments.directory, &options).await?;
     let image = image_to_create(&arguments, &name, &dockerfile, &packed.artifact);
-    ship(
+    let shipped = ship(
         application,
         session,
         &arguments,
@@ -163,8 +164,11 @@ pub(crate) async fn run(
         &image,
         packed.size,
         &destinations,
-    )
-    .await
+    );
+    match shipped.await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(refused::with_account(&registry, error).await),
+    }
 }
 
 /// What this very command writes must not go into the artifact: it would be another one each time.

@@ -14,7 +14,7 @@ const GROUP: Group = Group::Credentials;
 pub(super) fn of_platform(application: &Application) -> [Check; 1] {
     let name = "platform";
     let variable = token_variable();
-    [match (application.session(), variable) {
+    [match (application.session_to_look_at(), variable) {
         (Ok(_), Some(variable)) => Check::ok(GROUP, name, format!("a token from {variable}"))
             .detail("source", variable),
         (Ok(_), None) => Check::ok(GROUP, name, "no token, which this machine's own platform may not need"),

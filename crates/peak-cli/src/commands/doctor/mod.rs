@@ -18,7 +18,7 @@ use peak_sdk::registry::Registry;
 use serde_json::json;
 
 use self::check::{Check, Status};
-use crate::application::Application;
+use crate::application::{Application, tls_of_environment};
 use crate::commands::registry::TlsArguments;
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
@@ -113,7 +113,10 @@ pub(crate) async fn run(
     arguments: DoctorArguments,
 ) -> Result<(), CliError> {
     let asked = arguments.asked()?;
-    let tls = arguments.tls.options()?;
+    // What the variable names and cannot be used is a check of its own, and the others are made all the same.
+    let tls = arguments
+        .tls
+        .options_or(|| Ok(tls_of_environment().unwrap_or_default()))?;
     let mut builder = Registry::builder().tls(tls.clone());
     for host in &arguments.insecure {
         builder = builder.insecure(host);

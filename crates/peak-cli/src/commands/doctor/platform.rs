@@ -1,6 +1,6 @@
 //! Whether the platform can be reached, and takes the token.
 
-use peak_sdk::http::{Client, RetryPolicy, address};
+use peak_sdk::http::{Client, RetryPolicy, TlsOptions, address};
 use peak_sdk::images::ListImages;
 use peak_sdk::images::operations::ImagesPage;
 use serde_json::Value;
@@ -41,11 +41,11 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
     let about_ca = "to trust a CA of your own, name its PEM file in PEAK_CA_FILE";
     // A file that cannot be used has a check of its own.
     let tls = tls_of_environment().unwrap_or_default();
-    let (mut checks, reached) = way(GROUP, &url, Trust::new(tls, about_ca)).await;
+    let (mut checks, reached) = way(GROUP, &url, Trust::new(tls.clone(), about_ca)).await;
     checks.push(if !reached {
         Check::skipped(GROUP, NAME, "not asked, since it does not answer")
     } else if has_token || is_local {
-        api(application).await
+        api(application, tls).await
     } else {
         Check::skipped(GROUP, NAME, "not asked, since there is no token")
             .hint("set PEAK_AUTH_TOKEN")
@@ -54,8 +54,9 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
 }
 
 /// Asks for a page of one image, which changes nothing.
-async fn api(application: &Application) -> Check {
+async fn api(application: &Application, tls: TlsOptions) -> Check {
     let options = Client::builder()
+        .tls(tls)
         .retry(RetryPolicy::never())
         .deadline(TIME_LIMIT);
     let session = match application.session_with(options) {

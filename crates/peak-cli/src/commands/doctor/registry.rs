@@ -12,8 +12,9 @@ use super::check::{Check, Group};
 use super::network::{Trust, way};
 use super::{Asked, TIME_LIMIT};
 use crate::application::Application;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorKind};
 use crate::output::human_size;
+use crate::refused;
 
 const GROUP: Group = Group::Registry;
 
@@ -74,7 +75,7 @@ pub(super) async fn checks(
         options = options.mount_into(repository.clone());
     }
     match Box::pin(client.probe(host, &options)).await {
-        Ok(report) => checks.extend(told(report, host)),
+        Ok(report) => checks.extend(told(client, report, host).await),
         Err(error) => checks.push(failed("authentication", error)),
     }
     checks.extend(notices(client, host));
@@ -117,22 +118,23 @@ fn notices(client: &Registry, host: &str) -> Vec<Check> {
     checks
 }
 
-fn told(report: ProbeReport, host: &str) -> Vec<Check> {
+async fn told(client: &Registry, report: ProbeReport, host: &str) -> Vec<Check> {
+    let (access, door) = access(client, report.access).await;
     let mut checks = vec![
         authentication(&report.authentication),
-        of("token-lifetime", report.token, token),
-        of("access", report.access, |()| {
-            Check::ok(GROUP, "access", "it lets us in")
-        }),
-        of("catalog", report.catalog, |paging| catalog(&paging)),
-        of("tags", report.tags, |paging| tags(&paging)),
-        of("digest-header", report.manifests, headers),
-        of("ranges", report.ranges, ranges),
-        of("referrers", report.referrers, referrers),
-        of("chunked-upload", report.uploads, uploads),
-        of("delete", report.deletion, deletion),
-        of("mount", report.mounts, mounts),
+        door.of("token-lifetime", report.token, token),
+        access,
+        door.list("catalog", report.catalog, catalog),
+        door.list("tags", report.tags, tags),
     ];
+    checks.extend(door.image(report.manifests));
+    checks.extend([
+        door.of("ranges", report.ranges, ranges),
+        door.of("referrers", report.referrers, referrers),
+        door.of("chunked-upload", report.uploads, uploads),
+        door.of("delete", report.deletion, deletion),
+        door.of("mount", report.mounts, mounts),
+    ]);
     for check in &mut checks {
         if let Some(hint) = &mut check.hint {
             *hint = hint.replace("HOST", host);
@@ -153,39 +155,105 @@ fn told(report: ProbeReport, host: &str) -> Vec<Check> {
     checks
 }
 
-/// A check of what was found; of what was not asked, how to ask it.
-fn of<T>(name: &'static str, probed: Probed<T>, found: impl FnOnce(T) -> Check) -> Check {
-    match probed {
-        Probed::Found(answer) => found(answer),
-        Probed::Failed(error) => failed(name, error),
-        Probed::NotAsked(why) => {
-            let (finding, hint) = match why {
-                NotAsked::NeedsRepository => (
-                    "not tried: it takes a repository",
-                    "name one: peak doctor HOST/REPO",
-                ),
-                NotAsked::NeedsImage => (
-                    "not tried: there is no image to ask about",
-                    "name an image of the registry: peak doctor HOST/REPO:TAG",
-                ),
-                NotAsked::NeedsLeaveToWrite => (
-                    "not tried: it takes a repository to write to",
-                    "--write-to REPO tries it, and takes back what it sends",
-                ),
-                NotAsked::NeedsTwoRepositories => (
-                    "not tried: it takes two repositories to write to",
-                    "a second --write-to REPO tries it, and deletes what it stores",
-                ),
-                NotAsked::NoTokens => ("no tokens are used", ""),
-                _ => ("not tried", ""),
-            };
-            let check = Check::skipped(GROUP, name, finding);
-            if hint.is_empty() {
-                check
-            } else {
-                check.hint(hint)
+/// Whether the registry lets us in, and as whom we asked where it does not.
+async fn access(client: &Registry, probed: Probed<()>) -> (Check, Door) {
+    let name = "access";
+    let error = match probed {
+        Probed::Found(()) => return (Check::ok(GROUP, name, "it lets us in"), Door::Open),
+        Probed::NotAsked(why) => return (not_asked(name, why), Door::Open),
+        Probed::Failed(error) => refused::with_account(client, CliError::from(error)).await,
+    };
+    let door = match error.kind {
+        ErrorKind::Authentication => Door::Shut,
+        _ => Door::Open,
+    };
+    (Check::error(GROUP, name, &error), door)
+}
+
+/// Whether the registry lets us in. Where it does not, that is one failure: what else is refused then says nothing more.
+#[derive(Clone, Copy)]
+enum Door {
+    Open,
+    Shut,
+}
+
+impl Door {
+    /// A check of what was found; of what was not asked, how to ask it.
+    fn of<T>(self, name: &'static str, probed: Probed<T>, found: impl FnOnce(T) -> Check) -> Check {
+        match probed {
+            Probed::Found(answer) => found(answer),
+            Probed::NotAsked(why) => not_asked(name, why),
+            Probed::Failed(error) => {
+                let error = CliError::from(error);
+                match (self, error.kind) {
+                    (Self::Shut, ErrorKind::Authentication) => shut(name),
+                    _ => Check::error(GROUP, name, &error),
+                }
             }
         }
+    }
+
+    /// The same of a list, whose refusal is an answer.
+    fn list(
+        self,
+        name: &'static str,
+        probed: Probed<Paging>,
+        found: impl FnOnce(&Paging) -> Check,
+    ) -> Check {
+        self.of(name, probed, |paging| match (self, &paging) {
+            (Self::Shut, Paging::Refused { status }) if matches!(status.as_u16(), 401 | 403) => {
+                shut(name)
+            }
+            _ => found(&paging),
+        })
+    }
+
+    /// What comes beside a manifest; and that the image is not there, if that is why nothing came.
+    fn image(self, probed: Probed<ManifestHeaders>) -> Vec<Check> {
+        let name = "digest-header";
+        match probed {
+            Probed::Failed(error) if error.is_not_found() => {
+                vec![
+                    failed("image", error),
+                    Check::skipped(GROUP, name, "not tried: there is no such image"),
+                ]
+            }
+            probed => vec![self.of(name, probed, headers)],
+        }
+    }
+}
+
+fn shut(name: &'static str) -> Check {
+    Check::skipped(GROUP, name, "not found out, since it does not let us in")
+}
+
+/// How to ask what was not asked.
+fn not_asked(name: &'static str, why: NotAsked) -> Check {
+    let (finding, hint) = match why {
+        NotAsked::NeedsRepository => (
+            "not tried: it takes a repository",
+            "name one: peak doctor HOST/REPO",
+        ),
+        NotAsked::NeedsImage => (
+            "not tried: there is no image to ask about",
+            "name an image of the registry: peak doctor HOST/REPO:TAG",
+        ),
+        NotAsked::NeedsLeaveToWrite => (
+            "not tried: it takes a repository to write to",
+            "--write-to REPO tries it, and takes back what it sends",
+        ),
+        NotAsked::NeedsTwoRepositories => (
+            "not tried: it takes two repositories to write to",
+            "a second --write-to REPO tries it, and deletes what it stores",
+        ),
+        NotAsked::NoTokens => ("no tokens are used", ""),
+        _ => ("not tried", ""),
+    };
+    let check = Check::skipped(GROUP, name, finding);
+    if hint.is_empty() {
+        check
+    } else {
+        check.hint(hint)
     }
 }
 
@@ -431,7 +499,14 @@ fn deletion(found: Deletion) -> Check {
     };
     let (manifests, tags, blobs) = (word(found.manifests), word(found.tags), word(found.blobs));
     let finding = format!("manifests: {manifests}; tags alone: {tags}; blobs: {blobs}");
-    Check::ok(GROUP, "delete", finding)
+    let is_denied = [found.manifests, found.tags, found.blobs].contains(&Deletes::Denied);
+    let check = if is_denied {
+        Check::warning(GROUP, "delete", finding)
+            .hint("deleting takes an account that may; nothing else suffers")
+    } else {
+        Check::ok(GROUP, "delete", finding)
+    };
+    check
         .detail("manifests", manifests)
         .detail("tags", tags)
         .detail("blobs", blobs)

@@ -14,7 +14,6 @@ mod missing;
 mod names;
 mod opened;
 mod parse;
-mod refused;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -30,6 +29,7 @@ pub(crate) use self::names::{
 };
 use crate::application::{Application, tls_of_environment};
 use crate::error::{CliError, ErrorKind};
+use crate::refused;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,12 +68,20 @@ pub(crate) struct TlsArguments {
 
 impl TlsArguments {
     pub(crate) fn options(&self) -> Result<TlsOptions, CliError> {
+        self.options_or(tls_of_environment)
+    }
+
+    /// As [`options`](Self::options), with something else in place of what the environment says.
+    pub(crate) fn options_or(
+        &self,
+        environment: impl FnOnce() -> Result<TlsOptions, CliError>,
+    ) -> Result<TlsOptions, CliError> {
         let wrong = |error: peak_sdk::http::Error| CliError::from_chain(ErrorKind::Usage, &error);
         let mut options = match &self.ca_file {
             Some(file) => TlsOptions::new()
                 .with_root_certificates_file(file)
                 .map_err(wrong)?,
-            None => tls_of_environment()?,
+            None => environment()?,
         };
         if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
             options = options

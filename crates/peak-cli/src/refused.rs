@@ -7,7 +7,7 @@ use crate::application::with_variables;
 use crate::error::CliError;
 
 /// Puts into an error of access whose credentials were used, or why there were none.
-pub(super) async fn with_account(registry: &Registry, error: CliError) -> CliError {
+pub(crate) async fn with_account(registry: &Registry, error: CliError) -> CliError {
     let Some(place) = &error.refused else {
         return error;
     };
