@@ -3,6 +3,7 @@
 use clap::Args;
 use http::{Request, header};
 use peak_sdk::http::Body;
+use peak_sdk::http::redact::HIDDEN;
 use peak_sdk::pack::tree;
 use peak_sdk::platform::Session;
 use serde_json::{Map, Value, json};
@@ -12,9 +13,6 @@ use crate::commands::pack::files_as_json;
 use crate::error::CliError;
 use crate::output::{Output, printable};
 use crate::view::cell;
-
-/// What stands where a secret was.
-const HIDDEN: &str = "[hidden]";
 
 /// Whether to send.
 #[derive(Debug, Clone, Copy, Args)]
@@ -223,7 +221,7 @@ mod tests {
         }
         assert_eq!(
             hidden(json!({"buildDetails": "{\"source\": \"github\", \"token\": \"s3cret\"}"})),
-            json!({"buildDetails": "{\"source\":\"github\",\"token\":\"[hidden]\"}"}).to_string()
+            json!({"buildDetails": "{\"source\":\"github\",\"token\":\"REDACTED\"}"}).to_string()
         );
     }
 
@@ -246,14 +244,14 @@ mod tests {
             json!({
                 "method": "POST",
                 "url": "https://x.example/a?b=c",
-                "headers": {"authorization": "[hidden]", "content-type": "multipart/form-data"},
-                "body": {"name": "n", "buildDetails": {"token": "[hidden]", "source": "github"}},
+                "headers": {"authorization": "REDACTED", "content-type": "multipart/form-data"},
+                "body": {"name": "n", "buildDetails": {"token": "REDACTED", "source": "github"}},
             })
         );
         assert_eq!(
             request_as_text(&shown),
-            "POST https://x.example/a?b=c\nauthorization: [hidden]\ncontent-type: multipart/form-data\n\n\
-             buildDetails = {\"source\":\"github\",\"token\":\"[hidden]\"}\nname = n\n\n"
+            "POST https://x.example/a?b=c\nauthorization: REDACTED\ncontent-type: multipart/form-data\n\n\
+             buildDetails = {\"source\":\"github\",\"token\":\"REDACTED\"}\nname = n\n\n"
         );
     }
 }

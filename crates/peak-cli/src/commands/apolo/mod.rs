@@ -46,7 +46,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = SETTINGS)]
 pub(crate) struct ApoloArguments {
-    #[command(flatten, next_help_heading = "Connection")]
+    #[command(flatten)]
     tls: TlsArguments,
     #[command(subcommand)]
     command: ApoloCommand,

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use self::check::{Check, Status};
 use crate::application::{Application, tls_of_environment};
-use crate::commands::registry::TlsArguments;
+use crate::commands::registry::{CONNECTION_HEADING, TlsArguments};
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
 
@@ -48,7 +48,7 @@ pub(crate) struct DoctorArguments {
     write_to: Vec<String>,
     /// The registry speaks plain HTTP, or TLS with whatever certificate it shows, as `host[:port]`. Loopback needs no such
     /// mark for plain HTTP
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", help_heading = CONNECTION_HEADING)]
     insecure: Vec<String>,
     #[command(flatten)]
     tls: TlsArguments,

@@ -41,10 +41,10 @@ Examples:
 pub(crate) struct RegistryArguments {
     /// Registry to speak plain HTTP to, or TLS with whatever certificate it shows, as `host[:port]`: that host and port
     /// alone; may be repeated. Loopback needs no such mark for plain HTTP
-    #[arg(long, global = true, value_name = "HOST")]
+    #[arg(long, global = true, value_name = "HOST", help_heading = CONNECTION_HEADING)]
     insecure: Vec<String>,
     /// Send a registry at most so many requests a second [default: no limit]
-    #[arg(long, global = true, value_name = "N", value_parser = parse_rate, allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = parse_rate, allow_negative_numbers = true, help_heading = CONNECTION_HEADING)]
     requests_per_second: Option<NonZeroU32>,
     #[command(flatten)]
     tls: TlsArguments,
@@ -52,8 +52,12 @@ pub(crate) struct RegistryArguments {
     command: RegistryCommand,
 }
 
+/// Over the options that say how registries are spoken to.
+pub(crate) const CONNECTION_HEADING: &str = "Connection";
+
 /// Whom to trust, and who we are, where the registry asks for it.
 #[derive(Debug, Args)]
+#[command(next_help_heading = CONNECTION_HEADING)]
 pub(crate) struct TlsArguments {
     /// PEM file with certificates to trust beside the system's [default: `PEAK_CA_FILE`]
     #[arg(long, global = true, value_name = "FILE")]
