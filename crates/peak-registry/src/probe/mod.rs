@@ -155,18 +155,26 @@ impl Registry {
         let write = options.write_to.as_ref().map(repository);
         let mount = options.mount_into.as_ref().map(repository);
         let mut left_behind = Vec::new();
+        let unasked = |why| {
+            (
+                Probed::NotAsked(why),
+                Probed::NotAsked(why),
+                Probed::NotAsked(why),
+            )
+        };
         let (uploads, deletion, mounts) = match &write {
-            None => (
-                Probed::NotAsked(NotAsked::NeedsLeaveToWrite),
-                Probed::NotAsked(NotAsked::NeedsLeaveToWrite),
-                Probed::NotAsked(NotAsked::NeedsLeaveToWrite),
-            ),
+            None => unasked(NotAsked::NeedsLeaveToWrite),
+            Some(_) if matches!(access, Probed::Failed(_)) => unasked(NotAsked::NeedsAccess),
             Some(write) => {
                 let name = write.to_string();
                 let uploads = answered(limit, &name, write::uploads(write, limit)).await;
                 let deletion = answered(limit, &name, write::deletion(write)).await;
                 let mounts = match &mount {
                     None => Probed::NotAsked(NotAsked::NeedsTwoRepositories),
+                    // What cannot be begun there cannot be stored either, nor be left behind.
+                    Some(_) if matches!(uploads, Probed::Failed(_)) => {
+                        Probed::NotAsked(NotAsked::NeedsUploads)
+                    }
                     Some(into) => {
                         let asked = write::mounts(write, into, limit, &mut left_behind);
                         answered(limit.saturating_mul(3), &name, asked).await

@@ -65,6 +65,10 @@ pub enum NotAsked {
     NeedsLeaveToWrite,
     /// It takes a [second repository](crate::ProbeOptions::mount_into) that may be written to.
     NeedsTwoRepositories,
+    /// It takes a registry that lets us in.
+    NeedsAccess,
+    /// It takes uploads, and those have failed.
+    NeedsUploads,
     /// The registry wants no tokens.
     NoTokens,
 }

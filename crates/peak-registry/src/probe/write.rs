@@ -119,9 +119,12 @@ pub(super) async fn mounts(
     // Until it is known to be gone: this may end early, and an answer that is lost may have been a good one.
     left_behind.push(stored(from));
     if let Err(error) = from.put_blob(blob).await {
-        if error
+        let is_refused = error
             .status()
-            .is_some_and(|status| status.is_client_error())
+            .is_some_and(|status| status.is_client_error());
+        if is_refused
+            || error.is_authentication()
+            || matches!(from.get_blob_size(&digest).await, Ok(None))
         {
             left_behind.clear();
         }

@@ -118,9 +118,12 @@ fn helper(helper: &ExaminedHelper) -> Check {
             "helper",
             format!("{reason}; it is {for_whom}"),
         )
-        .hint(format!(
-            "run `echo | {program} list` to see more, or take it out of the configuration"
-        )),
+        .hint(match helper.is_installed {
+            true => format!(
+                "run `echo | {program} list` to see more, or take it out of the configuration"
+            ),
+            false => format!("install {program}, or take it out of the configuration"),
+        }),
     };
     check
         .detail("program", program)

@@ -44,14 +44,28 @@ pub(super) async fn of_registry(client: &Registry, asked: &Asked) -> Check {
             SourceOutcome::Failed { reason } => Some(reason),
             _ => None,
         });
-    let check = match (explanation.answer(), failed) {
-        (Some(step), _) => Check::ok(GROUP, name, format!("{} {}", step.place, step.outcome)),
-        (None, Some(reason)) => Check::failed(
+    let empty = explanation
+        .steps
+        .iter()
+        .find(|step| step.outcome == SourceOutcome::Empty);
+    let check = match (explanation.answer(), failed, empty) {
+        (Some(step), _, _) => Check::ok(GROUP, name, format!("{} {}", step.place, step.outcome)),
+        // The source has a check of its own, which fails.
+        (None, Some(reason), _) => Check::warning(
             GROUP,
             name,
             format!("anonymous, since a source cannot be asked: {reason}"),
         ),
-        (None, None) => Check::ok(GROUP, name, "anonymous; no source has credentials").hint(
+        (None, None, Some(step)) => Check::warning(
+            GROUP,
+            name,
+            format!("anonymous, since {} {}", step.place, step.outcome),
+        )
+        .hint(format!(
+            "`peak registry login {}` writes a whole one",
+            explanation.registry
+        )),
+        (None, None, None) => Check::ok(GROUP, name, "anonymous; no source has credentials").hint(
             format!("`peak registry login {}` keeps some", explanation.registry),
         ),
     };

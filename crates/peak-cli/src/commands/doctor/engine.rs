@@ -1,6 +1,6 @@
 //! Whether there is a Docker Engine, and which.
 
-use peak_sdk::docker::{Engine, EngineConfig, EngineError, TriedEndpoint};
+use peak_sdk::docker::{Engine, EngineConfig, EngineConfigError, EngineError, TriedEndpoint};
 use serde_json::json;
 
 use super::TIME_LIMIT;
@@ -28,6 +28,13 @@ async fn look() -> Check {
     // It reads files.
     let config = match tokio::task::spawn_blocking(EngineConfig::from_environment).await {
         Ok(Ok(config)) => config,
+        // The file of credentials names the context, too, and has a check of its own.
+        Ok(Err(EngineConfigError::Invalid { path, .. } | EngineConfigError::File { path, .. }))
+            if path.ends_with("config.json") =>
+        {
+            let why = "not looked for, since it may be named there: see docker-config";
+            return Check::skipped(GROUP, NAME, why);
+        }
         Ok(Err(error)) => {
             return Check::error(GROUP, NAME, &CliError::from_chain(ErrorKind::Other, &error))
                 .hint(

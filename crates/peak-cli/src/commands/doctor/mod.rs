@@ -4,6 +4,7 @@
 mod check;
 mod configuration;
 mod credentials;
+mod door;
 mod engine;
 mod network;
 mod platform;
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use self::check::{Check, Status};
 use crate::application::{Application, tls_of_environment};
-use crate::commands::registry::{CONNECTION_HEADING, TlsArguments};
+use crate::commands::registry::{CONNECTION_HEADING, TlsArguments, check_host};
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
 
@@ -30,7 +31,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 #[command(after_help = "\
 Each line begins with ok, warn (something that not every command needs is missing), FAIL (something
 that is set, or that was asked for, does not work) or skip (it was not tried, and how to try it).
-It ends with code 1 where a check failed. No secret is shown.
+It ends with code 1 where a check failed. No secret is shown. What is said of the connection is for
+the registry; whom to trust for the platform too is said by PEAK_CA_FILE.
 
 Examples:
   peak doctor
@@ -81,6 +83,14 @@ impl DoctorArguments {
         } else {
             (text.to_owned(), None)
         };
+        check_host(&host)?;
+        if let Some(other) = self.insecure.iter().find(|other| **other != host) {
+            return Err(CliError::usage(format!(
+                "--insecure names `{}`, and `{host}` is what is looked at",
+                printable(other)
+            ))
+            .with_hint(format!("write --insecure {host}")));
+        }
         if self.write_to.len() > 2 {
             return Err(CliError::usage("--write-to takes two repositories at most"));
         }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use peak_sdk::http::{
     Client, Error, ErrorKind as HttpErrorKind, Origin, Proxies, RequestBuilderExt as _,
-    RequestExt as _, RetryPolicy, TlsOptions, address,
+    RequestExt as _, RetryPolicy, TlsOptions, TlsProblem, address,
 };
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -18,6 +18,9 @@ use crate::error::{CliError, ErrorKind, tidy};
 
 /// How far our clock may be from that of a server before certificates and tokens suffer.
 const LARGEST_SKEW: i64 = 60;
+
+/// What to do where the way is through a proxy and ends there.
+const ABOUT_PROXY: &str = "see that the proxy is the right one: https_proxy names it, and no_proxy the hosts to reach without it";
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -143,28 +146,40 @@ impl<'a> Trust<'a> {
 
 /// Goes to a server step by step, as far as it goes. Whether it answers is said by the second value.
 pub(super) async fn way(group: Group, url: &Url, trust: Trust<'_>) -> (Vec<Check>, bool) {
-    let mut checks = Vec::new();
     let proxies = Proxies::from_environment();
     let proxy = match proxies.for_url(url) {
         Ok(proxy) => proxy.map(|proxy| proxy.url().clone()),
-        Err(error) => {
-            let error = CliError::from_chain(ErrorKind::Usage, &error);
-            checks.push(Check::error(group, "connect", &error));
-            return (checks, false);
+        Err(_) => {
+            // Why stands with the settings.
+            let why = "not tried: see proxy, under Network";
+            return (vec![Check::skipped(group, "connect", why)], false);
         }
     };
     let (target, whose) = match &proxy {
         Some(proxy) => (proxy, "the proxy "),
         None => (url, ""),
     };
+    let mut checks = Vec::new();
     match connect(group, target, whose, &mut checks).await {
         Ok(()) => {}
         Err(check) => {
-            checks.push(*check);
+            checks.push(if proxy.is_some() {
+                check.hint(ABOUT_PROXY)
+            } else {
+                *check
+            });
             return (checks, false);
         }
     }
-    let (answer, reached) = ask(group, url, trust, proxies).await;
+    let about_ca = trust.hint;
+    let (answer, reached) = match ask(group, url, trust, proxies).await {
+        Ok(checks) => (checks, true),
+        Err(error) => {
+            let is_through_proxy = proxy.is_some();
+            let check = no_answer(group, url, &error, about_ca, is_through_proxy);
+            (vec![check], false)
+        }
+    };
     checks.extend(answer);
     (checks, reached)
 }
@@ -255,13 +270,23 @@ async fn connect(
     }
 }
 
-/// Sends one request without credentials. Any answer will do.
-async fn ask(group: Group, url: &Url, trust: Trust<'_>, proxies: Proxies) -> (Vec<Check>, bool) {
-    let name = if url.scheme() == "https" {
+/// The check of how the server is spoken to.
+fn scheme(url: &Url) -> &'static str {
+    if url.scheme() == "https" {
         "tls"
     } else {
         "http"
-    };
+    }
+}
+
+/// Sends one request without credentials. Any answer will do.
+async fn ask(
+    group: Group,
+    url: &Url,
+    trust: Trust<'_>,
+    proxies: Proxies,
+) -> Result<Vec<Check>, Error> {
+    let name = scheme(url);
     let answer = async {
         let client = Client::builder()
             .tls(trust.options)
@@ -276,10 +301,7 @@ async fn ask(group: Group, url: &Url, trust: Trust<'_>, proxies: Proxies) -> (Ve
             .without_body()?;
         client.send(request).await
     };
-    let response = match Box::pin(answer).await {
-        Ok(response) => response,
-        Err(error) => return (vec![no_answer(group, name, &error, trust.hint)], false),
-    };
+    let response = Box::pin(answer).await?;
     let status = response.status().as_u16();
     let check = if url.scheme() == "https" && trust.is_blind {
         Check::warning(group, name, "TLS, with whatever certificate it shows").hint(
@@ -297,22 +319,50 @@ async fn ask(group: Group, url: &Url, trust: Trust<'_>, proxies: Proxies) -> (Ve
         )
         .hint("have the server speak TLS")
     };
-    let checks = vec![check.detail("status", status), clock(group, &response)];
-    (checks, true)
+    Ok(vec![
+        check.detail("status", status),
+        clock(group, &response),
+    ])
 }
 
-fn no_answer(group: Group, name: &'static str, error: &Error, about_ca: &str) -> Check {
+fn no_answer(
+    group: Group,
+    url: &Url,
+    error: &Error,
+    about_ca: &str,
+    is_through_proxy: bool,
+) -> Check {
+    let is_not_tls = error.tls_problem() == Some(TlsProblem::NotTls);
+    let finding = if is_not_tls {
+        "it does not speak TLS on this port".to_owned()
+    } else {
+        CliError::from_chain(ErrorKind::Unavailable, error).message
+    };
     let hint = match error.kind() {
+        HttpErrorKind::Tls if is_not_tls => match group {
+            Group::Registry => "--insecure HOST lets it speak plain HTTP",
+            _ => "see the port; what speaks plain HTTP is written with http://",
+        },
         HttpErrorKind::Tls => advice_on_tls(error).unwrap_or(about_ca),
         HttpErrorKind::Proxy => {
             "see what the proxy allows, and whether it wants a user and password"
         }
+        _ if is_through_proxy => ABOUT_PROXY,
         _ => "see that the server there is the one that is meant",
     };
-    let failure = CliError::from_chain(ErrorKind::Unavailable, error);
-    Check::failed(group, name, failure.message)
+    let hint = hint.replace("HOST", &authority(url));
+    Check::failed(group, scheme(url), finding)
         .hint(hint)
         .detail("kind", error.kind().as_str())
+}
+
+/// Host and port as they are written.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
 }
 
 /// Compares our clock with the server's, which tells whole seconds.

@@ -38,17 +38,26 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
             check.hint("set PEAK_AUTH_TOKEN, or PEAK_ENDPOINT_URL to a `peak local serve`"),
         ];
     }
-    let about_ca = "to trust a CA of your own, name its PEM file in PEAK_CA_FILE";
     // A file that cannot be used has a check of its own.
-    let tls = tls_of_environment().unwrap_or_default();
+    let (tls, about_ca) = match tls_of_environment() {
+        Ok(tls) => (
+            tls,
+            "to trust a CA of your own, name its PEM file in PEAK_CA_FILE",
+        ),
+        Err(_) => (TlsOptions::new(), "PEAK_CA_FILE cannot be used, see above"),
+    };
     let (mut checks, reached) = way(GROUP, &url, Trust::new(tls.clone(), about_ca)).await;
     checks.push(if !reached {
         Check::skipped(GROUP, NAME, "not asked, since it does not answer")
     } else if has_token || is_local {
         api(application, tls).await
     } else {
-        Check::skipped(GROUP, NAME, "not asked, since there is no token")
-            .hint("set PEAK_AUTH_TOKEN")
+        let hint = if url.scheme() == "https" {
+            "set PEAK_AUTH_TOKEN"
+        } else {
+            "set PEAK_AUTH_TOKEN, and write https:// in the endpoint: no token is sent in the clear"
+        };
+        Check::skipped(GROUP, NAME, "not asked, since there is no token").hint(hint)
     });
     checks
 }
@@ -61,7 +70,8 @@ async fn api(application: &Application, tls: TlsOptions) -> Check {
         .deadline(TIME_LIMIT);
     let session = match application.session_with(options) {
         Ok(session) => session,
-        Err(error) => return Check::error(GROUP, NAME, &error),
+        // Why is said by the check of the token.
+        Err(_) => return Check::skipped(GROUP, NAME, "not asked: see platform, under Credentials"),
     };
     let list = ListImages::new().page_size(1);
     let request = ImagesPage {
@@ -80,7 +90,7 @@ async fn api(application: &Application, tls: TlsOptions) -> Check {
                 .detail("status", error.status.map_or(Value::Null, Value::from));
             match error.kind {
                 ErrorKind::Authentication => check.hint(
-                    "set PEAK_AUTH_TOKEN to an API key or a bearer token of this very stage that has not run out",
+                    "set PEAK_AUTH_TOKEN to an API key or a bearer token of this platform that has not run out",
                 ),
                 ErrorKind::NotFound => {
                     check.hint("what answers there is no Peak platform; see the endpoint, above")

@@ -2,16 +2,17 @@
 
 use peak_sdk::http::TlsOptions;
 use peak_sdk::registry::{
-    Authentication, BlobUploads, Deletes, Deletion, DigestHeader, ManifestHeaders, Mounts,
-    NotAsked, Paging, ProbeOptions, ProbeReport, Probed, Ranges, ReferrersList, Registry,
-    RegistryError, TokenLifetime,
+    Authentication, BlobUploads, Deletes, Deletion, DigestHeader, ManifestHeaders, Mounts, Paging,
+    ProbeOptions, ProbeReport, Probed, Ranges, ReferrersList, Registry, RegistryError,
+    TokenLifetime,
 };
 use serde_json::json;
 
-use super::check::{Check, Group};
+use super::check::{Check, Group, Status};
+use super::door::Door;
 use super::network::{Trust, way};
 use super::{Asked, TIME_LIMIT};
-use crate::application::Application;
+use crate::application::{Application, tls_of_environment};
 use crate::error::{CliError, ErrorKind};
 use crate::output::human_size;
 use crate::refused;
@@ -49,19 +50,19 @@ pub(super) async fn checks(
             return vec![Check::failed(GROUP, "connect", why)];
         }
     };
-    let about_ca = "to trust a CA of your own, name its PEM file with --ca-file; --insecure HOST takes any \
-                    certificate of that host";
+    let about_ca = if tls_of_environment().is_err() {
+        "PEAK_CA_FILE cannot be used, see above"
+    } else {
+        "to trust a CA of your own, name its PEM file with --ca-file; --insecure HOST takes any certificate of \
+         that host"
+    };
     let mut trust = Trust::new(tls.clone(), about_ca);
     if insecure.iter().any(|one| one == host) {
         trust = trust.blindly(&url);
     }
     let (mut checks, reached) = way(GROUP, &url, trust).await;
     if !reached {
-        checks.push(Check::skipped(
-            GROUP,
-            "capabilities",
-            "not asked, since the registry does not answer",
-        ));
+        checks.push(not_asked());
         return checks;
     }
     let mut options = ProbeOptions::new().time_limit(TIME_LIMIT);
@@ -75,8 +76,18 @@ pub(super) async fn checks(
         options = options.mount_into(repository.clone());
     }
     match Box::pin(client.probe(host, &options)).await {
-        Ok(report) => checks.extend(told(client, report, host).await),
-        Err(error) => checks.push(failed("authentication", error)),
+        Ok(report) => checks.extend(told(client, report, asked).await),
+        Err(error) => {
+            let error = CliError::from(error);
+            let error = match &error.hint {
+                Some(_) => refused::with_account(client, error).await,
+                None => error.with_hint(
+                    "see host and port; a registry answers at /v2/ of its host, whatever else is there",
+                ),
+            };
+            checks.push(Check::error(GROUP, "authentication", &error));
+            checks.push(not_asked());
+        }
     }
     checks.extend(notices(client, host));
     checks
@@ -84,6 +95,12 @@ pub(super) async fn checks(
 
 fn failed(name: &'static str, error: RegistryError) -> Check {
     Check::error(GROUP, name, &CliError::from(error))
+}
+
+/// In place of all that a registry would have been asked.
+fn not_asked() -> Check {
+    let why = "not asked, since no registry answers";
+    Check::skipped(GROUP, "capabilities", why)
 }
 
 /// What the registry has said of itself meanwhile.
@@ -118,143 +135,80 @@ fn notices(client: &Registry, host: &str) -> Vec<Check> {
     checks
 }
 
-async fn told(client: &Registry, report: ProbeReport, host: &str) -> Vec<Check> {
-    let (access, door) = access(client, report.access).await;
+async fn told(client: &Registry, report: ProbeReport, asked: &Asked) -> Vec<Check> {
+    let mut door = Door::new(client);
+    let authentication = authentication(&report.authentication);
+    if authentication.status == Status::Failed {
+        door.shut(authentication.name);
+    }
+    let let_in = |()| Check::ok(GROUP, "access", "it lets us in");
+    let access = door.of("access", report.access, let_in).await;
+    if access.status == Status::Failed {
+        door.shut("access");
+    }
     let mut checks = vec![
-        authentication(&report.authentication),
-        door.of("token-lifetime", report.token, token),
+        authentication,
+        door.of("token-lifetime", report.token, token).await,
         access,
-        door.list("catalog", report.catalog, catalog),
-        door.list("tags", report.tags, tags),
     ];
-    checks.extend(door.image(report.manifests));
-    checks.extend([
-        door.of("ranges", report.ranges, ranges),
-        door.of("referrers", report.referrers, referrers),
-        door.of("chunked-upload", report.uploads, uploads),
-        door.of("delete", report.deletion, deletion),
-        door.of("mount", report.mounts, mounts),
-    ]);
+
+    let mut reading = door.clone();
+    checks.push(match report.catalog {
+        Probed::Found(Paging::Refused { .. }) if reading.is_shut() => reading.refer("catalog"),
+        probed => {
+            reading
+                .of("catalog", probed, |paging| catalog(&paging))
+                .await
+        }
+    });
+    checks.push(match report.tags {
+        Probed::Found(Paging::Refused { status }) => {
+            let check = reading.failed("tags", refused_tags(status.as_u16(), asked));
+            check
+                .await
+                .detail("paging", "refused")
+                .detail("status", status.as_u16())
+        }
+        probed => {
+            reading
+                .of("tags", probed, |paging| list("tags", &paging))
+                .await
+        }
+    });
+    let image = match report.manifests {
+        Probed::Failed(error) => {
+            if !reading.is_shut() {
+                checks.push(reading.failed("image", CliError::from(error)).await);
+            }
+            reading.refer("digest-header")
+        }
+        probed => reading.of("digest-header", probed, headers).await,
+    };
+    checks.push(image);
+    checks.push(reading.of("ranges", report.ranges, ranges).await);
+    checks.push(reading.of("referrers", report.referrers, referrers).await);
+
+    let mut writing = door;
+    checks.push(writing.of("chunked-upload", report.uploads, uploads).await);
+    checks.push(match report.deletion {
+        Probed::Found(found) if writing.is_shut() && is_denied(found) => writing.refer("delete"),
+        probed => writing.of("delete", probed, deletion).await,
+    });
+    checks.push(writing.of("mount", report.mounts, mounts).await);
     for check in &mut checks {
         if let Some(hint) = &mut check.hint {
-            *hint = hint.replace("HOST", host);
+            *hint = hint.replace("HOST", &asked.host);
         }
     }
     if !report.left_behind.is_empty() {
         let names = report.left_behind.join(", ");
         checks.push(
-            Check::warning(
-                GROUP,
-                "left-behind",
-                format!("could not be deleted: {names}"),
-            )
-            .hint("nothing points to it; the registry removes it when it cleans up")
-            .detail("blobs", report.left_behind),
+            Check::warning(GROUP, "left-behind", format!("may still be there: {names}"))
+                .hint("nothing points to it; the registry removes it when it cleans up")
+                .detail("blobs", report.left_behind),
         );
     }
     checks
-}
-
-/// Whether the registry lets us in, and as whom we asked where it does not.
-async fn access(client: &Registry, probed: Probed<()>) -> (Check, Door) {
-    let name = "access";
-    let error = match probed {
-        Probed::Found(()) => return (Check::ok(GROUP, name, "it lets us in"), Door::Open),
-        Probed::NotAsked(why) => return (not_asked(name, why), Door::Open),
-        Probed::Failed(error) => refused::with_account(client, CliError::from(error)).await,
-    };
-    let door = match error.kind {
-        ErrorKind::Authentication => Door::Shut,
-        _ => Door::Open,
-    };
-    (Check::error(GROUP, name, &error), door)
-}
-
-/// Whether the registry lets us in. Where it does not, that is one failure: what else is refused then says nothing more.
-#[derive(Clone, Copy)]
-enum Door {
-    Open,
-    Shut,
-}
-
-impl Door {
-    /// A check of what was found; of what was not asked, how to ask it.
-    fn of<T>(self, name: &'static str, probed: Probed<T>, found: impl FnOnce(T) -> Check) -> Check {
-        match probed {
-            Probed::Found(answer) => found(answer),
-            Probed::NotAsked(why) => not_asked(name, why),
-            Probed::Failed(error) => {
-                let error = CliError::from(error);
-                match (self, error.kind) {
-                    (Self::Shut, ErrorKind::Authentication) => shut(name),
-                    _ => Check::error(GROUP, name, &error),
-                }
-            }
-        }
-    }
-
-    /// The same of a list, whose refusal is an answer.
-    fn list(
-        self,
-        name: &'static str,
-        probed: Probed<Paging>,
-        found: impl FnOnce(&Paging) -> Check,
-    ) -> Check {
-        self.of(name, probed, |paging| match (self, &paging) {
-            (Self::Shut, Paging::Refused { status }) if matches!(status.as_u16(), 401 | 403) => {
-                shut(name)
-            }
-            _ => found(&paging),
-        })
-    }
-
-    /// What comes beside a manifest; and that the image is not there, if that is why nothing came.
-    fn image(self, probed: Probed<ManifestHeaders>) -> Vec<Check> {
-        let name = "digest-header";
-        match probed {
-            Probed::Failed(error) if error.is_not_found() => {
-                vec![
-                    failed("image", error),
-                    Check::skipped(GROUP, name, "not tried: there is no such image"),
-                ]
-            }
-            probed => vec![self.of(name, probed, headers)],
-        }
-    }
-}
-
-fn shut(name: &'static str) -> Check {
-    Check::skipped(GROUP, name, "not found out, since it does not let us in")
-}
-
-/// How to ask what was not asked.
-fn not_asked(name: &'static str, why: NotAsked) -> Check {
-    let (finding, hint) = match why {
-        NotAsked::NeedsRepository => (
-            "not tried: it takes a repository",
-            "name one: peak doctor HOST/REPO",
-        ),
-        NotAsked::NeedsImage => (
-            "not tried: there is no image to ask about",
-            "name an image of the registry: peak doctor HOST/REPO:TAG",
-        ),
-        NotAsked::NeedsLeaveToWrite => (
-            "not tried: it takes a repository to write to",
-            "--write-to REPO tries it, and takes back what it sends",
-        ),
-        NotAsked::NeedsTwoRepositories => (
-            "not tried: it takes two repositories to write to",
-            "a second --write-to REPO tries it, and deletes what it stores",
-        ),
-        NotAsked::NoTokens => ("no tokens are used", ""),
-        _ => ("not tried", ""),
-    };
-    let check = Check::skipped(GROUP, name, finding);
-    if hint.is_empty() {
-        check
-    } else {
-        check.hint(hint)
-    }
 }
 
 fn authentication(way: &Authentication) -> Check {
@@ -291,6 +245,7 @@ fn authentication(way: &Authentication) -> Check {
                 name,
                 format!("in no way that is known here: {schemes_text}"),
             )
+            .hint("Basic and Bearer are known; no login helps with another")
             .detail("flow", "unknown")
             .detail("schemes", json!(schemes))
         }
@@ -322,26 +277,32 @@ fn catalog(paging: &Paging) -> Check {
     }
 }
 
-fn tags(paging: &Paging) -> Check {
-    match paging {
-        Paging::Refused { status } => {
-            let (finding, hint) = match status.as_u16() {
-                404 => (
-                    "there is no such repository, or it is hidden",
-                    "see the name; peak registry catalog HOST lists those there are, where it does",
-                ),
-                405 => (
-                    "it does not list tags",
-                    "name an image of the repository: peak doctor HOST/REPO:TAG",
-                ),
-                _ => ("access is refused", "peak registry login HOST"),
-            };
-            Check::failed(GROUP, "tags", format!("{finding} ({})", status.as_u16()))
-                .hint(hint)
-                .detail("paging", "refused")
-                .detail("status", status.as_u16())
+/// Why the tags are not listed.
+fn refused_tags(status: u16, asked: &Asked) -> CliError {
+    let (kind, finding, hint) = match status {
+        404 => (
+            ErrorKind::NotFound,
+            "there is no such repository, or it is hidden",
+            "see the name; `peak registry catalog HOST` lists those there are, where it does",
+        ),
+        405 => (
+            ErrorKind::Other,
+            "it does not list tags",
+            "name an image of the repository: peak doctor HOST/REPO:TAG",
+        ),
+        _ => (
+            ErrorKind::Authentication,
+            "access is refused",
+            "log in with `peak registry login HOST`",
+        ),
+    };
+    let error = CliError::new(kind, format!("{finding} ({status})")).with_hint(hint);
+    match &asked.image {
+        Some(image) if kind == ErrorKind::Authentication => {
+            let place = format!("{}/{}", image.registry(), image.repository());
+            error.with_refused(&place).with_status(Some(status))
         }
-        paging => list("tags", paging),
+        _ => error,
     }
 }
 
@@ -499,8 +460,7 @@ fn deletion(found: Deletion) -> Check {
     };
     let (manifests, tags, blobs) = (word(found.manifests), word(found.tags), word(found.blobs));
     let finding = format!("manifests: {manifests}; tags alone: {tags}; blobs: {blobs}");
-    let is_denied = [found.manifests, found.tags, found.blobs].contains(&Deletes::Denied);
-    let check = if is_denied {
+    let check = if [found.manifests, found.tags, found.blobs].contains(&Deletes::Denied) {
         Check::warning(GROUP, "delete", finding)
             .hint("deleting takes an account that may; nothing else suffers")
     } else {
@@ -510,6 +470,13 @@ fn deletion(found: Deletion) -> Check {
         .detail("manifests", manifests)
         .detail("tags", tags)
         .detail("blobs", blobs)
+}
+
+/// Whether nothing at all may be deleted.
+fn is_denied(found: Deletion) -> bool {
+    [found.manifests, found.tags, found.blobs]
+        .iter()
+        .all(|deletes| *deletes == Deletes::Denied)
 }
 
 fn mounts(found: Mounts) -> Check {

@@ -23,9 +23,8 @@ use peak_sdk::http::TlsOptions;
 use peak_sdk::registry::Registry;
 
 use self::copy::Ends;
-use self::names::check_host;
 pub(crate) use self::names::{
-    parse_destination, parse_local_target, parse_platform, parse_reference,
+    check_host, parse_destination, parse_local_target, parse_platform, parse_reference,
 };
 use crate::application::{Application, tls_of_environment};
 use crate::error::{CliError, ErrorKind};

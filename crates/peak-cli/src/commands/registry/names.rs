@@ -30,7 +30,7 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
 }
 
 /// Refuses what is no name of a registry, before anything is done with it.
-pub(super) fn check_host(text: &str) -> Result<(), CliError> {
+pub(crate) fn check_host(text: &str) -> Result<(), CliError> {
     let is_host =
         !text.contains('/') && Reference::parse(&format!("{}/x", text.to_lowercase())).is_ok();
     if is_host {

@@ -56,6 +56,8 @@ pub struct ExaminedHelper {
     pub registries: Vec<String>,
     /// Why it cannot be asked, where that is so.
     pub failure: Option<String>,
+    /// Whether there is such a program.
+    pub is_installed: bool,
 }
 
 impl Keychain {
@@ -106,6 +108,7 @@ impl Keychain {
                     .take(MAX_NAMED)
                     .map(str::to_owned)
                     .collect(),
+                is_installed: !matches!(answer, Err(KeychainError::HelperMissing { .. })),
                 failure: answer.err().map(|error: KeychainError| with_causes(&error)),
             });
         }
