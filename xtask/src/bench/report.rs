@@ -15,11 +15,11 @@ const PREAMBLE: &str = "\
 # Performance
 
 What `cargo xtask bench` measured. It makes its own data under `target/bench`, builds our programs as releases, and
-runs each program for each job as a whole process, in turn, for several rounds after one that does not count. Shown
-are medians over the rounds. The ratios are medians too, of the ratios within each round, against the peer that needs
-the least time; 0.5 × is half of what that peer needs. A *floor* is no peer: it does less than the work and shows what
-is possible at most. Memory is that of the largest process; less than about 5 MiB cannot be told, which is what the
-process that measures has itself.
+runs each program for each job as a whole process, in turn, for as many rounds as stand with the job, after one that
+does not count. Shown are medians over the rounds. The ratios are medians too, of the ratios within each round, against
+the peer that needs the least time; 0.5 × is half of what that peer needs. A *floor* is no peer: it does less than the
+work and shows what is possible at most. Memory is that of the largest process; less than about 5 MiB cannot be told,
+which is what the process that measures has itself.
 
 To repeat: `cargo xtask bench [JOB …] [--rounds N]`, and `--write` to put the results here. A peer that is not
 installed has a row that says so; the Python client is installed from PyPI where Python is.
@@ -34,10 +34,11 @@ pub(super) struct Section {
 impl Section {
     pub(super) fn new(job: &Job, results: &[RaceResult], rounds: u32) -> anyhow::Result<Self> {
         let mut text = format!(
-            "## {}\n\n{}\n\n{}, {rounds} rounds.\n",
+            "## {}\n\n{}\n\n{}, {rounds} round{}.\n",
             job.name,
             job.about,
-            circumstances()
+            circumstances(),
+            if rounds == 1 { "" } else { "s" }
         );
         for result in results {
             if !result.title.is_empty() {
