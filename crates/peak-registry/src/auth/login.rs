@@ -135,7 +135,7 @@ impl Registry {
         let root = host.root(Scheme::Https)?;
         let caller = Origin::of(&root).and_then(|origin| self.caller(&origin));
         let mut explanation = match self.keychain() {
-            Ok(keychain) => keychain.explain(host.name(), repository).await,
+            Ok(keychain) => Box::pin(keychain.explain(host.name(), repository)).await,
             Err(_) => Explanation {
                 registry: host.name().to_owned(),
                 repository: repository.map(str::to_owned),

@@ -617,6 +617,7 @@ async fn login_checks_and_keeps_and_logout_takes_away() {
 
 #[tokio::test]
 async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
+    const PAGE: (&str, &str) = ("content-type", "text/html; charset=utf-8");
     let home = Home::new();
     let open = Script::start(|_, _| answer("200 OK", &[], b"{}")).await;
     let registry = registry_with(home.keychain(&[]));
@@ -626,7 +627,6 @@ async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
         .unwrap();
     assert!(!login.checked);
 
-    const PAGE: (&str, &str) = ("content-type", "text/html; charset=utf-8");
     for (status, headers, expected) in [
         ("404 Not Found", &[][..], "no /v2/"),
         ("200 OK", &[PAGE], "a web page"),
