@@ -314,6 +314,72 @@ fn a_platform_that_does_not_answer_is_a_network_error() {
         &format!("http://{closed}"),
     ]);
     finished.assert_code(6).assert_stderr(&closed.to_string());
+    // The doctor has to look there, too.
+    finished.assert_stderr(&format!(
+        "`peak doctor --endpoint-url http://{closed}` looks closer"
+    ));
+    let secret = sandbox.peak([
+        "images",
+        "describe",
+        "1",
+        "--endpoint-url",
+        &format!("http://user:sekret@{closed}"),
+    ]);
+    assert!(!secret.stderr.contains("sekret"), "{}", secret.stderr);
+    sandbox.files(
+        "",
+        [(
+            "peak.yaml",
+            format!("endpoint-url: http://{closed}\n").as_bytes(),
+        )],
+    );
+    sandbox
+        .peak(["--config", "peak.yaml", "images", "describe", "1"])
+        .assert_code(6)
+        .assert_stderr("`peak doctor --config peak.yaml` looks closer");
+}
+
+#[test]
+fn a_password_before_a_host_is_in_no_error() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for line in [
+        "registry login user:sekret@127.0.0.1:9",
+        "registry logout user:sekret@127.0.0.1:9",
+        "registry catalog user:sekret@127.0.0.1:9",
+        "registry tags user:sekret@127.0.0.1:9",
+        "registry tags user:sekret@127.0.0.1:9/app",
+        "registry tags sekret@127.0.0.1:9/app",
+        "registry tags docker://user:sekret@127.0.0.1:9/app",
+        "registry tags https://user:sekret@127.0.0.1:9/app",
+        "registry digest user:sekret@127.0.0.1:9/app@DIGEST",
+        "registry digest --insecure user:sekret@127.0.0.1:9 a.example/app",
+        "registry copy a.example/app user:sekret@127.0.0.1:9/app",
+        "registry pull a.example/app user:sekret@127.0.0.1:9/app",
+        "registry pull a.example/app docker-daemon:user:sekret@127.0.0.1:9/app:1",
+        "registry pull a.example/app docker-archive:x.tar:user:sekret@127.0.0.1:9/app:1",
+        "registry auth explain user:sekret@127.0.0.1:9/app",
+        "registry user:sekret@127.0.0.1:9",
+        "ship project --local --to user:sekret@127.0.0.1:9/app:1",
+        "doctor http://user:sekret@127.0.0.1:9",
+        "doctor user:sekret@127.0.0.1:9/app",
+    ] {
+        let line = line.replace("DIGEST", &digest);
+        let finished = sandbox.peak(line.split(' '));
+        assert!(matches!(finished.code, Some(1 | 2)), "{line}");
+        let told = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(!told.contains("sekret"), "{line}: {told}");
+        assert!(told.contains("…@127.0.0.1:9"), "{line}: {told}");
+        if line.starts_with("registry tags") || line.starts_with("registry log") {
+            finished.assert_stderr("`peak registry login 127.0.0.1:9 -u USER`");
+        }
+    }
+    // A digest is no user, and is shown.
+    sandbox
+        .peak(["registry", "digest", "127.0.0.1:9/app@sha256:12"])
+        .assert_code(2)
+        .assert_stderr("`127.0.0.1:9/app@sha256:12`");
 }
 
 #[test]

@@ -460,6 +460,24 @@ fn local_means_the_embedded_platform_whatever_the_environment_says() {
             .unwrap();
         crate::support::finish(child).assert_code(0);
     }
+    for settings in [
+        "endpoint-url: http://127.0.0.1:9\n",
+        "stage: test\n",
+        "stage: moon\n",
+        "endpoint-url: nonsense\n",
+    ] {
+        sandbox.files("", [("peak.yaml", settings.as_bytes())]);
+        let with_file = ["--config", "peak.yaml", "ship", "project"];
+        sandbox
+            .peak(with_file.into_iter().chain(["--local"]))
+            .assert_code(0);
+        // Without the option it is the file that says where, and that is told where it is wrong.
+        let elsewhere = sandbox.peak(with_file);
+        assert_ne!(elsewhere.code, Some(0), "{settings}");
+        if settings.contains("moon") || settings.contains("nonsense") {
+            elsewhere.assert_code(2).assert_stderr("`peak.yaml`: ");
+        }
+    }
     sandbox
         .peak(["ship", "project", "--local", "--stage", "prod"])
         .assert_code(2)
@@ -506,4 +524,79 @@ fn the_options_of_a_build_reach_the_platform() {
         version["buildDetails"]["buildArguments"],
         serde_json::json!([{"name": "A", "value": "1,2"}, {"name": "B", "value": "x=y"}])
     );
+}
+
+/// What stands between backquotes in an error and begins so.
+fn command_in<'a>(error: &'a str, beginning: &str) -> Vec<&'a str> {
+    let commands = error.split('`').filter(|part| part.starts_with(beginning));
+    let [command] = commands.collect::<Vec<_>>()[..] else {
+        panic!("not one command in {error}");
+    };
+    command.split(' ').skip(1).collect()
+}
+
+#[test]
+fn a_copy_that_fails_ends_no_other_and_what_is_built_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let server = sandbox.serve_with(&["--state-dir", "open"]);
+    let closed = sandbox.serve_with(&["--state-dir", "closed", "--token", "open-sesame"]);
+    let refused = format!("{}/site:1", closed.host());
+    let with_copies = |more: &[&str]| {
+        let arguments = ["ship", "project", "--endpoint-url", &server.url];
+        sandbox.peak(arguments.iter().chain(more).copied())
+    };
+
+    let failed = with_copies(&["--to", &refused, "--to", "oci:layout"]);
+    failed
+        .assert_code(3)
+        .assert_stderr("and copied to oci:layout")
+        .assert_stderr(&format!("the copy to docker://{refused}: "));
+    assert!(failed.stdout.is_empty(), "{}", failed.stdout);
+    let (digest, _) = manifest(&sandbox.path("layout"));
+    failed.assert_stderr(&format!(
+        "`{}/project:0.0.1@{digest}` is built",
+        server.host()
+    ));
+
+    // What it says is what brings the image there.
+    let mut copy = sandbox.command(command_in(&failed.stderr, "peak registry copy"));
+    copy.env("PEAK_ENDPOINT_URL", &closed.url)
+        .env("PEAK_AUTH_TOKEN", "open-sesame");
+    crate::support::finish(copy.spawn().unwrap()).assert_code(0);
+
+    // The first failure is that of the command, and each is told.
+    let both = with_copies(&["-o", "json", "--to", &refused, "--to", "127.0.0.1:9/site:1"]);
+    both.assert_code(3);
+    let error: Value = serde_json::from_str(both.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(error["error"]["kind"], "authentication");
+    let hint = error["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("/project:0.0.2@sha256:"), "{hint}");
+    assert!(
+        hint.contains("the copy to docker://127.0.0.1:9/site:1 failed as well: "),
+        "{hint}"
+    );
+}
+
+#[test]
+fn what_the_embedded_platform_has_built_is_copied_from_there_once_it_serves() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    let failed = sandbox.peak(["ship", "project", "--local", "--to", "127.0.0.1:9/site:1"]);
+    failed
+        .assert_code(6)
+        .assert_stderr("`project:0.0.1@sha256:")
+        .assert_stderr("while `peak local serve` runs, ");
+    let copy = command_in(&failed.stderr, "peak registry copy").join(" ");
+    assert!(
+        copy.contains(" 127.0.0.1:7325/project:0.0.1@sha256:"),
+        "{copy}"
+    );
+    // Another port here, since that one may be taken.
+    let server = sandbox.serve();
+    let copy = copy
+        .replace("127.0.0.1:7325", server.host())
+        .replace("docker://127.0.0.1:9/site:1", "oci:layout");
+    sandbox.peak(copy.split(' ')).assert_code(0);
+    assert_eq!(manifest(&sandbox.path("layout")).1["schemaVersion"], 2);
 }

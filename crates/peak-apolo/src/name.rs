@@ -342,6 +342,23 @@ mod tests {
         value.unwrap_or_else(|_| json!({"error": true}))
     }
 
+    #[test]
+    fn no_error_has_what_may_be_a_password() {
+        for text in [
+            "user:sekret@host.example/app",
+            "user:sekret@host.example",
+            "image:user:sekret@host.example/app",
+            "image://user:sekret@cluster/org/project/app:1",
+        ] {
+            let remote = clusters().parse_remote(text).unwrap_err();
+            let local = text.parse::<LocalImage>().unwrap_err();
+            for error in [remote, local] {
+                let told = format!("{error} {error:?}");
+                assert!(!told.contains("sekret"), "{told}");
+            }
+        }
+    }
+
     fn problem(text: &str) -> Problem {
         clusters().parse_remote(text).unwrap_err().problem().clone()
     }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use peak_oci::without_user;
+
 /// How much of a text is repeated, in characters.
 const SHOWN: usize = 200;
 
-/// A text is not the name of an image.
+/// A text is not the name of an image. What stands before an `@` in its host may be a password, and is left out.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` is not the name of {wanted}: {problem}", Shown(text))]
 pub struct ImageNameError {
@@ -25,9 +27,9 @@ impl ImageNameError {
 
     fn new(text: &str, wanted: &'static str, problem: ImageNameProblem) -> Self {
         Self {
-            text: text.to_owned(),
+            text: without_user(text).into_owned(),
             wanted,
-            problem,
+            problem: problem.without_user(),
         }
     }
 
@@ -39,6 +41,20 @@ impl ImageNameError {
     /// What is wrong with it.
     pub fn problem(&self) -> &ImageNameProblem {
         &self.problem
+    }
+}
+
+impl ImageNameProblem {
+    fn without_user(mut self) -> Self {
+        if let Self::Component { component: part }
+        | Self::Host { host: part }
+        | Self::Tag { tag: part }
+        | Self::TagNotAllowed { tag: part }
+        | Self::UnknownCluster { cluster: part, .. } = &mut self
+        {
+            *part = without_user(part).into_owned();
+        }
+        self
     }
 }
 

@@ -14,8 +14,10 @@ use peak_sdk::registry::{
 use url::Url;
 
 use crate::arguments::{GlobalOptions, OutputTarget};
+use crate::convert::network::looks_closer;
 use crate::error::{CliError, ErrorKind};
-use crate::output::Output;
+use crate::output::{Output, printable};
+use crate::paths::in_shell;
 use crate::progress::Progress;
 use crate::suggest::did_you_mean;
 
@@ -30,6 +32,7 @@ pub(crate) struct Application {
     pub(crate) progress: Progress,
     stage: Option<String>,
     endpoint_url: Option<String>,
+    platform_file: Option<PathBuf>,
     output_file: Option<PathBuf>,
     config_file: Option<PathBuf>,
     /// The clients that were made, whose uploads end when the command does.
@@ -39,6 +42,18 @@ pub(crate) struct Application {
     /// The client of Apolo's images, where the command has one.
     apolo: OnceLock<Images>,
 }
+
+/// Who says which platform is meant, where the variables do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy<'a> {
+    /// `--endpoint-url` or `--stage`
+    Options,
+    /// The file of `--config`
+    File(&'a Path),
+}
+
+/// Variables that say which platform is meant, the first that is set.
+const PLATFORM_VARIABLES: [&str; 3] = ["PEAK_ENDPOINT_URL", "PEAK__STAGE", "STAGE"];
 
 /// How long the embedded platform has to end where the command did not come to its end: as long as a Docker Engine takes
 /// to stop a build, as far as one can wait who was interrupted.
@@ -67,6 +82,7 @@ impl Application {
             progress: Progress::new(options.progress.unwrap_or_default(), options.quiet),
             stage: options.stage,
             endpoint_url: options.endpoint_url,
+            platform_file: options.platform_file,
             output_file,
             config_file: options.config,
             registries: Mutex::default(),
@@ -75,9 +91,44 @@ impl Application {
         })
     }
 
-    /// Whether the command line itself names a platform.
+    /// Whether the options or the file of `--config` name a platform.
     pub(crate) fn names_a_platform(&self) -> bool {
-        self.stage.is_some() || self.endpoint_url.is_some()
+        self.platform_named_by().is_some()
+    }
+
+    /// Who names the platform; `None` where it is for the variables to say.
+    pub(crate) fn platform_named_by(&self) -> Option<NamedBy<'_>> {
+        match &self.platform_file {
+            Some(file) => Some(NamedBy::File(file)),
+            None if self.stage.is_some() || self.endpoint_url.is_some() => Some(NamedBy::Options),
+            None => None,
+        }
+    }
+
+    /// Says in an error of the platform how to look closer at the very platform that was asked.
+    pub(crate) fn with_doctor(&self, error: CliError) -> CliError {
+        if error.is_of_platform {
+            error.with_more_hint(&looks_closer(&self.as_command("peak doctor")))
+        } else {
+            error
+        }
+    }
+
+    /// A command with the options that name the same platform.
+    pub(crate) fn as_command(&self, command: &str) -> String {
+        let file = self.platform_file.as_deref();
+        match (file, &self.endpoint_url, &self.stage) {
+            (Some(file), _, _) => format!("{command} --config {}", in_shell(file)),
+            // One that may hold credentials is not repeated.
+            (None, Some(url), _) if url.contains('@') => format!("{command} --endpoint-url URL"),
+            (None, Some(url), _) => {
+                format!("{command} --endpoint-url {}", in_shell(Path::new(url)))
+            }
+            (None, None, Some(stage)) => {
+                format!("{command} --stage {}", in_shell(Path::new(stage)))
+            }
+            (None, None, None) => command.to_owned(),
+        }
     }
 
     /// The file that `--config` names.
@@ -123,10 +174,26 @@ impl Application {
 
     /// A client for registries, which knows the platform's own if there is a platform.
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
+        // Who names a platform means one; else it is only not known.
+        self.registry_with(builder, self.names_a_platform())
+    }
+
+    /// As [`registry`](Self::registry), for a command that works with the embedded platform, whatever else is named.
+    pub(crate) fn registry_beside_embedded(
+        &self,
+        builder: RegistryBuilder,
+    ) -> Result<Registry, CliError> {
+        self.registry_with(builder, false)
+    }
+
+    fn registry_with(
+        &self,
+        builder: RegistryBuilder,
+        platform_has_to_be_right: bool,
+    ) -> Result<Registry, CliError> {
         let registry = match self.session_to_look_at() {
             Ok(session) => registry_of(&session, builder)?,
-            // Who names a platform means one; else it is only not known.
-            Err(error) if self.names_a_platform() && error.kind == ErrorKind::Usage => {
+            Err(error) if platform_has_to_be_right && error.kind == ErrorKind::Usage => {
                 return Err(error);
             }
             Err(_) => with_environment(builder).build()?,
@@ -194,8 +261,18 @@ impl Application {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the platform is, by the options and the environment.
+    /// Where the platform is, by the options, the file and the environment.
     fn session_builder(&self) -> Result<SessionBuilder, CliError> {
+        self.options_of_session()
+            .map_err(|error| match self.platform_named_by() {
+                Some(NamedBy::File(file)) => {
+                    error.with_context(&format!("`{}`", printable(&file.display().to_string())))
+                }
+                _ => error,
+            })
+    }
+
+    fn options_of_session(&self) -> Result<SessionBuilder, CliError> {
         let mut builder = Session::builder();
         if let Some(stage) = &self.stage {
             builder = builder.stage(stage.parse()?);
@@ -230,9 +307,18 @@ fn with_environment(builder: RegistryBuilder) -> RegistryBuilder {
     }
 }
 
-/// The variable that the platform's token is taken from: the first that is set.
+/// The variable that the platform's token is taken from.
 pub(crate) fn token_variable() -> Option<&'static str> {
-    ["PEAK_AUTH_TOKEN", "API_KEY"]
+    first_set(["PEAK_AUTH_TOKEN", "API_KEY"])
+}
+
+/// The variable that says which platform is meant, where neither an option nor a file does.
+pub(crate) fn platform_variable() -> Option<&'static str> {
+    first_set(PLATFORM_VARIABLES)
+}
+
+fn first_set<const COUNT: usize>(names: [&'static str; COUNT]) -> Option<&'static str> {
+    names
         .into_iter()
         .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }

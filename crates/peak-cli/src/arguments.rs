@@ -48,6 +48,10 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 
+    /// The file that names the platform, where neither option does.
+    #[arg(skip)]
+    pub(crate) platform_file: Option<PathBuf>,
+
     /// How results are printed: json, yaml or table [default: table on a terminal, json otherwise];
     /// where a command writes a file, the file's name
     #[arg(long, short, global = true, value_name = "FORMAT")]

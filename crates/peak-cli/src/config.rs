@@ -6,12 +6,10 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::application::platform_variable;
 use crate::arguments::GlobalOptions;
 use crate::error::CliError;
 use crate::input::read_object;
-
-/// Variables that say which platform is meant.
-const PLATFORM_VARIABLES: [&str; 3] = ["PEAK_ENDPOINT_URL", "PEAK__STAGE", "STAGE"];
 
 /// What the file may hold: global options by their names. A token is not among them.
 #[derive(Debug, Default, Deserialize)]
@@ -35,12 +33,10 @@ pub(crate) fn apply(mut options: GlobalOptions, file: &Path) -> Result<GlobalOpt
     let object = read_object(file)?;
     let config: Config = serde_json::from_value(serde_json::Value::Object(object))
         .map_err(|error| invalid(error.to_string()))?;
-    let platform_is_named = options.stage.is_some()
-        || options.endpoint_url.is_some()
-        || PLATFORM_VARIABLES
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    if !platform_is_named {
+    let platform_is_named =
+        options.stage.is_some() || options.endpoint_url.is_some() || platform_variable().is_some();
+    if !platform_is_named && (config.stage.is_some() || config.endpoint_url.is_some()) {
+        options.platform_file = Some(file.to_owned());
         options.stage = config.stage;
         options.endpoint_url = config.endpoint_url;
     }

@@ -3,6 +3,8 @@
 pub(crate) mod network;
 mod registry;
 
+pub(crate) use registry::{login_instead, no_registry};
+
 use std::error::Error as StdError;
 
 use peak_sdk::docker::{EngineConfigError, EngineError};

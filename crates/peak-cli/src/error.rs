@@ -85,6 +85,8 @@ pub(crate) struct CliError {
     pub(crate) missing: Option<Box<Missing>>,
     /// The registry or repository that did not let us in, where it can be looked up as whom we asked.
     pub(crate) refused: Option<Box<str>>,
+    /// Whether it is the platform that could not be reached, where it can be looked up which one is meant.
+    pub(crate) is_of_platform: bool,
 }
 
 /// A tag that a repository does not have, or a repository that a registry does not have.
@@ -106,6 +108,7 @@ impl CliError {
             hint: None,
             missing: None,
             refused: None,
+            is_of_platform: false,
         }
     }
 
@@ -180,6 +183,11 @@ impl CliError {
 
     pub(crate) fn with_missing(mut self, missing: Option<Missing>) -> Self {
         self.missing = missing.map(Box::new);
+        self
+    }
+
+    pub(crate) fn of_platform(mut self) -> Self {
+        self.is_of_platform = true;
         self
     }
 

@@ -78,7 +78,11 @@ fn start(application: Application, command: Command) -> Result<(), CliError> {
         })?;
     // The command is a task, and not driven by this thread: between a connection and what waits for it a wake-up is then
     // a turn of the same thread, and seldom one of another.
-    let task = runtime.spawn(async move { run(&application, command).await });
+    let task = runtime.spawn(async move {
+        run(&application, command)
+            .await
+            .map_err(|error| application.with_doctor(error))
+    });
     let result = match runtime.block_on(task) {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use peak_sdk::oci::without_user;
 use serde::Serialize;
 
 use crate::arguments::OutputTarget;
@@ -155,6 +156,12 @@ pub(crate) fn printable(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// The name of an image, a registry or a place as somebody has written it, fit to be shown: without a user and a password
+/// before a host.
+pub(crate) fn shown(name: &str) -> String {
+    printable(&without_user(name))
 }
 
 /// A size for a person: decimal units, as registries and `docker images` give them.

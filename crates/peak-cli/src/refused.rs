@@ -6,11 +6,13 @@ use peak_sdk::registry::{CredentialSource, Explanation, Registry, SourceOutcome}
 use crate::application::with_variables;
 use crate::error::CliError;
 
-/// Puts into an error of access whose credentials were used, or why there were none.
-pub(crate) async fn with_account(registry: &Registry, error: CliError) -> CliError {
-    let Some(place) = &error.refused else {
+/// Puts into an error of access whose credentials were used, or why there were none; once, since it takes the place of
+/// the hint.
+pub(crate) async fn with_account(registry: &Registry, mut error: CliError) -> CliError {
+    let Some(place) = error.refused.take() else {
         return error;
     };
+    let place = &*place;
     // It was looked up before, so nothing is waited for.
     let explanation = match Reference::parse(place) {
         Ok(reference) if place.contains('/') => registry.explain_credentials(&reference).await,

@@ -1,15 +1,20 @@
 //! A command line that cannot be understood, told in the form of every other error.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
-use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
+use clap::{Arg, ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
+use peak_sdk::oci::without_user;
 
 use crate::arguments::{ColorMode, CommandLine};
 use crate::color;
 use crate::error::CliError;
-use crate::output::write_out;
+use crate::output::{shown, write_out};
+use crate::paths::in_shell;
+use crate::suggest::nearest;
 
 /// What `peak` alone says: where to begin, and where to go on. Nothing was done wrong, so it ends well, as `cargo`, `gh`
 /// and `docker` do.
@@ -43,7 +48,10 @@ pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
         });
     }
     let matches = command.try_get_matches_from_mut(std::env::args_os());
-    let matches = matches.map_err(with_the_likeliest_first)?;
+    let matches = matches.map_err(|error| {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        with_fitting_tips(with_the_likeliest_first(error), &arguments)
+    })?;
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
@@ -55,6 +63,126 @@ fn with_the_likeliest_first(mut error: clap::Error) -> clap::Error {
         error.insert(kind, ContextValue::Strings(names));
     }
     error
+}
+
+/// Takes out clap's tips that lead astray: that an unknown option could be a value behind `--`, and names that are hardly
+/// like what was written. Of an option that has the name of an argument it says where that one stands.
+fn with_fitting_tips(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let given = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(given)) if error.kind() == ClapErrorKind::UnknownArgument => {
+            given.trim_start_matches('-').to_owned()
+        }
+        _ => return error,
+    };
+    let is_like = |option: &str| {
+        let option = option.trim_start_matches('-');
+        option == given || option.starts_with(&given) || !nearest(&given, [option]).is_empty()
+    };
+    let suggested = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(option)) => Some(is_like(option)),
+        _ => None,
+    };
+    if suggested == Some(false) {
+        error.remove(ContextKind::SuggestedArg);
+    }
+    let mut tips: Vec<StyledStr> = match error.remove(ContextKind::Suggested) {
+        Some(ContextValue::StyledStrs(tips)) => tips,
+        _ => Vec::new(),
+    };
+    // What is left says `'COMMAND --OPTION' exists`.
+    tips.retain(|tip| {
+        let tip = tip.to_string();
+        let option = tip
+            .split('\'')
+            .nth(1)
+            .and_then(|text| text.split(' ').next_back());
+        !tip.contains("as a value") && option.is_some_and(&is_like)
+    });
+    if suggested != Some(true)
+        && let Some(tip) = as_positional(&error, &given, arguments)
+    {
+        tips = vec![StyledStr::from(tip)];
+    }
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+/// Where an argument stands that was written as an option of its name, and the command so.
+fn as_positional(error: &clap::Error, given: &str, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else {
+        return None;
+    };
+    let usage = usage.to_string();
+    let mut words = usage.trim_start_matches("Usage:").split_whitespace();
+    let mut line = words.next()?.to_owned();
+    let root = CommandLine::command();
+    let mut command = &root;
+    for word in words {
+        let Some(inner) = command.find_subcommand(word) else {
+            break;
+        };
+        command = inner;
+        line = format!("{line} {word}");
+    }
+    let meant = command
+        .get_positionals()
+        .find(|positional| option_names(positional).iter().any(|name| name == given))?;
+    for positional in command.get_positionals() {
+        let values = option_names(positional);
+        let value = values.iter().find_map(|name| value_of(name, arguments));
+        if let Some(value) = value {
+            line = format!("{line} {}", in_shell(Path::new(&shown(&value))));
+        } else if positional == meant || positional.is_required_set() {
+            line = format!("{line} {}", value_name(positional));
+        }
+    }
+    Some(format!(
+        "{} stands without an option: `{line}`",
+        value_name(meant)
+    ))
+}
+
+/// The name of a positional argument in the help.
+fn value_name(positional: &Arg) -> String {
+    match positional.get_value_names().and_then(<[_]>::first) {
+        Some(name) => name.to_string(),
+        None => positional.get_id().as_str().to_uppercase(),
+    }
+}
+
+/// The options that a positional argument might be taken for.
+fn option_names(positional: &Arg) -> [String; 2] {
+    [
+        value_name(positional),
+        positional.get_id().as_str().to_owned(),
+    ]
+    .map(|name| name.to_lowercase().replace('_', "-"))
+}
+
+/// What stands behind an option that there is none of.
+fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
+    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            return None;
+        }
+        let Some(rest) = argument
+            .strip_prefix("--")
+            .and_then(|rest| rest.strip_prefix(option))
+        else {
+            continue;
+        };
+        if rest.is_empty() {
+            let value = arguments.next()?;
+            return (!value.starts_with('-')).then(|| value.into_owned());
+        }
+        if let Some(value) = rest.strip_prefix('=') {
+            return Some(value.to_owned());
+        }
+    }
+    None
 }
 
 /// Prints first steps where nothing at all was asked, help and version as they are, and everything else as a usage error.
@@ -98,7 +226,9 @@ fn usage_error(text: &str) -> CliError {
     }
     let wrong = wrong.join(" ");
     let wrong = wrong.strip_prefix("error:").unwrap_or(&wrong).trim();
-    CliError::usage(wrong)
+    // Clap repeats what was written, between quotes; it may be a host with a password before it.
+    let wrong: Vec<_> = wrong.split('\'').map(without_user).collect();
+    CliError::usage(wrong.join("'"))
         .with_hint(tip.unwrap_or_else(|| "--help shows what is understood".to_owned()))
 }
 
@@ -171,6 +301,81 @@ mod tests {
         let error = with_the_likeliest_first(error.unwrap_err());
         let hint = usage_error(&error.render().to_string()).hint.unwrap();
         assert!(hint.contains("exist: 'list', "), "{hint}");
+    }
+
+    fn told(line: &str) -> (String, String) {
+        let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+        let error = CommandLine::command().try_get_matches_from(&arguments);
+        let error = with_fitting_tips(error.unwrap_err(), &arguments);
+        let error = usage_error(&error.render().to_string());
+        (error.message, error.hint.unwrap())
+    }
+
+    #[test]
+    fn an_option_that_is_an_argument_is_told_where_it_stands() {
+        for (line, expected) in [
+            (
+                "peak images describe --image-id 1",
+                "IMAGE_ID stands without an option: `peak images describe 1`",
+            ),
+            (
+                "peak images list-builds --image-id=1",
+                "IMAGE_ID stands without an option: `peak images list-builds 1`",
+            ),
+            (
+                "peak images describe --image-id",
+                "IMAGE_ID stands without an option: `peak images describe IMAGE_ID`",
+            ),
+            (
+                "peak registry copy --src user:secret@a.example/b --dst oci:c",
+                "SRC stands without an option: `peak registry copy '…@a.example/b' oci:c`",
+            ),
+        ] {
+            let (message, hint) = told(line);
+            assert!(message.starts_with("unexpected argument '--"), "{message}");
+            assert_eq!(hint, expected);
+        }
+    }
+
+    #[test]
+    fn only_what_is_like_it_is_suggested_for_an_unknown_option() {
+        for (line, expected) in [
+            (
+                "peak images list --bogus",
+                "--help shows what is understood",
+            ),
+            (
+                "peak images describe --bogus 1",
+                "--help shows what is understood",
+            ),
+            (
+                "peak images list --page-sise 1",
+                "a similar argument exists: '--page-size'",
+            ),
+            (
+                "peak registry login a.example --user me",
+                "a similar argument exists: '--username'",
+            ),
+            (
+                "peak ship . --quite",
+                "a similar argument exists: '--quiet'",
+            ),
+        ] {
+            assert_eq!(told(line).1, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_clap_repeats_has_no_password() {
+        for line in [
+            "peak registry user:secret@a.example",
+            "peak registry logout a.example user:secret@a.example",
+            "peak registry copy a b --concurrency user:secret@a.example",
+        ] {
+            let (message, hint) = told(line);
+            assert!(message.contains("…@a.example"), "{message}");
+            assert!(!format!("{message}{hint}").contains("secret"), "{message}");
+        }
     }
 
     #[test]

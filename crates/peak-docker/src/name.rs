@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use peak_oci::{Digest, Reference, ReferenceError};
+use peak_oci::{Digest, Reference, ReferenceError, without_user};
 
 const TRANSPORT: &str = "docker-daemon:";
 
@@ -83,7 +83,7 @@ impl FromStr for DaemonImage {
     type Err = DaemonImageError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let owned = || text.to_owned();
+        let owned = || without_user(text).into_owned();
         let name = text
             .strip_prefix(TRANSPORT)
             .ok_or_else(|| DaemonImageError::Transport { text: owned() })?;

@@ -115,7 +115,7 @@ pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use media_type::{MediaType, MediaTypeError};
 pub use reference::{
     Reference, ReferenceError, RepositoryName, RepositoryNameError, Selector, SelectorError, Tag,
-    TagError,
+    TagError, without_user,
 };
 pub use verify::{Verifier, VerifyError};
 

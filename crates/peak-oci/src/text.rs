@@ -14,7 +14,10 @@ impl fmt::Display for Excerpt<'_> {
         let mut characters = self.0.chars();
         formatter.write_str("`")?;
         for character in characters.by_ref().take(EXCERPT_LENGTH) {
-            if character == ' ' || character.is_ascii_graphic() || character.is_alphanumeric() {
+            if matches!(character, ' ' | '…')
+                || character.is_ascii_graphic()
+                || character.is_alphanumeric()
+            {
                 write!(formatter, "{character}")?;
             } else {
                 write!(formatter, "{}", character.escape_default())?;

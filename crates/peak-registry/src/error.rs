@@ -146,10 +146,10 @@ pub enum RegistryError {
     },
     /// The registry's name is no host with an optional port.
     #[error(
-        "`{registry}` is not the name of a registry; it should be a host with an optional port"
+        "`{registry}` is not the name of a registry; it should be a host with an optional port, and no user before it"
     )]
     InvalidRegistry {
-        /// The name.
+        /// The name, without a user and a password.
         registry: String,
     },
     /// Neither the call nor the reference says which image.

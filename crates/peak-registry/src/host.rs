@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use peak_http::address;
+use peak_oci::without_user;
 use url::Url;
 
 use crate::RegistryError;
@@ -52,7 +53,8 @@ pub(crate) struct Host {
 impl Host {
     /// `insecure` has the canonical names of the registries that are marked so.
     pub(crate) fn new(registry: &str, insecure: &BTreeSet<String>) -> Self {
-        let name = canonical_name(registry);
+        // What is no host is refused by `root`, and until then it is told, logged and shown.
+        let name = without_user(&canonical_name(registry)).into_owned();
         let loopback =
             Url::parse(&format!("http://{name}/")).is_ok_and(|url| address::is_loopback(&url));
         let clear = if loopback {
@@ -164,6 +166,20 @@ mod tests {
                 matches!(error, RegistryError::InvalidRegistry { .. }),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn no_error_about_a_name_has_what_may_be_a_password() {
+        for name in [
+            "user:sekret@host",
+            "http://user:sekret@host",
+            "sekret@host:1",
+        ] {
+            let host = Host::new(name, &BTreeSet::new());
+            let error = host.root(Scheme::Https).unwrap_err();
+            let told = format!("{error} {error:?} {host:?}");
+            assert!(!told.contains("sekret"), "{told}");
         }
     }
 }

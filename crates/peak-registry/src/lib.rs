@@ -83,6 +83,7 @@ mod notices;
 mod own_writes;
 mod pace;
 mod pauses;
+mod root;
 mod schemes;
 
 // What can go wrong.

@@ -10,7 +10,9 @@ use peak_layout::{
     Directory, DockerArchive, DockerArchiveOptions, DockerArchiveWriter, LayoutError, OciArchive,
     OciArchiveWriter,
 };
-use peak_oci::{Digest, Placement, Reference, ReferenceError, Selector, Sink, Source, Tag};
+use peak_oci::{
+    Digest, Placement, Reference, ReferenceError, Selector, Sink, Source, Tag, without_user,
+};
 use peak_registry::Registry;
 
 const LAYOUT: &str = "oci";
@@ -315,7 +317,7 @@ impl FromStr for Target {
 
 fn parse_reference(text: &str, name: &str) -> Result<Reference, TargetError> {
     Reference::parse(name).map_err(|source| TargetError::Reference {
-        text: text.to_owned(),
+        text: without_user(text).into_owned(),
         source,
     })
 }

@@ -22,7 +22,8 @@ use crate::signals::{Asked, Signals};
 
 /// It spells PEAK on a telephone.
 const DEFAULT_PORT: u16 = 7325;
-const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
+/// Where `peak local serve` listens unless it is told.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7325";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\

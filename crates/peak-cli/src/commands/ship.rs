@@ -1,6 +1,7 @@
 //! `peak ship`: from a directory to a verified image. The main job.
 
 mod checks;
+mod copies;
 mod show;
 
 use std::collections::VecDeque;
@@ -17,17 +18,18 @@ use peak_sdk::images::{
     UpsertOutcome,
 };
 use peak_sdk::local::Platform;
-use peak_sdk::oci::{Digest, Selector};
+use peak_sdk::oci::{Digest, Reference, Selector};
 use peak_sdk::pack::PackOptions;
 use peak_sdk::platform::Session;
 use peak_sdk::registry::Repository;
-use peak_sdk::transfer::{CopyOptions, Target};
+use peak_sdk::transfer::Target;
 
 use self::checks::{
     context_among, dockerfile_among, image_name, refuse_lost, version_can_be_a_tag,
 };
+use self::copies::{Copies, copy_to_all, how_to_go_on};
 use self::show::{show_begun, show_dry_run, show_shipped};
-use crate::application::{Application, registry_builder, registry_of, session_at};
+use crate::application::{Application, NamedBy, registry_builder, registry_of, session_at};
 use crate::arguments::{PackingOptions, StateOptions, from_one};
 use crate::commands::images::{BUILD_HEADING, build_failed};
 use crate::commands::local::{already_running, running};
@@ -116,7 +118,7 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     // Whatever can be wrong with the command line, the directory, the platform or the destinations is said
     // before any work is done.
-    if arguments.local && application.names_a_platform() {
+    if arguments.local && application.platform_named_by() == Some(NamedBy::Options) {
         return Err(
             CliError::usage("--local means the embedded platform, not another one")
                 .with_hint("leave out --local, or --endpoint-url and --stage"),
@@ -148,12 +150,20 @@ pub(crate) async fn run(
             .session()
             .map_err(|error| without_account(error, &arguments.directory))?
     };
-    let registry = application.registry(registry_builder()?)?;
+    let registry = if arguments.local {
+        application.registry_beside_embedded(registry_builder()?)?
+    } else {
+        application.registry(registry_builder()?)?
+    };
     let clients = clients(&registry, &targets)?;
     let destinations = targets
         .into_iter()
         .map(|target| Destination::open(target, &clients))
         .collect::<Result<Vec<_>, _>>()?;
+    let copies = Copies {
+        registry,
+        destinations,
+    };
     let packed = Packed::of(application, &arguments.directory, &options).await?;
     let image = image_to_create(&arguments, &name, &dockerfile, &packed.artifact);
     let shipped = ship(
@@ -163,11 +173,11 @@ pub(crate) async fn run(
         &name,
         &image,
         packed.size,
-        &destinations,
+        &copies,
     );
     match shipped.await {
         Ok(()) => Ok(()),
-        Err(error) => Err(refused::with_account(&registry, error).await),
+        Err(error) => Err(refused::with_account(&copies.registry, error).await),
     }
 }
 
@@ -217,7 +227,7 @@ async fn ship(
     name: &str,
     image: &CreateImage,
     size: u64,
-    destinations: &[Destination],
+    copies: &Copies,
 ) -> Result<(), CliError> {
     let images = Images::new(session.clone());
     let uploading = application
@@ -264,33 +274,27 @@ async fn ship(
             "the platform built {name} but does not say where the image can be pulled from"
         ))
     })?;
-    let built = Built::look_up(&session, &pull_url).await;
-    let digest = match built {
+    let reference = parse_reference(&pull_url)?;
+    let digest = match Built::look_up(&session, &reference).await {
         Ok(built) => {
-            for destination in destinations {
-                application.progress.step("copy", &destination.name());
-                destination
-                    .receive(
-                        application,
-                        &built.repository,
-                        Some(&built.selector()),
-                        CopyOptions::new(),
-                    )
-                    .await?;
-            }
+            copy_to_all(application, arguments, &built, copies).await?;
             Some(built.digest)
         }
         // The image is there; where nobody asked for a copy, not being let into its registry is no failure.
-        Err(error) if destinations.is_empty() => {
+        Err(error) if copies.destinations.is_empty() => {
             application.progress.warning(&format!(
                 "the digest of the image is not known: {}",
                 error.message
             ));
             None
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            let error = refused::with_account(&copies.registry, error).await;
+            let hint = how_to_go_on(application, arguments, &reference, None, "is built", None);
+            return Err(error.with_more_hint(&hint));
+        }
     };
-    if arguments.local && destinations.is_empty() {
+    if arguments.local && copies.destinations.is_empty() {
         application.progress.step(
             "local",
             &format!(
@@ -306,26 +310,30 @@ async fn ship(
         &version,
         &pull_url,
         digest.as_ref(),
-        destinations,
+        &copies.destinations,
     )
 }
 
 /// The built image, where it stands in its registry. From here on its digest is its name: whatever happens to
 /// the tag, every copy is of this image.
 struct Built {
+    reference: Reference,
     repository: Repository,
     digest: Digest,
 }
 
 impl Built {
-    async fn look_up(session: &Session, pull_url: &str) -> Result<Self, CliError> {
-        let reference = parse_reference(pull_url)?;
+    async fn look_up(session: &Session, reference: &Reference) -> Result<Self, CliError> {
         let registry = registry_of(session, registry_builder()?)?;
-        let repository = registry.repository(&reference);
+        let repository = registry.repository(reference);
         let digest = repository
             .get_manifest_digest(&reference.selector_or_latest())
             .await?;
-        Ok(Self { repository, digest })
+        Ok(Self {
+            reference: reference.clone(),
+            repository,
+            digest,
+        })
     }
 
     fn selector(&self) -> Selector {

@@ -28,14 +28,14 @@ pub(super) fn told(error: &Error, place: &str) -> CliError {
     }
 }
 
-/// The failure of a request to the platform.
+/// The failure of a request to the platform. Which command looks closer depends on who has named the platform.
 pub(super) fn told_of_platform(error: &Error) -> CliError {
     let host = host_of(error).unwrap_or_else(|| "the platform".to_owned());
     let failure = bare(error, &host);
     match failure.kind {
-        ErrorKind::Unavailable => failure.with_more_hint(
-            "--endpoint-url and --stage say where the platform is; `peak doctor` looks closer",
-        ),
+        ErrorKind::Unavailable => failure
+            .with_more_hint("--endpoint-url and --stage say where the platform is")
+            .of_platform(),
         _ => failure,
     }
 }
@@ -114,7 +114,11 @@ pub(super) fn is_told_alone(error: &Error) -> bool {
 
 /// The command that looks closer.
 pub(super) fn doctor(host: &str) -> String {
-    format!("`peak doctor {host}` looks closer")
+    looks_closer(&format!("peak doctor {host}"))
+}
+
+pub(crate) fn looks_closer(command: &str) -> String {
+    format!("`{command}` looks closer")
 }
 
 fn host_of(error: &Error) -> Option<String> {

@@ -5,6 +5,7 @@ use peak_sdk::registry::RegistryError;
 
 use super::network;
 use crate::error::{CliError, ErrorKind, Missing};
+use crate::output::shown;
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
@@ -52,11 +53,7 @@ impl From<&RegistryError> for CliError {
                     "try again then, or ask more slowly with --requests-per-second; after `peak registry login` there may be more",
                 )
             }
-            RegistryError::InvalidRegistry { registry } => Self::usage(format!(
-                "`{}` is not the name of a registry",
-                crate::output::printable(registry)
-            ))
-            .with_hint("write it as HOST or HOST:PORT, without `https://` and without a path"),
+            RegistryError::InvalidRegistry { registry } => no_registry(registry),
             RegistryError::Transport { repository, source } => network::told(source, repository),
             RegistryError::Setup(source) => network::told(source, "the registry"),
             RegistryError::ManifestType { .. } => Self::from_chain(ErrorKind::NotFound, error)
@@ -82,6 +79,27 @@ impl From<&RegistryError> for CliError {
         }
         .or_url(error.url())
     }
+}
+
+/// What should be the name of a registry and is not.
+pub(crate) fn no_registry(text: &str) -> CliError {
+    let failure = CliError::usage(format!("`{}` is not the name of a registry", shown(text)));
+    failure.with_hint(login_instead(text).unwrap_or_else(|| {
+        "write it as HOST or HOST:PORT, without `https://` and without a path".to_owned()
+    }))
+}
+
+/// What to do in place of writing a user before a host, where somebody has.
+pub(crate) fn login_instead(text: &str) -> Option<String> {
+    let shown = shown(text);
+    let (_, rest) = shown.split_once("…@")?;
+    let host = rest
+        .split(['/', '@'])
+        .next()
+        .filter(|host| !host.is_empty())?;
+    Some(format!(
+        "a host has no user before it; log in with `peak registry login {host} -u USER`, and leave out the user elsewhere"
+    ))
 }
 
 /// Whether the error says by itself all that there is to say; what was being copied then adds nothing.

@@ -3,6 +3,7 @@
 mod registry;
 mod repository;
 mod tag;
+mod user;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,11 +12,12 @@ use std::str::FromStr;
 
 pub use repository::{RepositoryName, RepositoryNameError};
 pub use tag::{Tag, TagError};
+pub use user::without_user;
 
 use crate::digest::{Digest, DigestError};
 use crate::text::{Excerpt, text_serde};
 
-/// Why a text is not a reference.
+/// Why a text is not a reference. What stands before an `@` in its host may be a password; no error has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
@@ -44,6 +46,15 @@ pub enum ReferenceError {
     Registry {
         /// The text where a registry should be.
         registry: String,
+    },
+    /// It has a user, and maybe a password, before its registry.
+    #[error(
+        "the image reference {} names a user, and a registry is a host and a port alone",
+        Excerpt(reference)
+    )]
+    User {
+        /// The reference without the user and the password.
+        reference: String,
     },
     /// The repository name is not allowed.
     #[error(
@@ -184,6 +195,11 @@ impl Reference {
         if is_identifier(text) {
             return Err(ReferenceError::Identifier);
         }
+        if user::names_a_user(text) {
+            return Err(ReferenceError::User {
+                reference: without_user(text).into_owned(),
+            });
+        }
         let (tagged, digest) = match text.split_once('@') {
             Some((tagged, digest)) => (tagged, Some(digest)),
             None => (text, None),
@@ -194,7 +210,7 @@ impl Reference {
             .map(str::parse)
             .transpose()
             .map_err(|source| ReferenceError::Tag {
-                reference: text.to_owned(),
+                reference: without_user(text).into_owned(),
                 source,
             })?;
         let digest =
@@ -202,7 +218,7 @@ impl Reference {
                 .map(str::parse)
                 .transpose()
                 .map_err(|source| ReferenceError::Digest {
-                    reference: text.to_owned(),
+                    reference: without_user(text).into_owned(),
                     source,
                 })?;
         Ok(Self {
@@ -233,7 +249,7 @@ impl Reference {
         };
         if !is_a_host {
             return Err(ReferenceError::Registry {
-                registry: registry.to_owned(),
+                registry: without_user(registry).into_owned(),
             });
         }
         let qualified = registry::qualify(registry, repository.as_str());
@@ -439,7 +455,7 @@ impl Hash for Reference {
 /// Registry and repository of a name; `whole` is the reference that errors show.
 fn parse_name<'a>(whole: &str, name: &'a str) -> Result<(&'a str, RepositoryName), ReferenceError> {
     let invalid = |source| ReferenceError::Repository {
-        reference: whole.to_owned(),
+        reference: without_user(whole).into_owned(),
         source,
     };
     let (registry, repository) = registry::split(name);

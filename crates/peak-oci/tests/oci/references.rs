@@ -285,6 +285,39 @@ fn errors_name_the_part_that_is_wrong() {
 }
 
 #[test]
+fn no_error_has_what_stands_before_a_host() {
+    for text in [
+        "user:sekret@reg.example/app:1",
+        "user:sekret@reg.example",
+        "sekret@reg.example/app",
+        "user:sek@sekret@reg.example",
+        "user:sek/sekret@reg.example/app",
+        "user:sekret@reg.example/Upper",
+        "user:sekret@reg.example/app@sha256:00",
+        "user:SEKRET/sekret@reg.example",
+        "docker://user:sekret@reg.example/app",
+        "https://user:sekret@reg.example/app",
+    ] {
+        let error = Reference::parse(text).expect_err(text);
+        let mut told = format!("{error:?}");
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            told.push_str(&error.to_string());
+            cause = error.source();
+        }
+        assert!(!told.to_lowercase().contains("sekret"), "{text}: {told}");
+    }
+    let user = Reference::parse("user:sekret@reg.example/app").unwrap_err();
+    assert_eq!(
+        user.to_string(),
+        "the image reference `…@reg.example/app` names a user, and a registry is a host and a port alone"
+    );
+    let repository: RepositoryName = "app".parse().unwrap();
+    let error = Reference::new("user:sekret@reg.example", repository, None, None).unwrap_err();
+    assert!(!format!("{error:?}").contains("sekret"), "{error:?}");
+}
+
+#[test]
 fn parts_make_a_reference() {
     let repository: RepositoryName = "ubuntu".parse().unwrap();
     let tag: Tag = "24.04".parse().unwrap();

@@ -16,6 +16,7 @@ use super::{
 use crate::connection::Connection;
 use crate::host::Scheme;
 use crate::reasons::Reasons;
+use crate::root::why_no_registry;
 use crate::{Registry, RegistryError};
 
 /// What [`Registry::login`] did.
@@ -50,7 +51,8 @@ impl Registry {
     /// `config.json`, which is then readable for its owner only. Everything else in that file stays as it was.
     ///
     /// # Errors
-    /// [`RegistryError::LoginRefused`], [`RegistryError::Keychain`], [`RegistryError::InvalidRegistry`] and whatever a
+    /// [`RegistryError::LoginRefused`], [`RegistryError::Keychain`], [`RegistryError::InvalidRegistry`],
+    /// [`RegistryError::InvalidResponse`] where there is a web page or nothing in place of a registry, and whatever a
     /// request can meet. Nothing is kept then.
     pub async fn login(
         &self,
@@ -133,7 +135,7 @@ impl Registry {
         let root = host.root(Scheme::Https)?;
         let caller = Origin::of(&root).and_then(|origin| self.caller(&origin));
         let mut explanation = match self.keychain() {
-            Ok(keychain) => keychain.explain(host.name(), repository).await,
+            Ok(keychain) => Box::pin(keychain.explain(host.name(), repository)).await,
             Err(_) => Explanation {
                 registry: host.name().to_owned(),
                 repository: repository.map(str::to_owned),
@@ -210,8 +212,16 @@ impl Registry {
                 reason: "its API is on another host; log in to that one",
             });
         }
+        let was_asked = authenticator.was_asked(&origin);
+        // A password is nothing to leave with what is no registry. Who asks for it at this place is one.
+        if let Some(reason) = why_no_registry(status, response.headers()).filter(|_| !was_asked) {
+            return Err(RegistryError::InvalidResponse {
+                repository: registry(),
+                reason,
+            });
+        }
         if status.is_success() {
-            return Ok(authenticator.was_asked(&origin));
+            return Ok(was_asked);
         }
         let reasons = crate::connection::reasons(response).await;
         Err(match status {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use http::header::{HeaderMap, HeaderValue, RANGE};
 use http::{Method, StatusCode};
 use peak_http::Origin;
 use peak_http::resume::ContentRange;
@@ -22,6 +22,7 @@ use crate::manifests::said_digest;
 use crate::pages::{MAX_PAGE, Page};
 use crate::reasons::printable;
 use crate::referrers::{accepting_index, applied_filter, is_index};
+use crate::root::why_no_registry;
 use crate::tags::{read_catalog, read_tags};
 use crate::{Registry, RegistryError, Repository, links};
 
@@ -65,14 +66,11 @@ pub(super) async fn beginning(
         reason,
     };
     let response = connection.send(anonymous(&root), place).await?;
+    if let Some(reason) = why_no_registry(response.status(), response.headers()) {
+        return Err(unusable(reason));
+    }
     match response.status() {
-        StatusCode::OK if is_web_page(response.headers()) => {
-            return Err(unusable("what answers is a web page, and no registry"));
-        }
         StatusCode::OK | StatusCode::UNAUTHORIZED => {}
-        StatusCode::NOT_FOUND => {
-            return Err(unusable("it has no /v2/, so it is no registry"));
-        }
         status => return Err(refusal(place, status, reasons(response).await)),
     }
     let mut headers = response.headers().clone();
@@ -114,17 +112,6 @@ fn token_server(root: &Url, challenge: &Challenge) -> String {
     url.set_query(None);
     url.set_fragment(None);
     printable(&peak_http::redact::url(&url))
-}
-
-fn is_web_page(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE);
-    content_type
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|text| {
-            text.trim_start()
-                .to_ascii_lowercase()
-                .starts_with("text/html")
-        })
 }
 
 /// Gets a token as whoever we are, and sees for how long it is good.

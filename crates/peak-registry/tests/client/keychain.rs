@@ -617,6 +617,7 @@ async fn login_checks_and_keeps_and_logout_takes_away() {
 
 #[tokio::test]
 async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
+    const PAGE: (&str, &str) = ("content-type", "text/html; charset=utf-8");
     let home = Home::new();
     let open = Script::start(|_, _| answer("200 OK", &[], b"{}")).await;
     let registry = registry_with(home.keychain(&[]));
@@ -626,12 +627,37 @@ async fn login_says_where_the_registry_asks_for_nothing_and_where_it_is_none() {
         .unwrap();
     assert!(!login.checked);
 
-    let website = Script::start(|_, _| answer("404 Not Found", &[], b"<html>")).await;
-    let error = registry
-        .login(&website.address.to_string(), robot())
-        .await
-        .unwrap_err();
-    assert!(matches!(error, RegistryError::Status { .. }), "{error}");
+    for (status, headers, expected) in [
+        ("404 Not Found", &[][..], "no /v2/"),
+        ("200 OK", &[PAGE], "a web page"),
+    ] {
+        let website = Script::start(move |_, _| answer(status, headers, b"<html>")).await;
+        let error = registry
+            .login(&website.address.to_string(), robot())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, RegistryError::InvalidResponse { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    assert_eq!(home.read("docker/config.json").matches("auth\"").count(), 1);
+    // Quay calls its answer a web page, to those whom it has asked who they are.
+    let quay = Script::start(|_, request| {
+        if request.header("authorization").is_some() {
+            return answer("200 OK", &[PAGE], b"true");
+        }
+        answer(
+            "401 Unauthorized",
+            &[PAGE, ("www-authenticate", "Basic realm=\"quay\"")],
+            b"true",
+        )
+    })
+    .await;
+    let host = quay.address.to_string();
+    assert!(registry.login(&host, robot()).await.unwrap().checked);
+    registry.logout(&host).await.unwrap();
     // A website, to which whoever asks for anything is sent.
     let website = Script::start(|_, _| answer("200 OK", &[], b"<html>")).await;
     let there = format!("http://{}/", website.address);

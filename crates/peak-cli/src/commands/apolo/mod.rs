@@ -20,7 +20,7 @@ use crate::application::Application;
 use crate::commands::registry::{TlsArguments, parse_local_target, parse_platform};
 use crate::commands::transfer::warn;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, printable};
+use crate::output::{Output, human_size, printable, shown};
 use crate::service::agree;
 
 /// What the names of the platform's images begin with.
@@ -280,7 +280,7 @@ fn in_engine(text: &str) -> Result<LocalImage, CliError> {
     let places = ["oci:", "oci-archive:", "docker-archive:"];
     if places.iter().any(|place| text.starts_with(place)) {
         return Err(
-            CliError::usage(format!("`{}` is a place on disk", printable(text)))
+            CliError::usage(format!("`{}` is a place on disk", shown(text)))
                 .with_hint("--no-docker moves an image from there or to there"),
         );
     }
@@ -352,7 +352,7 @@ fn parse_place(text: &str) -> Result<Target, CliError> {
     let place = parse_local_target(text)?;
     if place.path().is_none() {
         return Err(
-            CliError::usage(format!("`{}` is no place on disk", printable(text)))
+            CliError::usage(format!("`{}` is no place on disk", shown(text)))
                 .with_hint("write it as oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE"),
         );
     }
@@ -436,7 +436,7 @@ async fn remove(
             .parse_remote_without_tag(text)
             .is_ok_and(|image| image.tag.is_none()) =>
         {
-            return Err(CliError::usage(format!("`{}` has no tag", printable(text)))
+            return Err(CliError::usage(format!("`{}` has no tag", shown(text)))
                 .with_hint("say what is to be deleted: a tag, or a digest behind the name"));
         }
         None => images.digest(&remote).await?,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::names::is_local;
 use crate::error::{CliError, ErrorKind};
-use crate::output::printable;
+use crate::output::shown;
 
 /// Where nothing could be got from a registry under a name that something here has too, says how that is written.
 pub(super) fn with_place(names: &[String], error: CliError) -> CliError {
@@ -27,7 +27,7 @@ fn place(name: &str) -> Option<String> {
     if is_local(name) {
         return None;
     }
-    let shown = printable(name);
+    let shown = shown(name);
     let before_tag = name.rsplit_once(':').map(|(path, _)| path);
     [Some(name), before_tag]
         .into_iter()

@@ -13,7 +13,7 @@ use super::names::{parse_media_type, parse_reference, parse_source};
 use crate::application::Application;
 use crate::commands::transfer::open_source;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size, printable, table, to_yaml, write_out};
+use crate::output::{Output, human_size, printable, shown, table, to_yaml, write_out};
 
 /// The tags of a repository, or of a place on disk; of a Docker archive the names, which it has instead.
 pub(crate) async fn tags(
@@ -36,7 +36,7 @@ pub(crate) async fn tags(
     }
     let (source, _) = open_source(&target, &Clients::from(registry))?;
     let tags = source.tags().map_ok(|tag| tag.to_string());
-    let place = printable(repository);
+    let place = shown(repository);
     names(
         application,
         tags.map_err(CliError::from),

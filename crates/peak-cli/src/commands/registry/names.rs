@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use peak_sdk::oci::{MediaType, MediaTypeError, Platform, PlatformError, Reference};
+use peak_sdk::oci::{
+    MediaType, MediaTypeError, Platform, PlatformError, Reference, ReferenceError,
+};
 use peak_sdk::transfer::{Target, TargetError};
 
+use crate::convert::{login_instead, no_registry};
 use crate::error::{CliError, ErrorKind};
-use crate::output::printable;
+use crate::output::shown;
 
 /// Reads a reference that stands on the command line.
 pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
@@ -14,7 +17,7 @@ pub(crate) fn parse_reference(text: &str) -> Result<Reference, CliError> {
     if is_local(text) {
         return Err(CliError::usage(format!(
             "`{}` is a place on this machine, and this takes an image in a registry",
-            printable(text)
+            shown(text)
         ))
         .with_hint("`peak registry copy` and `push` bring an image from there into a registry"));
     }
@@ -36,11 +39,7 @@ pub(crate) fn check_host(text: &str) -> Result<(), CliError> {
     if is_host {
         return Ok(());
     }
-    Err(CliError::usage(format!(
-        "`{}` is not the name of a registry",
-        printable(text)
-    ))
-    .with_hint("write it as HOST or HOST:PORT, without `https://` and without a path"))
+    Err(no_registry(text))
 }
 
 /// Whether it is the address of a machine, with a port.
@@ -54,12 +53,15 @@ fn is_address(text: &str) -> bool {
 /// As [`parse_reference`], where something else has made clear that it is in a registry.
 fn parse_any_reference(text: &str) -> Result<Reference, CliError> {
     Reference::parse(text).map_err(|error| {
-        CliError::from_chain(ErrorKind::Usage, &error).with_hint(advice_on_reference(text))
+        CliError::from_chain(ErrorKind::Usage, &error).with_hint(advice_on_reference(text, &error))
     })
 }
 
 /// What to write in place of something that is no reference, as far as it shows what was meant.
-fn advice_on_reference(text: &str) -> String {
+fn advice_on_reference(text: &str, error: &ReferenceError) -> String {
+    if let (ReferenceError::User { .. }, Some(advice)) = (error, login_instead(text)) {
+        return advice;
+    }
     let bare = text.trim();
     let bare = ["https://", "http://"]
         .into_iter()
@@ -101,6 +103,7 @@ fn parse_target(text: &str) -> Result<Target, CliError> {
         TargetError::Reference { source, .. } => CliError::from_chain(ErrorKind::Usage, &source)
             .with_hint(advice_on_reference(
                 text.strip_prefix("docker://").unwrap_or(text),
+                &source,
             )),
         error => error.into(),
     })
@@ -125,7 +128,7 @@ pub(crate) fn parse_destination(text: &str) -> Result<Target, CliError> {
     if matches!(target, Target::Registry(_)) && !names_a_registry {
         return Err(CliError::usage(format!(
             "`{}` names neither a place on disk nor a registry",
-            printable(text)
+            shown(text)
         ))
         .with_hint(format!(
             "write it as oci:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]; Docker Hub's image is docker://{text}"
@@ -145,19 +148,19 @@ pub(crate) fn parse_local_target(text: &str) -> Result<Target, CliError> {
             "write it as oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REFERENCE]",
         ));
     }
-    let shown = printable(text);
+    let place = shown(text);
     if text.contains(':') {
         return Err(
-            CliError::usage(format!("`{shown}` is no place on disk that is known"))
+            CliError::usage(format!("`{place}` is no place on disk that is known"))
                 .with_hint("write it as oci:DIR or oci:DIR:TAG"),
         );
     }
     if is_named_like_an_archive(text) {
         return Err(CliError::usage(format!(
-            "`{shown}` is called like an archive, and a bare path means a directory"
+            "`{place}` is called like an archive, and a bare path means a directory"
         ))
         .with_hint(format!(
-            "write it as docker-archive:{shown} (for `docker load`) or oci-archive:{shown}; as oci:{shown} if a directory is meant"
+            "write it as docker-archive:{place} (for `docker load`) or oci-archive:{place}; as oci:{place} if a directory is meant"
         )));
     }
     parse_target(&format!("oci:{text}"))
