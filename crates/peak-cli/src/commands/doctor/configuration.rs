@@ -6,7 +6,7 @@ use peak_sdk::registry::{CredentialSource, ExaminedHelper, ExaminedSource, Keych
 use serde_json::json;
 
 use super::check::{Check, Group};
-use crate::application::{Application, state_home};
+use crate::application::{Application, NamedBy, platform_variable, state_home};
 use crate::error::{CliError, ErrorKind};
 
 const GROUP: Group = Group::Configuration;
@@ -37,14 +37,11 @@ fn settings(application: &Application) -> Check {
 
 /// Where the platform is, and who says so.
 fn endpoint(application: &Application) -> Check {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let variable = ["PEAK_ENDPOINT_URL", "PEAK__STAGE", "STAGE"]
-        .into_iter()
-        .find(|name| is_set(name));
-    let said_by = match variable {
-        _ if application.names_a_platform() => "the options",
-        Some(name) => name,
-        None => "the default",
+    let said_by = match (application.platform_named_by(), platform_variable()) {
+        (Some(NamedBy::Options), _) => "the options".to_owned(),
+        (Some(NamedBy::File(file)), _) => file.display().to_string(),
+        (None, Some(variable)) => variable.to_owned(),
+        (None, None) => "the default".to_owned(),
     };
     match application.session_without_token() {
         Ok(session) => {
@@ -118,11 +115,10 @@ fn helper(helper: &ExaminedHelper) -> Check {
             "helper",
             format!("{reason}; it is {for_whom}"),
         )
-        .hint(match helper.is_installed {
-            true => format!(
-                "run `echo | {program} list` to see more, or take it out of the configuration"
-            ),
-            false => format!("install {program}, or take it out of the configuration"),
+        .hint(if helper.is_installed {
+            format!("run `echo | {program} list` to see more, or take it out of the configuration")
+        } else {
+            format!("install {program}, or take it out of the configuration")
         }),
     };
     check

@@ -21,6 +21,7 @@ use serde_json::json;
 use self::check::{Check, Status};
 use crate::application::{Application, tls_of_environment};
 use crate::commands::registry::{CONNECTION_HEADING, TlsArguments, check_host};
+use crate::convert::login_instead;
 use crate::error::{CliError, ErrorKind};
 use crate::output::printable;
 
@@ -76,8 +77,11 @@ impl DoctorArguments {
             .trim_end_matches('/');
         let (host, image) = if text.contains('/') {
             let image = Reference::parse(text).map_err(|error| {
-                CliError::from_chain(ErrorKind::Usage, &error)
-                    .with_hint("write it as host[:port] or host[:port]/repository[:tag]")
+                CliError::from_chain(ErrorKind::Usage, &error).with_hint(
+                    login_instead(text).unwrap_or_else(|| {
+                        "write it as host[:port] or host[:port]/repository[:tag]".to_owned()
+                    }),
+                )
             })?;
             (image.registry().to_owned(), Some(image))
         } else {

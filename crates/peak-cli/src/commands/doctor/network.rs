@@ -147,14 +147,12 @@ impl<'a> Trust<'a> {
 /// Goes to a server step by step, as far as it goes. Whether it answers is said by the second value.
 pub(super) async fn way(group: Group, url: &Url, trust: Trust<'_>) -> (Vec<Check>, bool) {
     let proxies = Proxies::from_environment();
-    let proxy = match proxies.for_url(url) {
-        Ok(proxy) => proxy.map(|proxy| proxy.url().clone()),
-        Err(_) => {
-            // Why stands with the settings.
-            let why = "not tried: see proxy, under Network";
-            return (vec![Check::skipped(group, "connect", why)], false);
-        }
+    let Ok(proxy) = proxies.for_url(url) else {
+        // Why stands with the settings.
+        let why = "not tried: see proxy, under Network";
+        return (vec![Check::skipped(group, "connect", why)], false);
     };
+    let proxy = proxy.map(|proxy| proxy.url().clone());
     let (target, whose) = match &proxy {
         Some(proxy) => (proxy, "the proxy "),
         None => (url, ""),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
 use super::network::{Trust, way};
-use crate::application::{Application, tls_of_environment, token_variable};
+use crate::application::{Application, platform_variable, tls_of_environment, token_variable};
 use crate::error::{CliError, ErrorKind};
 
 const GROUP: Group = Group::Platform;
@@ -22,10 +22,7 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
     };
     let url = session.endpoint().url().clone();
     let is_local = address::is_loopback(&url);
-    let is_named = application.names_a_platform()
-        || ["PEAK_ENDPOINT_URL", "PEAK__STAGE", "STAGE"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let is_named = application.names_a_platform() || platform_variable().is_some();
     let has_token = token_variable().is_some();
     if !(is_named || is_local || has_token) {
         // Whoever has no account there needs no way to it.
@@ -68,10 +65,9 @@ async fn api(application: &Application, tls: TlsOptions) -> Check {
         .tls(tls)
         .retry(RetryPolicy::never())
         .deadline(TIME_LIMIT);
-    let session = match application.session_with(options) {
-        Ok(session) => session,
+    let Ok(session) = application.session_with(options) else {
         // Why is said by the check of the token.
-        Err(_) => return Check::skipped(GROUP, NAME, "not asked: see platform, under Credentials"),
+        return Check::skipped(GROUP, NAME, "not asked: see platform, under Credentials");
     };
     let list = ListImages::new().page_size(1);
     let request = ImagesPage {
