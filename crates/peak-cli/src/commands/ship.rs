@@ -274,8 +274,14 @@ async fn ship(
             "the platform built {name} but does not say where the image can be pulled from"
         ))
     })?;
-    let reference = parse_reference(&pull_url)?;
-    let digest = match Built::look_up(&session, &reference).await {
+    let (reference, built) = match parse_reference(&pull_url) {
+        Ok(reference) => {
+            let built = Built::look_up(&session, &reference).await;
+            (Some(reference), built)
+        }
+        Err(error) => (None, Err(error)),
+    };
+    let digest = match built {
         Ok(built) => {
             copy_to_all(application, arguments, &built, copies).await?;
             Some(built.digest)
@@ -290,8 +296,17 @@ async fn ship(
         }
         Err(error) => {
             let error = refused::with_account(&copies.registry, error).await;
-            let hint = how_to_go_on(application, arguments, &reference, None, "is built", None);
-            return Err(error.with_more_hint(&hint));
+            return Err(match reference {
+                Some(reference) => error.with_more_hint(&how_to_go_on(
+                    application,
+                    arguments,
+                    &reference,
+                    None,
+                    "is built",
+                    None,
+                )),
+                None => error,
+            });
         }
     };
     if arguments.local && copies.destinations.is_empty() {
