@@ -166,7 +166,7 @@ pub(crate) async fn run(
     };
     let packed = Packed::of(application, &arguments.directory, &options).await?;
     let image = image_to_create(&arguments, &name, &dockerfile, &packed.artifact);
-    let shipped = ship(
+    ship(
         application,
         session,
         &arguments,
@@ -174,11 +174,8 @@ pub(crate) async fn run(
         &image,
         packed.size,
         &copies,
-    );
-    match shipped.await {
-        Ok(()) => Ok(()),
-        Err(error) => Err(refused::with_account(&copies.registry, error).await),
-    }
+    )
+    .await
 }
 
 /// What this very command writes must not go into the artifact: it would be another one each time.

@@ -122,13 +122,20 @@ pub(crate) fn looks_closer(command: &str) -> String {
 }
 
 fn host_of(error: &Error) -> Option<String> {
-    let url = Url::parse(error.url()?).ok()?;
+    authority(&Url::parse(error.url()?).ok()?)
+}
+
+/// Host and port as they are written.
+pub(crate) fn authority(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     })
 }
+
+/// What is said of a server that answers TLS with something else.
+pub(crate) const NOT_TLS: &str = "it does not speak TLS on this port";
 
 /// The cause that says most, in words for a person.
 fn reason(error: &Error) -> String {
@@ -138,7 +145,7 @@ fn reason(error: &Error) -> String {
         .map(|cause| tidy(&cause.to_string()));
     let own = own_words(error);
     if error.tls_problem() == Some(TlsProblem::NotTls) {
-        return "it does not speak TLS on this port".to_owned();
+        return NOT_TLS.to_owned();
     }
     match deepest {
         Some(text) if text.contains("Temporary failure in name resolution") => {

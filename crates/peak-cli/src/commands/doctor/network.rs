@@ -13,7 +13,7 @@ use url::Url;
 
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
-use crate::convert::network::advice_on_tls;
+use crate::convert::network::{NOT_TLS, advice_on_tls, authority};
 use crate::error::{CliError, ErrorKind, tidy};
 
 /// How far our clock may be from that of a server before certificates and tokens suffer.
@@ -332,7 +332,7 @@ fn no_answer(
 ) -> Check {
     let is_not_tls = error.tls_problem() == Some(TlsProblem::NotTls);
     let finding = if is_not_tls {
-        "it does not speak TLS on this port".to_owned()
+        NOT_TLS.to_owned()
     } else {
         CliError::from_chain(ErrorKind::Unavailable, error).message
     };
@@ -348,19 +348,10 @@ fn no_answer(
         _ if is_through_proxy => ABOUT_PROXY,
         _ => "see that the server there is the one that is meant",
     };
-    let hint = hint.replace("HOST", &authority(url));
+    let hint = hint.replace("HOST", &authority(url).unwrap_or_default());
     Check::failed(group, scheme(url), finding)
         .hint(hint)
         .detail("kind", error.kind().as_str())
-}
-
-/// Host and port as they are written.
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
 }
 
 /// Compares our clock with the server's, which tells whole seconds.
