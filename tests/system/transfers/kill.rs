@@ -9,7 +9,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use super::image::Image;
-use super::proxy::{Exchange, Fate, Proxy};
+use super::proxy::{Exchange, Fate, Proxy, UNREAD};
 use super::{layout_is_valid, validated};
 use crate::http::Connection;
 use crate::kill::{Random, number, seed};
@@ -26,7 +26,7 @@ const LATEST: u64 = 400;
 const LATEST_IN_ORDER: u64 = 900;
 /// Less than this of a blob is not kept.
 const WORTH_KEEPING: u64 = MIB;
-/// What may be on its way to the disk when the client goes, for each blob.
+/// What may be on its way from the socket to the disk when the client goes, for each blob.
 const UNDER_WAY: u64 = MIB;
 /// How many images go into one layout.
 const IMAGES: usize = 3;
@@ -108,7 +108,7 @@ fn only_the_missing_was_fetched(before: &OnDisk, after: &OnDisk, exchanges: &[Ex
         let arrived = after.finished.get(digest).or(after.begun.get(digest));
         let lost = (start + exchange.sent).saturating_sub(arrived.copied().unwrap_or_default());
         assert!(
-            lost <= WORTH_KEEPING + UNDER_WAY,
+            lost <= UNDER_WAY + UNREAD,
             "{digest}: {lost} bytes are lost"
         );
         fetched += exchange.sent;

@@ -50,6 +50,12 @@ impl Request {
     }
 }
 
+/// How many bytes of an answer wait at most in the socket of whoever asked, where the rate is limited.
+///
+/// A machine that is slow for a moment, at a disk that flushes say, would otherwise take in megabytes that nobody has
+/// seen: the kernel's buffer grows to 32 MiB.
+pub(super) const UNREAD: u64 = 256 << 10;
+
 /// What becomes of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Fate {
@@ -80,7 +86,8 @@ pub(super) struct Exchange {
     pub(super) status: u16,
     /// How many bytes of the request's body came.
     pub(super) received: u64,
-    /// How many bytes of the answer's body went out.
+    /// How many bytes of the answer's body went out. Through a proxy with a rate, whoever asked has read them, but for
+    /// [`UNREAD`] of them.
     pub(super) sent: u64,
 }
 
@@ -253,17 +260,20 @@ impl Shared {
             head = with(&head, "Content-Length", Some(&other.to_string()));
         }
         if let (Fate::OtherRange, Some(range)) = (&fate, header(&head, "content-range")) {
-            let (start, rest) = range
-                .strip_prefix("bytes ")
-                .unwrap()
-                .split_once('-')
-                .unwrap();
-            let start = start.parse::<u64>().unwrap() + 1;
-            let range = format!("bytes {start}-{rest}");
-            head = with(&head, "Content-Range", Some(&range));
+            head = with(&head, "Content-Range", Some(&shifted(range)));
         }
         to.write_all(head.as_bytes())?;
-        let mut sent = |count| note(&|exchange| exchange.sent += count);
+        let mut unchecked = 0;
+        let mut sent = |count| {
+            note(&|exchange| exchange.sent += count);
+            unchecked += count;
+            if self.rate.is_some() && unchecked >= UNREAD / 2 {
+                unchecked = 0;
+                while unread(client) > UNREAD / 2 && !self.has_ended.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        };
         match fate {
             Fate::Cut(after) | Fate::Stall(after) | Fate::Resized(after) => {
                 length = length.min(after);
@@ -290,6 +300,37 @@ impl Shared {
         }
         client.shutdown(Shutdown::Write)
     }
+}
+
+/// A `Content-Range` that begins a byte later.
+fn shifted(range: &str) -> String {
+    let range = range.strip_prefix("bytes ").unwrap();
+    let (start, rest) = range.split_once('-').unwrap();
+    format!("bytes {}-{rest}", start.parse::<u64>().unwrap() + 1)
+}
+
+/// How many bytes the other end of a connection on this machine has got and not read; none where it is gone, or where
+/// the system has no list of connections to look it up in.
+fn unread(connection: &TcpStream) -> u64 {
+    let in_list = |address: io::Result<SocketAddr>| match address {
+        // The bytes of the address in the order of this machine, those of the port not.
+        Ok(SocketAddr::V4(address)) => {
+            let ip = u32::from_ne_bytes(address.ip().octets());
+            Some(format!("{ip:08X}:{:04X}", address.port()))
+        }
+        _ => None,
+    };
+    let ends = in_list(connection.peer_addr()).zip(in_list(connection.local_addr()));
+    let list = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let found = ends.and_then(|(theirs, ours)| {
+        list.lines().find_map(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            let is_theirs = columns.next()? == theirs && columns.next()? == ours;
+            let queues = columns.nth(1).filter(|_| is_theirs)?;
+            u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
+        })
+    });
+    found.unwrap_or_default()
 }
 
 /// Carries so many bytes over, no faster than the rate.
