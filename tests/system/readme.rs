@@ -7,7 +7,7 @@ fn the_two_commands_of_the_readme_are_what_ci_runs() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let checks = std::fs::read_to_string(workspace().join("xtask/src/ci.rs")).unwrap();
     for command in [
-        "cargo run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web",
+        "cargo run -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web",
         "cargo test --workspace",
     ] {
         assert!(
@@ -17,7 +17,7 @@ fn the_two_commands_of_the_readme_are_what_ci_runs() {
     }
     // The second as a check of its own: it also stands at the head of longer commands.
     for line in [
-        "\"run --release -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web\";",
+        "\"run -p peak-cli -- ship examples/hello-web --local --to oci:target/hello-web\";",
         "what: Cargo(\"test --workspace\", &[]),",
     ] {
         assert!(

@@ -122,7 +122,7 @@ pub(crate) fn run(workspace: &Path, options: &Options, out: &mut impl Write) -> 
     Ok(())
 }
 
-/// The build that README.md and docs/install.md name.
+/// The build that docs/install.md names.
 fn release_build(workspace: &Path) -> Command {
     let mut command = toolchain::cargo(workspace);
     command.args(["build", "--release", "--locked", "--package", "peak-cli"]);
