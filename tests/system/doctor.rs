@@ -325,6 +325,29 @@ fn a_server_that_nobody_vouches_for_is_told_from_one_that_is_trusted() {
     }
 }
 
+#[test]
+fn who_names_a_ca_hears_of_that_file_and_not_of_one_that_is_not_read() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let server = sandbox.serve_with(&["--tls-self-signed"]);
+    let _other = other.serve_with(&["--tls-self-signed"]);
+    let ca = other.path("state/peak/tls/ca.pem");
+    for (more, named) in [
+        (
+            &["--ca-file", ca.to_str().unwrap()][..],
+            "the file of --ca-file",
+        ),
+        (&[], "PEAK_CA_FILE cannot be used"),
+    ] {
+        let arguments = [&["doctor", server.host(), "-o", "json"], more].concat();
+        let mut command = sandbox.command(arguments);
+        command.env("PEAK_CA_FILE", sandbox.path("absent.pem"));
+        let found = checks(&finish(command.spawn().unwrap()));
+        let tls = check(&found, "registry", "tls");
+        assert_eq!(tls["status"], "failed", "{tls}");
+        assert!(tls["hint"].as_str().unwrap().contains(named), "{tls}");
+    }
+}
+
 /// The names of the checks that failed.
 fn failures(checks: &[Value]) -> Vec<&str> {
     let failed = checks.iter().filter(|check| check["status"] == "failed");

@@ -19,6 +19,7 @@ use peak_sdk::registry::Registry;
 use serde_json::json;
 
 use self::check::{Check, Status};
+use self::network::Trust;
 use crate::application::{Application, tls_of_environment};
 use crate::commands::registry::{CONNECTION_HEADING, TlsArguments, check_host};
 use crate::convert::login_instead;
@@ -66,6 +67,31 @@ struct Asked {
 }
 
 impl DoctorArguments {
+    /// Whom to trust on the way to the platform, and on that to the registry.
+    fn trust(&self) -> Result<(Trust, Trust), CliError> {
+        // What the variable names and cannot be used is a check of its own, and the others are made all the same.
+        let environment = tls_of_environment();
+        let about = |advice| match &environment {
+            Ok(_) => advice,
+            Err(_) => "PEAK_CA_FILE cannot be used, see above",
+        };
+        let about_platform = about("to trust a CA of your own, name its PEM file in PEAK_CA_FILE");
+        let about_registry = if self.tls.names_a_ca() {
+            "its CA is not among those in the file of --ca-file; --insecure HOST takes any certificate of that host"
+        } else {
+            about(
+                "to trust a CA of your own, name its PEM file with --ca-file; --insecure HOST takes any certificate of \
+                 that host",
+            )
+        };
+        let environment = environment.unwrap_or_default();
+        let of_registry = self.tls.options_or(|| Ok(environment.clone()))?;
+        Ok((
+            Trust::new(environment, about_platform),
+            Trust::new(of_registry, about_registry),
+        ))
+    }
+
     fn asked(&self) -> Result<Option<Asked>, CliError> {
         let Some(text) = &self.host else {
             return Ok(None);
@@ -127,11 +153,8 @@ pub(crate) async fn run(
     arguments: DoctorArguments,
 ) -> Result<(), CliError> {
     let asked = arguments.asked()?;
-    // What the variable names and cannot be used is a check of its own, and the others are made all the same.
-    let tls = arguments
-        .tls
-        .options_or(|| Ok(tls_of_environment().unwrap_or_default()))?;
-    let mut builder = Registry::builder().tls(tls.clone());
+    let (platform_trust, registry_trust) = arguments.trust()?;
+    let mut builder = Registry::builder().tls(registry_trust.options.clone());
     for host in &arguments.insecure {
         builder = builder.insecure(host);
     }
@@ -143,7 +166,9 @@ pub(crate) async fn run(
     let of_registry = async {
         match &asked {
             None => Vec::new(),
-            Some(asked) => registry::checks(&client, asked, &tls, &arguments.insecure).await,
+            Some(asked) => {
+                registry::checks(&client, asked, registry_trust, &arguments.insecure).await
+            }
         }
     };
     let of_host = async {
@@ -157,7 +182,7 @@ pub(crate) async fn run(
             Box::pin(configuration::checks(application)),
             Box::pin(of_host),
             Box::pin(engine::check()),
-            Box::pin(platform::checks(application)),
+            Box::pin(platform::checks(application, platform_trust)),
             Box::pin(of_registry),
         )
     };

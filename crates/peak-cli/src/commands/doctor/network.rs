@@ -117,16 +117,17 @@ fn certificates(variable: &'static str) -> Option<Check> {
 }
 
 /// Whom to trust on the way.
-pub(super) struct Trust<'a> {
+#[derive(Clone)]
+pub(super) struct Trust {
     pub(super) options: TlsOptions,
     /// Whatever certificate the server shows is taken.
-    pub(super) is_blind: bool,
+    is_blind: bool,
     /// What to do where the server is not trusted.
-    pub(super) hint: &'a str,
+    hint: &'static str,
 }
 
-impl<'a> Trust<'a> {
-    pub(super) fn new(options: TlsOptions, hint: &'a str) -> Self {
+impl Trust {
+    pub(super) fn new(options: TlsOptions, hint: &'static str) -> Self {
         Self {
             options,
             is_blind: false,
@@ -145,7 +146,7 @@ impl<'a> Trust<'a> {
 }
 
 /// Goes to a server step by step, as far as it goes. Whether it answers is said by the second value.
-pub(super) async fn way(group: Group, url: &Url, trust: Trust<'_>) -> (Vec<Check>, bool) {
+pub(super) async fn way(group: Group, url: &Url, trust: Trust) -> (Vec<Check>, bool) {
     let proxies = Proxies::from_environment();
     let Ok(proxy) = proxies.for_url(url) else {
         // Why stands with the settings.
@@ -278,12 +279,7 @@ fn scheme(url: &Url) -> &'static str {
 }
 
 /// Sends one request without credentials. Any answer will do.
-async fn ask(
-    group: Group,
-    url: &Url,
-    trust: Trust<'_>,
-    proxies: Proxies,
-) -> Result<Vec<Check>, Error> {
+async fn ask(group: Group, url: &Url, trust: Trust, proxies: Proxies) -> Result<Vec<Check>, Error> {
     let name = scheme(url);
     let answer = async {
         let client = Client::builder()

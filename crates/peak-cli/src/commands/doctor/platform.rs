@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::TIME_LIMIT;
 use super::check::{Check, Group};
 use super::network::{Trust, way};
-use crate::application::{Application, platform_variable, tls_of_environment, token_variable};
+use crate::application::{Application, platform_variable, token_variable};
 use crate::error::{CliError, ErrorKind};
 
 const GROUP: Group = Group::Platform;
 const NAME: &str = "api";
 
-pub(super) async fn checks(application: &Application) -> Vec<Check> {
+pub(super) async fn checks(application: &Application, trust: Trust) -> Vec<Check> {
     let Ok(session) = application.session_without_token() else {
         // Why is said by the check of the settings.
         let check = Check::skipped(GROUP, NAME, "where the platform is is not known");
@@ -35,15 +35,8 @@ pub(super) async fn checks(application: &Application) -> Vec<Check> {
             check.hint("set PEAK_AUTH_TOKEN, or PEAK_ENDPOINT_URL to a `peak local serve`"),
         ];
     }
-    // A file that cannot be used has a check of its own.
-    let (tls, about_ca) = match tls_of_environment() {
-        Ok(tls) => (
-            tls,
-            "to trust a CA of your own, name its PEM file in PEAK_CA_FILE",
-        ),
-        Err(_) => (TlsOptions::new(), "PEAK_CA_FILE cannot be used, see above"),
-    };
-    let (mut checks, reached) = way(GROUP, &url, Trust::new(tls.clone(), about_ca)).await;
+    let tls = trust.options.clone();
+    let (mut checks, reached) = way(GROUP, &url, trust).await;
     checks.push(if !reached {
         Check::skipped(GROUP, NAME, "not asked, since it does not answer")
     } else if has_token || is_local {

@@ -1,6 +1,5 @@
 //! What a registry can do.
 
-use peak_sdk::http::TlsOptions;
 use peak_sdk::registry::{
     Authentication, BlobUploads, Deletes, Deletion, DigestHeader, ManifestHeaders, Mounts, Paging,
     ProbeOptions, ProbeReport, Probed, Ranges, ReferrersList, Registry, RegistryError,
@@ -12,7 +11,7 @@ use super::check::{Check, Group, Status};
 use super::door::Door;
 use super::network::{Trust, way};
 use super::{Asked, TIME_LIMIT};
-use crate::application::{Application, tls_of_environment};
+use crate::application::Application;
 use crate::error::{CliError, ErrorKind};
 use crate::output::human_size;
 use crate::refused;
@@ -38,7 +37,7 @@ pub(super) fn announce(application: &Application, asked: &Asked) {
 pub(super) async fn checks(
     client: &Registry,
     asked: &Asked,
-    tls: &TlsOptions,
+    mut trust: Trust,
     insecure: &[String],
 ) -> Vec<Check> {
     let host = asked.host.as_str();
@@ -50,13 +49,6 @@ pub(super) async fn checks(
             return vec![Check::failed(GROUP, "connect", why)];
         }
     };
-    let about_ca = if tls_of_environment().is_err() {
-        "PEAK_CA_FILE cannot be used, see above"
-    } else {
-        "to trust a CA of your own, name its PEM file with --ca-file; --insecure HOST takes any certificate of \
-         that host"
-    };
-    let mut trust = Trust::new(tls.clone(), about_ca);
     if insecure.iter().any(|one| one == host) {
         trust = trust.blindly(&url);
     }

@@ -74,6 +74,11 @@ impl TlsArguments {
         self.options_or(tls_of_environment)
     }
 
+    /// Whether the system and the environment are not all that says whom to trust.
+    pub(crate) fn names_a_ca(&self) -> bool {
+        self.ca_file.is_some()
+    }
+
     /// As [`options`](Self::options), with something else in place of what the environment says.
     pub(crate) fn options_or(
         &self,
