@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use tower::{Layer, Service};
+use tower::Service;
 use url::Url;
 
 use crate::attempt::{Attempt, Observer};
@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::connect::Connector;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::layer::auth::Auth;
-use crate::layer::custom::{CustomLayers, InnerService};
+use crate::layer::custom::{CustomLayers, InnerService, RequestLayer};
 use crate::layer::deadline::TotalDeadline;
 use crate::layer::headers::Headers;
 use crate::layer::log::Log;
@@ -261,16 +261,7 @@ impl ClientBuilder {
     /// # }
     /// ```
     #[must_use]
-    pub fn layer<L, B>(mut self, layer: L) -> Self
-    where
-        L: Layer<InnerService> + Send + Sync + 'static,
-        L::Service:
-            Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
-        <L::Service as Service<Request<Body>>>::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub fn layer(mut self, layer: impl RequestLayer) -> Self {
         self.layers.push(layer);
         self
     }

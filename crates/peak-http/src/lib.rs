@@ -112,7 +112,7 @@ pub use crate::response::{Response, ResponseBody};
 
 pub use crate::attempt::{Attempt, AttemptOutcome};
 pub use crate::auth::{Authenticator, Beginning, ChallengedBefore, StaticToken};
-pub use crate::layer::custom::InnerService;
+pub use crate::layer::custom::{InnerService, RequestLayer};
 pub use crate::retry::{RetryPolicy, retry_after};
 
 pub use crate::origin::Origin;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use peak_http::{Origin, Proxies, RetryPolicy, TlsOptions};
+use peak_http::{ClientBuilder, Origin, Proxies, RequestLayer, RetryPolicy, TlsOptions};
 use peak_oci::Reference;
 
 use crate::auth::{Credentials, Identities, Identity, Keychain, RegistryAuthenticator};
@@ -45,7 +45,7 @@ struct Inner {
     client: peak_http::Client,
     authenticator: Arc<RegistryAuthenticator>,
     /// What further clients are made of.
-    http: peak_http::ClientBuilder,
+    http: ClientBuilder,
     insecure: BTreeSet<String>,
     shared: Arc<Shared>,
 }
@@ -54,15 +54,19 @@ impl Registry {
     /// Settings of a new client.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder {
+            http: peak_http::Client::builder()
+                .idle_timeout(IDLE_TIMEOUT)
+                .retry(
+                    RetryPolicy::new()
+                        .transient_statuses(transient_statuses())
+                        .told_retries(TOLD_RETRIES),
+                ),
             credentials: BTreeMap::new(),
             keychain: None,
             insecure: BTreeSet::new(),
-            user_agent: None,
-            idle_timeout: IDLE_TIMEOUT,
             single_put_limits: BTreeMap::new(),
             ranges: ParallelRanges::new(),
             tls: TlsOptions::default(),
-            proxies: Proxies::none(),
             limits: Limits::default(),
             page_size: PAGE_SIZE,
             upload_states: None,
@@ -193,15 +197,13 @@ impl fmt::Debug for Registry {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RegistryBuilder {
+    http: ClientBuilder,
     credentials: BTreeMap<String, Credentials>,
     keychain: Option<Keychain>,
     insecure: BTreeSet<String>,
-    user_agent: Option<String>,
-    idle_timeout: Duration,
     single_put_limits: BTreeMap<String, u64>,
     ranges: ParallelRanges,
     tls: TlsOptions,
-    proxies: Proxies,
     limits: Limits,
     page_size: NonZeroU32,
     upload_states: Option<PathBuf>,
@@ -237,13 +239,43 @@ impl RegistryBuilder {
 
     /// The `User-Agent` of all requests. Default: that of [`peak_http::Client`], `peak-sdk-rust/<version>`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
-        self.user_agent = Some(user_agent.to_owned());
+        self.http = self.http.user_agent(user_agent);
+        self
+    }
+
+    /// Adds a layer of your own to all that is sent, to registries, their token servers and the storage that they lead to:
+    /// metrics, a header, a limit. It sees each attempt by itself, with its credentials; where in the client it stands is
+    /// said by [`ClientBuilder::layer`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use http::Request;
+    /// use peak_http::Body;
+    /// use peak_registry::Registry;
+    /// use tower::util::MapRequestLayer;
+    ///
+    /// # fn main() -> Result<(), peak_registry::RegistryError> {
+    /// let sent = Arc::new(AtomicU64::new(0));
+    /// let counter = Arc::clone(&sent);
+    /// let registry = Registry::builder()
+    ///     .layer(MapRequestLayer::new(move |request: Request<Body>| {
+    ///         counter.fetch_add(1, Ordering::Relaxed);
+    ///         request
+    ///     }))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer(mut self, layer: impl RequestLayer) -> Self {
+        self.http = self.http.layer(layer);
         self
     }
 
     /// For how long a body may send nothing before the download goes on with a new request; 30 seconds by default.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.http = self.http.idle_timeout(timeout);
         self
     }
 
@@ -282,7 +314,7 @@ impl RegistryBuilder {
     /// Which registries and token servers are reached through which proxy. By default none is, whatever the environment
     /// says; give [`Proxies::from_environment`] to follow it.
     pub fn proxies(mut self, proxies: Proxies) -> Self {
-        self.proxies = proxies;
+        self.http = self.http.proxies(proxies);
         self
     }
 
@@ -337,19 +369,9 @@ impl RegistryBuilder {
             .into_iter()
             .fold(self.tls, TlsOptions::without_verification_of);
         let observer = Arc::clone(&shared);
-        let mut http = peak_http::Client::builder();
-        if let Some(user_agent) = &self.user_agent {
-            http = http.user_agent(user_agent);
-        }
-        let http = http
-            .idle_timeout(self.idle_timeout)
+        let http = self
+            .http
             .tls(tls)
-            .proxies(self.proxies)
-            .retry(
-                RetryPolicy::new()
-                    .transient_statuses(transient_statuses())
-                    .told_retries(TOLD_RETRIES),
-            )
             .on_attempt(move |attempt| observer.notice(attempt));
         let mut credentials = BTreeMap::new();
         for (registry, one) in self.credentials {

@@ -334,8 +334,8 @@
 //! # The HTTP client
 //!
 //! Feature `http`. Deadlines, retries, redirects, proxies and TLS, the same for all clients above: give its builder to
-//! `SessionBuilder::client_options`. A tower layer takes part in each request, and a tower service can stand in the place of
-//! the network (`Client::from_service`).
+//! `SessionBuilder::client_options`. A tower layer takes part in each request, in those to registries too
+//! (`RegistryBuilder::layer`), and a tower service can stand in the place of the network (`Client::from_service`).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

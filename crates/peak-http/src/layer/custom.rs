@@ -47,40 +47,65 @@ impl fmt::Debug for InnerService {
     }
 }
 
+/// What can be added to a client with [`ClientBuilder::layer`](crate::ClientBuilder::layer): every [`tower::Layer`] that
+/// makes of an [`InnerService`] a service of the same requests, which can be cloned and used from many tasks. Its answers
+/// may have any body of [`Bytes`], its errors may be of any type.
+///
+/// There is nothing to implement: it is a short name for what is asked of a layer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no layer for a client",
+    note = "it has to be a `tower::Layer<InnerService>` whose service takes `http::Request<peak_http::Body>` and is \
+            `Clone + Send + Sync`"
+)]
+pub trait RequestLayer: sealed::Sealed + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn over(&self, inner: InnerService) -> InnerService;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<L: super::Layer<super::InnerService>> Sealed for L {}
+}
+
+impl<L, B> RequestLayer for L
+where
+    L: Layer<InnerService> + Send + Sync + 'static,
+    L::Service:
+        Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
+    <L::Service as Service<Request<Body>>>::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn over(&self, inner: InnerService) -> InnerService {
+        let service = self.layer(inner);
+        InnerService(Arc::new(move |request| {
+            let service = service.clone();
+            Box::pin(async move {
+                match service.oneshot(request).await {
+                    Ok(response) => Ok(response.map(body)),
+                    Err(source) => Err(Error::from_transport(source.into())),
+                }
+            })
+        }))
+    }
+}
+
 /// The layers of a builder, outermost first.
 #[derive(Clone, Default)]
-pub(crate) struct CustomLayers(Vec<Wrap>);
-
-type Wrap = Arc<dyn Fn(InnerService) -> InnerService + Send + Sync>;
+pub(crate) struct CustomLayers(Vec<Arc<dyn RequestLayer>>);
 
 impl CustomLayers {
-    pub(crate) fn push<L, B>(&mut self, layer: L)
-    where
-        L: Layer<InnerService> + Send + Sync + 'static,
-        L::Service:
-            Service<Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
-        <L::Service as Service<Request<Body>>>::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.0.push(Arc::new(move |inner| {
-            let service = layer.layer(inner);
-            InnerService(Arc::new(move |request| {
-                let service = service.clone();
-                Box::pin(async move {
-                    match service.oneshot(request).await {
-                        Ok(response) => Ok(response.map(body)),
-                        Err(source) => Err(Error::from_transport(source.into())),
-                    }
-                })
-            }))
-        }));
+    pub(crate) fn push(&mut self, layer: impl RequestLayer) {
+        self.0.push(Arc::new(layer));
     }
 
     /// All of them over `service`.
     pub(crate) fn over(&self, service: InnerService) -> InnerService {
-        self.0.iter().rev().fold(service, |inner, wrap| wrap(inner))
+        self.0
+            .iter()
+            .rev()
+            .fold(service, |inner, layer| layer.over(inner))
     }
 }
 

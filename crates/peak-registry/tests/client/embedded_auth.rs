@@ -1,13 +1,19 @@
 //! The embedded registry asks us who we are, in each of its ways.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use peak_oci::{Descriptor, ImageManifest, MediaType, RepositoryName, Selector, Tag};
+use http::Request;
+use http::header::AUTHORIZATION;
+use peak_http::Body;
+use peak_oci::{Descriptor, Digest, ImageManifest, MediaType, RepositoryName, Selector, Tag};
 use peak_registry::{Credentials, Registry, RegistryError, Repository};
 use peak_registry_server::auth::{Auth, Rules, Users};
 use peak_registry_server::{RouterOptions, Store, router_with};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tower::util::MapRequestLayer;
 
 use crate::script::tag;
 
@@ -197,4 +203,38 @@ async fn a_shared_secret_is_everybodys_password() {
         .await
         .unwrap_err();
     assert!(error.is_authentication(), "{error}");
+}
+
+#[tokio::test]
+async fn a_layer_of_the_callers_own_sees_what_goes_to_the_registry_and_to_its_token_server() {
+    let (users, rules) = users();
+    let site = Site::start(Auth::bearer(users, rules)).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&seen);
+    let registry = Registry::builder()
+        .credentials(&site.host, Credentials::new("robot", "secret".into()))
+        .layer(MapRequestLayer::new(move |request: Request<Body>| {
+            let who = request.headers().get(AUTHORIZATION);
+            let scheme = who.and_then(|value| value.to_str().ok()?.split(' ').next());
+            let note = format!(
+                "{} {} {}",
+                request.method(),
+                request.uri().path(),
+                scheme.unwrap_or("-")
+            );
+            notes.lock().unwrap().push(note);
+            request
+        }))
+        .build()
+        .unwrap();
+    let reference = format!("{}/team/open", site.host).parse().unwrap();
+    let digest = Digest::sha256_of(b"x");
+    let found = registry.repository(&reference).get_blob_size(&digest).await;
+    assert_eq!(found.unwrap(), None);
+    let blob = format!("HEAD /v2/team/open/blobs/{digest}");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.first(), Some(&format!("{blob} -")), "{seen:?}");
+    assert_eq!(seen.last(), Some(&format!("{blob} Bearer")), "{seen:?}");
+    let token = |note: &String| note.contains("/token ") && note.ends_with(" Basic");
+    assert!(seen.iter().any(token), "{seen:?}");
 }
