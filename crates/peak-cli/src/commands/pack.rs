@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::application::Application;
 use crate::arguments::PackingOptions;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size};
+use crate::output::{Output, counted, human_size};
 use crate::paths::can_be_written;
 
 #[derive(Debug, Args)]
@@ -130,13 +130,12 @@ impl Packed {
             .watch(pack_directory(directory, options, &file))
             .await?;
         drop(packing);
-        let count = archive.files.files.len();
         application.progress.step(
             "pack",
             &format!(
-                "{}: {count} {}, {} packed",
+                "{}: {}, {} packed",
                 directory.display(),
-                if count == 1 { "file" } else { "files" },
+                counted(archive.files.files.len(), "file"),
                 human_size(archive.size)
             ),
         );

@@ -26,7 +26,7 @@ use crate::application::Application;
 use crate::arguments::StateOptions;
 use crate::commands::local::{already_running, running};
 use crate::error::{CliError, ErrorKind};
-use crate::output::{aligned, human_size, printable, table};
+use crate::output::{aligned, counted, human_size, printable, table};
 use crate::service::agree;
 use crate::signals::Signals;
 
@@ -133,8 +133,8 @@ pub(crate) async fn gc(application: &Application, arguments: GcArguments) -> Res
         let count = planned.manifests.removed;
         if count > 0 {
             let what = format!(
-                "{count} manifest{} that no tag reaches, in {}",
-                if count == 1 { "" } else { "s" },
+                "{} that no tag reaches, in {}",
+                counted(count, "manifest"),
                 directory.display()
             );
             agree(false, &what, usize::try_from(count).unwrap_or(usize::MAX))?;
@@ -237,8 +237,8 @@ pub(crate) async fn check(
     Err(CliError::new(
         ErrorKind::Integrity,
         format!(
-            "{count} thing{} in the registry {} damaged",
-            if count == 1 { "" } else { "s" },
+            "{} in the registry {} damaged",
+            counted(count, "thing"),
             if count == 1 { "is" } else { "are" },
         ),
     )
