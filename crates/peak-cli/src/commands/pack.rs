@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::arguments::PackingOptions;
+use crate::blocking::blocking;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, counted, human_size};
 use crate::paths::can_be_written;
@@ -169,14 +170,6 @@ pub(crate) async fn pack_directory(
     let (directory, file) = (directory.to_owned(), file.to_owned());
     let options = options.clone().cancel_flag(&flag);
     Ok(blocking(move || pack_to_file(&directory, &options, &file)).await??)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, CliError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))
 }
 
 /// The list of files of an artifact, as `spec/cli.md` has it.
