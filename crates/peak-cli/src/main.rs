@@ -5,6 +5,7 @@
 
 mod application;
 mod arguments;
+mod blocking;
 mod color;
 mod commands;
 mod config;

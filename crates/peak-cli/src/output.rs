@@ -1,5 +1,6 @@
 //! Results on standard output, as JSON or as a table.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 use peak_sdk::oci::without_user;
@@ -164,6 +165,12 @@ pub(crate) fn shown(name: &str) -> String {
     printable(&without_user(name))
 }
 
+/// A number of things: `1 layer`, `2 layers`.
+pub(crate) fn counted<N: Copy + Display + From<u8> + PartialEq>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// A size for a person: decimal units, as registries and `docker images` give them.
 pub(crate) fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -186,12 +193,19 @@ pub(crate) fn human_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{human_size, printable};
+    use super::{counted, human_size, printable};
 
     #[test]
     fn control_characters_of_a_log_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\tc\r"), "a\u{fffd}[2Jb\tc\u{fffd}");
         assert_eq!(printable("exe.\u{202e}gpj"), "exe.\u{fffd}gpj");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!(counted(0_usize, "layer"), "0 layers");
+        assert_eq!(counted(1_u64, "layer"), "1 layer");
+        assert_eq!(counted(2_u64, "layer"), "2 layers");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::arguments::CommandLine;
-use crate::error::{CliError, ErrorKind, tidy};
+use crate::blocking::blocking;
+use crate::error::{CliError, tidy};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -53,9 +54,8 @@ pub(crate) async fn run(
     let pages = pages().map_err(|error| failed(&error))?;
     let count = pages.len();
     let target = directory.clone();
-    tokio::task::spawn_blocking(move || write(&pages, &target))
-        .await
-        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?
+    blocking(move || write(&pages, &target))
+        .await?
         .map_err(|error| failed(&error))?;
     application.output.object(
         &json!({"directory": directory, "pages": count}),

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::arguments::PackingOptions;
+use crate::blocking::blocking;
 use crate::error::{CliError, ErrorKind};
-use crate::output::{Output, human_size};
+use crate::output::{Output, counted, human_size};
 use crate::paths::can_be_written;
 
 #[derive(Debug, Args)]
@@ -130,13 +131,12 @@ impl Packed {
             .watch(pack_directory(directory, options, &file))
             .await?;
         drop(packing);
-        let count = archive.files.files.len();
         application.progress.step(
             "pack",
             &format!(
-                "{}: {count} {}, {} packed",
+                "{}: {}, {} packed",
                 directory.display(),
-                if count == 1 { "file" } else { "files" },
+                counted(archive.files.files.len(), "file"),
                 human_size(archive.size)
             ),
         );
@@ -170,14 +170,6 @@ pub(crate) async fn pack_directory(
     let (directory, file) = (directory.to_owned(), file.to_owned());
     let options = options.clone().cancel_flag(&flag);
     Ok(blocking(move || pack_to_file(&directory, &options, &file)).await??)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, CliError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))
 }
 
 /// The list of files of an artifact, as `spec/cli.md` has it.

@@ -6,7 +6,7 @@ mod layers;
 mod transfer;
 
 use std::io::{IsTerminal, Write};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -162,16 +162,7 @@ impl Meter {
             Form::Lines => (LINE_INTERVAL, LINE_INTERVAL),
             Form::Silent | Form::Json => return work.await,
         };
-        let mut work = pin!(work);
-        let mut pause = first;
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut work => return result,
-                () = tokio::time::sleep(pause) => self.show(),
-            }
-            pause = next;
-        }
+        watched(pin!(work), first, next, || self.show()).await
     }
 
     fn show(&self) {
@@ -222,6 +213,25 @@ impl Drop for Meter {
         if let Some(bar) = &*self.bar() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Does the work and shows how far it is: the first time after this long, and then every so often. The work stays where
+/// it is, as it may be large.
+async fn watched<T>(
+    mut work: Pin<&mut impl Future<Output = T>>,
+    first: Duration,
+    next: Duration,
+    show: impl Fn(),
+) -> T {
+    let mut pause = first;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut work => return result,
+            () = tokio::time::sleep(pause) => show(),
+        }
+        pause = next;
     }
 }
 

@@ -13,7 +13,9 @@ use peak_sdk::oci::Digest;
 use peak_sdk::transfer::{Event, ProgressState};
 use serde_json::{Value, json};
 
-use super::{BAR_DELAY, BAR_INTERVAL, Form, LINE_INTERVAL, Progress, UNKNOWN, style, write_line};
+use super::{
+    BAR_DELAY, BAR_INTERVAL, Form, LINE_INTERVAL, Progress, UNKNOWN, style, watched, write_line,
+};
 use crate::output::{human_size, printable};
 
 /// Most blobs that have a bar of their own at the same time.
@@ -75,16 +77,7 @@ impl TransferMeter {
             Form::Json => (EVENT_INTERVAL, EVENT_INTERVAL),
             Form::Silent => return work.await,
         };
-        let mut work = pin!(work);
-        let mut pause = first;
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut work => return result,
-                () = tokio::time::sleep(pause) => self.show(Instant::now()),
-            }
-            pause = next;
-        }
+        watched(pin!(work), first, next, || self.show(Instant::now())).await
     }
 
     fn show(&self, now: Instant) {

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::names::{check_host, parse_reference};
 use crate::application::{Application, with_variables};
-use crate::error::{CliError, ErrorKind};
+use crate::blocking::blocking;
+use crate::error::CliError;
 
 /// Longest password that is read, in bytes.
 const PASSWORD_LIMIT: u64 = 64 * 1024;
@@ -86,9 +87,7 @@ pub(crate) async fn login(
 /// then as it was before.
 async fn ask_aside(arguments: LoginArguments) -> Result<(String, SecretString), CliError> {
     let _restored = TerminalState::remember();
-    tokio::task::spawn_blocking(move || ask(&arguments))
-        .await
-        .map_err(|error| CliError::from_chain(ErrorKind::Other, &error))?
+    blocking(move || ask(&arguments)).await?
 }
 
 /// How the terminal was before its echo was switched off for a password; dropping this makes it so again.
