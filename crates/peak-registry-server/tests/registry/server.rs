@@ -15,6 +15,8 @@ use peak_registry_server::auth::{Auth, Rules, Users};
 use peak_registry_server::{
     ConnectionLimits, Observer, RegistryServer, RouterOptions, ServerError, Store,
 };
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 struct Http(Client<HttpConnector, Body>);
@@ -260,7 +262,12 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 /// Keeps what the access log says on this thread, which is where the tests' servers run.
-fn logging() -> (Log, tracing::subscriber::DefaultGuard) {
+///
+/// The second subscriber hears nothing. While a process has one only, `tracing` asks the thread
+/// that comes first to a place in the code whether anybody listens there, and keeps what it says:
+/// a test on another thread would say no for this one. Where there are two, each is asked.
+fn logging() -> (Log, (DefaultGuard, Dispatch)) {
+    let second = Dispatch::new(NoSubscriber::default());
     let log = Log::default();
     let filter = format!("{}=info", Observer::ACCESS_LOG_TARGET);
     let subscriber = tracing_subscriber::fmt()
@@ -269,7 +276,7 @@ fn logging() -> (Log, tracing::subscriber::DefaultGuard) {
         .without_time()
         .with_writer(log.clone())
         .finish();
-    (log, tracing::subscriber::set_default(subscriber))
+    (log, (tracing::subscriber::set_default(subscriber), second))
 }
 
 #[tokio::test]
