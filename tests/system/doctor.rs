@@ -418,6 +418,35 @@ fn whatever_a_registry_refuses_for_one_reason_is_one_failure() {
     }
 }
 
+#[test]
+fn what_to_do_about_too_many_requests_is_something_that_the_command_knows() {
+    let sandbox = Sandbox::new();
+    let host = always(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    );
+    let image = format!("{host}/app:1");
+    let pull = ["registry", "pull", &image, "oci:app"];
+    let pulled = finish(sandbox.command(pull).spawn().unwrap());
+    pulled.assert_code(6);
+    let error = &pulled.stderr;
+    assert!(
+        error.contains("limits how often it may be asked"),
+        "{error}"
+    );
+    assert!(error.contains("--requests-per-second N"), "{error}");
+
+    let looked = finish(sandbox.command(["doctor", &image]).spawn().unwrap());
+    looked.assert_code(1);
+    let found = &looked.stdout;
+    assert!(
+        found.contains("limits how often it may be asked"),
+        "{found}"
+    );
+    assert!(found.contains("try again then"), "{found}");
+    assert!(!found.contains("--requests-per-second"), "{found}");
+    assert!(!found.contains("looks closer"), "{found}");
+}
+
 #[cfg(unix)]
 #[test]
 fn who_may_not_read_or_write_is_told_once_and_by_name() {

@@ -14,7 +14,6 @@ use peak_sdk::registry::{
 use url::Url;
 
 use crate::arguments::{GlobalOptions, OutputTarget};
-use crate::convert::network::looks_closer;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{Output, printable};
 use crate::paths::in_shell;
@@ -108,7 +107,7 @@ impl Application {
     /// Says in an error of the platform how to look closer at the very platform that was asked.
     pub(crate) fn with_doctor(&self, error: CliError) -> CliError {
         if error.is_of_platform {
-            error.with_more_hint(&looks_closer(&self.as_command("peak doctor")))
+            error.with_doctor(self.as_command("peak doctor"))
         } else {
             error
         }
@@ -174,8 +173,14 @@ impl Application {
 
     /// A client for registries, which knows the platform's own if there is a platform.
     pub(crate) fn registry(&self, builder: RegistryBuilder) -> Result<Registry, CliError> {
-        // Who names a platform means one; else it is only not known.
-        self.registry_with(builder, self.names_a_platform())
+        let session = match self.session_to_look_at() {
+            // Who names a platform means one; else it is only not known.
+            Err(error) if self.names_a_platform() && error.kind == ErrorKind::Usage => {
+                return Err(error);
+            }
+            session => session.ok(),
+        };
+        self.registry_for(session.as_ref(), builder)
     }
 
     /// As [`registry`](Self::registry), for a command that works with the embedded platform, whatever else is named.
@@ -183,20 +188,17 @@ impl Application {
         &self,
         builder: RegistryBuilder,
     ) -> Result<Registry, CliError> {
-        self.registry_with(builder, false)
+        self.registry_for(self.session_to_look_at().ok().as_ref(), builder)
     }
 
-    fn registry_with(
+    fn registry_for(
         &self,
+        session: Option<&Session>,
         builder: RegistryBuilder,
-        platform_has_to_be_right: bool,
     ) -> Result<Registry, CliError> {
-        let registry = match self.session_to_look_at() {
-            Ok(session) => registry_of(&session, builder)?,
-            Err(error) if platform_has_to_be_right && error.kind == ErrorKind::Usage => {
-                return Err(error);
-            }
-            Err(_) => with_environment(builder).build()?,
+        let registry = match session {
+            Some(session) => registry_of(session, builder)?,
+            None => with_environment(builder).build()?,
         };
         let mut registries = self.registries();
         registries.push(registry.clone());

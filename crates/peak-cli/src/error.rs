@@ -81,6 +81,8 @@ pub(crate) struct CliError {
     pub(crate) status: Option<u16>,
     pub(crate) url: Option<String>,
     pub(crate) hint: Option<String>,
+    /// The `peak doctor …` that looks closer.
+    pub(crate) doctor: Option<Box<str>>,
     /// What was not there, where names like it can be looked for.
     pub(crate) missing: Option<Box<Missing>>,
     /// The registry or repository that did not let us in, where it can be looked up as whom we asked.
@@ -106,6 +108,7 @@ impl CliError {
             status: None,
             url: None,
             hint: None,
+            doctor: None,
             missing: None,
             refused: None,
             is_of_platform: false,
@@ -205,9 +208,28 @@ impl CliError {
         self
     }
 
+    /// With this advice in place of what there was.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self.doctor = None;
         self
+    }
+
+    pub(crate) fn with_doctor(mut self, command: String) -> Self {
+        self.doctor = Some(command.into());
+        self
+    }
+
+    /// What to do, and which command looks closer.
+    fn advice(&self) -> Option<String> {
+        let Some(doctor) = &self.doctor else {
+            return self.hint.clone();
+        };
+        let closer = format!("`{doctor}` looks closer");
+        Some(match &self.hint {
+            Some(hint) => format!("{hint}; {closer}"),
+            None => closer,
+        })
     }
 
     /// Writes the error to standard error, as one line or one JSON object, and gives its exit code.
@@ -221,14 +243,14 @@ impl CliError {
                 "message": self.message,
                 "status": self.status,
                 "url": self.url,
-                "hint": self.hint,
+                "hint": self.advice(),
             }})
             .to_string()
         } else {
             let label = color::painted("error:", Paint::Error, color::is_on(&io::stderr()));
             let message = single_line(&self.message);
-            match &self.hint {
-                Some(hint) => format!("{label} {message}; {}", single_line(hint)),
+            match self.advice() {
+                Some(advice) => format!("{label} {message}; {}", single_line(&advice)),
                 None => format!("{label} {message}"),
             }
         };

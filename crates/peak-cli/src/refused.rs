@@ -61,9 +61,9 @@ fn told(error: CliError, explanation: &Explanation) -> CliError {
             _ => None,
         });
     match failed {
-        Some((place, reason)) => error.with_hint(format!(
-            "no credentials came from {place}: {reason}; `peak doctor {registry}` looks closer"
-        )),
+        Some((place, reason)) => error
+            .with_hint(format!("no credentials came from {place}: {reason}"))
+            .with_doctor(format!("peak doctor {registry}")),
         None => error,
     }
 }

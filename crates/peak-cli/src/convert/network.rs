@@ -23,7 +23,7 @@ pub(super) fn told(error: &Error, place: &str) -> CliError {
     let host = host_of(error).unwrap_or_else(|| place.to_owned());
     let failure = bare(error, &host);
     match failure.kind {
-        ErrorKind::Unavailable => failure.with_more_hint(&doctor(&host)),
+        ErrorKind::Unavailable => failure.with_doctor(doctor(&host)),
         _ => failure,
     }
 }
@@ -114,11 +114,7 @@ pub(super) fn is_told_alone(error: &Error) -> bool {
 
 /// The command that looks closer.
 pub(super) fn doctor(host: &str) -> String {
-    looks_closer(&format!("peak doctor {host}"))
-}
-
-pub(crate) fn looks_closer(command: &str) -> String {
-    format!("`{command}` looks closer")
+    format!("peak doctor {host}")
 }
 
 fn host_of(error: &Error) -> Option<String> {
@@ -257,11 +253,8 @@ mod tests {
             let told = told(&failed(kind, message, cause), "registry.example:5000/app");
             assert_eq!(told.message, expected);
             assert_eq!(told.kind, ErrorKind::Unavailable);
-            let hint = told.hint.unwrap();
-            assert!(
-                hint.contains("`peak doctor registry.example:5000`"),
-                "{hint}"
-            );
+            let doctor = told.doctor.unwrap();
+            assert_eq!(&*doctor, "peak doctor registry.example:5000");
             assert!(!told.url.unwrap().contains("secret"));
         }
     }

@@ -50,7 +50,7 @@ impl From<&RegistryError> for CliError {
             .with_hint("some registries want an access token in place of the password"),
             RegistryError::RateLimited { .. } => {
                 Self::from_chain(ErrorKind::Unavailable, error).with_hint(
-                    "try again then, or ask more slowly with --requests-per-second; after `peak registry login` there may be more",
+                    "try again then; after `peak registry login` there may be more",
                 )
             }
             RegistryError::InvalidRegistry { registry } => no_registry(registry),
@@ -60,14 +60,14 @@ impl From<&RegistryError> for CliError {
                 .with_hint("without --media-type it is shown as it is"),
             RegistryError::InvalidResponse { repository, .. } => {
                 Self::from_chain(ErrorKind::Other, error)
-                    .with_hint(network::doctor(registry_of(repository)))
+                    .with_doctor(network::doctor(registry_of(repository)))
             }
             RegistryError::Status { repository, .. } => {
                 let failure = Self::from_chain(kind(error), error);
                 let doctor = network::doctor(registry_of(repository));
                 match failure.kind {
-                    ErrorKind::Unavailable => failure.with_hint(format!("try again later; {doctor}")),
-                    ErrorKind::NotFound | ErrorKind::Other => failure.with_hint(doctor),
+                    ErrorKind::Unavailable => failure.with_hint("try again later").with_doctor(doctor),
+                    ErrorKind::NotFound | ErrorKind::Other => failure.with_doctor(doctor),
                     _ => failure,
                 }
             }

@@ -104,15 +104,10 @@ impl Check {
     /// What failed, with what its error says to do.
     pub(super) fn error(group: Group, name: &'static str, error: &CliError) -> Self {
         let check = Self::failed(group, name, &error.message);
-        let hint = error.hint.as_deref().unwrap_or_default();
         // Where an error says to ask the doctor, this is what it says.
-        let hint: Vec<_> = hint
-            .split("; ")
-            .filter(|part| !part.starts_with("`peak doctor"))
-            .collect();
-        match hint.join("; ").as_str() {
-            "" => check,
-            hint => check.hint(hint),
+        match &error.hint {
+            Some(hint) => check.hint(hint),
+            None => check,
         }
     }
 

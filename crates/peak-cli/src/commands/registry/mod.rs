@@ -340,7 +340,15 @@ pub(crate) async fn run(
     };
     let error = missing::with_suggestion(registry, error).await;
     let error = refused::with_account(registry, error).await;
-    Err(here::with_place(&sources, error))
+    Err(here::with_place(&sources, with_pace(error)))
+}
+
+/// Puts behind the error of a registry that wants fewer requests what these commands have against it.
+fn with_pace(error: CliError) -> CliError {
+    match error.status {
+        Some(429) => error.with_more_hint("--requests-per-second N asks more slowly"),
+        _ => error,
+    }
 }
 
 async fn command(
