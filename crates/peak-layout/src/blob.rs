@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use peak_oci::{BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, VerifyError};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::tar::Extent;
@@ -18,9 +19,11 @@ const FRAME: usize = 256 * 1024;
 
 /// Bytes that are taken in before they are hashed and written together.
 ///
-/// Enough that the hop to the blocking pool costs next to nothing beside hashing. A writer holds at most two such
-/// batches, so that one fills while the other is worked on.
+/// Enough that the hop to the blocking pool costs next to nothing beside hashing.
 const BATCH: usize = 256 * 1024;
+/// Batches that wait while one fills and another is worked on: whoever works goes on with the next at once, and does not
+/// stand still until the task that fills them has had its turn. Where processors are shared with others that takes long.
+const QUEUED: usize = 3;
 /// Frames of a batch at most, for a source that drips: each costs more than its bytes.
 const BATCH_FRAMES: usize = 1024;
 
@@ -51,9 +54,35 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 enum State {
     Here(Box<dyn Receiver>),
-    AtWork(JoinHandle<Result<Box<dyn Receiver>, LayoutError>>),
+    AtWork(Work),
     /// Something failed and was reported.
     Broken,
+}
+
+/// A receiver in the blocking pool, and the batches that it still gets there.
+#[derive(Debug)]
+struct Work {
+    batches: mpsc::Sender<Vec<Bytes>>,
+    outcome: JoinHandle<Result<Box<dyn Receiver>, LayoutError>>,
+}
+
+impl Work {
+    fn begin(mut receiver: Box<dyn Receiver>, first: Vec<Bytes>) -> Self {
+        let (batches, mut queued) = mpsc::channel::<Vec<Bytes>>(QUEUED);
+        let outcome = tokio::task::spawn_blocking(move || {
+            receiver.append(&first)?;
+            while let Ok(batch) = queued.try_recv() {
+                receiver.append(&batch)?;
+            }
+            // What has a place in the queue by now still comes; after that, it takes new work.
+            queued.close();
+            while let Some(batch) = queued.blocking_recv() {
+                receiver.append(&batch)?;
+            }
+            Ok(receiver)
+        });
+        Self { batches, outcome }
+    }
 }
 
 impl Writer {
@@ -89,22 +118,31 @@ impl Writer {
         self.waiting_bytes += bytes.len();
         self.waiting.push(bytes);
         if self.waiting_bytes >= BATCH || self.waiting.len() >= BATCH_FRAMES {
-            let mut receiver = self.receiver().await?;
-            let frames = std::mem::take(&mut self.waiting);
-            self.waiting_bytes = 0;
-            self.receiver = State::AtWork(tokio::task::spawn_blocking(move || {
-                receiver.append(&frames)?;
-                Ok(receiver)
-            }));
+            self.hand_over().await?;
         }
         Ok(())
     }
 
-    /// The receiver, once the batch before is written. The writer is broken until it gets it back.
+    /// Has the batch worked on. Dropped while it waits, nothing is lost: the batch and the receiver stay where they are.
+    async fn hand_over(&mut self) -> Result<(), LayoutError> {
+        if let State::AtWork(work) = &self.receiver
+            && let Ok(place) = work.batches.reserve().await
+        {
+            place.send(std::mem::take(&mut self.waiting));
+        } else {
+            let receiver = self.receiver().await?;
+            let first = std::mem::take(&mut self.waiting);
+            self.receiver = State::AtWork(Work::begin(receiver, first));
+        }
+        self.waiting_bytes = 0;
+        Ok(())
+    }
+
+    /// The receiver, once the batches before are written. The writer is broken until it gets it back.
     async fn receiver(&mut self) -> Result<Box<dyn Receiver>, LayoutError> {
-        if let State::AtWork(batch) = &mut self.receiver {
-            // Dropped while it waits here, nothing is lost: the handle stays where it is.
-            let outcome = batch.await.unwrap_or(Err(LayoutError::Shutdown));
+        if let State::AtWork(work) = &mut self.receiver {
+            let outcome = (&mut work.outcome).await;
+            let outcome = outcome.unwrap_or(Err(LayoutError::Shutdown));
             self.receiver = State::Broken;
             return outcome;
         }
@@ -189,4 +227,123 @@ pub(crate) fn read(
         Ok(Some((Bytes::from(frame), (file, path, rest))))
     });
     Ok(BlobRead::new(offset, Some(size), Box::pin(frames)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc as std_mpsc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use peak_oci::MediaType;
+
+    use super::*;
+
+    /// Takes a batch each time it is let, and fails where it is told so; what nobody holds back any more it takes all.
+    #[derive(Debug)]
+    struct HeldBack {
+        may_succeed: std_mpsc::Receiver<bool>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Receiver for HeldBack {
+        fn append(&mut self, frames: &[Bytes]) -> Result<(), LayoutError> {
+            if !self.may_succeed.recv().unwrap_or(true) {
+                return Err(LayoutError::Shutdown);
+            }
+            let mut taken = self.taken.lock().unwrap();
+            frames.iter().for_each(|frame| taken.extend(frame));
+            Ok(())
+        }
+
+        fn publish(self: Box<Self>) -> Result<(), LayoutError> {
+            Ok(())
+        }
+    }
+
+    type Taken = Arc<Mutex<Vec<u8>>>;
+
+    fn writer(batches: u8) -> (Box<Writer>, std_mpsc::Sender<bool>, Taken) {
+        let (leave, may_succeed) = std_mpsc::channel();
+        let taken = Taken::default();
+        let receiver = Box::new(HeldBack {
+            may_succeed,
+            taken: Arc::clone(&taken),
+        });
+        let size = u64::from(batches) * BATCH as u64;
+        let descriptor = Descriptor::new(MediaType::OCI_LAYER, Digest::sha256_of(b""), size);
+        let writer = Writer::new(receiver, &descriptor, 0);
+        (Box::new(writer), leave, taken)
+    }
+
+    fn batch(number: u8) -> Bytes {
+        vec![number; BATCH].into()
+    }
+
+    #[tokio::test]
+    async fn writes_that_nobody_waits_for_lose_and_move_no_byte() {
+        let (mut writer, leave, taken) = writer(20);
+        let mut given_up = 0;
+        for number in 0..20 {
+            if writer.write(batch(number)).now_or_never().is_none() {
+                given_up += 1;
+            }
+            assert_eq!(writer.offset(), (u64::from(number) + 1) * BATCH as u64);
+            if number == 10 {
+                // Some places become free.
+                leave.send(true).unwrap();
+                leave.send(true).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(given_up > 0);
+        drop(leave);
+        writer.commit().await.unwrap();
+        let expected: Vec<u8> = (0..20).flat_map(batch).collect();
+        assert!(*taken.lock().unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_fails_in_the_queue_breaks_the_writer() {
+        for failing in 0..6 {
+            let (mut writer, leave, taken) = writer(20);
+            for number in 0..20 {
+                leave.send(number != failing).unwrap();
+            }
+            let mut outcome = Ok(());
+            let mut written = 0;
+            while outcome.is_ok() && written < 20 {
+                outcome = writer.write(batch(written)).await;
+                written += 1;
+            }
+            let error = match outcome {
+                Ok(()) => writer.commit().await.unwrap_err(),
+                Err(error) => {
+                    let after = writer.write(batch(0)).await.unwrap_err();
+                    assert!(format!("{after:?}").contains("Broken"), "{after:?}");
+                    assert!(writer.commit().await.is_err());
+                    error
+                }
+            };
+            assert!(format!("{error:?}").contains("Shutdown"), "{error:?}");
+            let expected: Vec<u8> = (0..failing).flat_map(batch).collect();
+            assert!(*taken.lock().unwrap() == expected);
+            // The receiver is gone, whatever was queued behind.
+            assert_eq!(Arc::strong_count(&taken), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_dropped_takes_its_receiver_along() {
+        let (mut writer, leave, taken) = writer(20);
+        for number in 0..3 {
+            writer.write(batch(number)).await.unwrap();
+        }
+        drop(writer);
+        drop(leave);
+        while Arc::strong_count(&taken) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
