@@ -3,12 +3,15 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::{self, Either};
 use futures_util::stream;
 use peak_oci::{BlobRead, BlobWriter, BoxFuture, ContentError, Descriptor, Digest, VerifyError};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::tar::Extent;
@@ -21,11 +24,14 @@ const FRAME: usize = 256 * 1024;
 ///
 /// Enough that the hop to the blocking pool costs next to nothing beside hashing.
 const BATCH: usize = 256 * 1024;
-/// Batches that wait while one fills and another is worked on: whoever works goes on with the next at once, and does not
-/// stand still until the task that fills them has had its turn. Where processors are shared with others that takes long.
-const QUEUED: usize = 3;
 /// Frames of a batch at most, for a source that drips: each costs more than its bytes.
 const BATCH_FRAMES: usize = 1024;
+
+/// Places for batches that wait while one fills and another is worked on: whoever works goes on with the next at once, and
+/// does not stand still until the task that fills them has had its turn. Where processors are shared with others that
+/// takes long. They are for all writers together: a single one needs them most, and memory is not to grow with their
+/// number.
+static PLACES: Semaphore = Semaphore::const_new(3);
 
 /// Where the bytes of a blob go. Dropped without [`Receiver::publish`], it leaves nothing visible. All of it blocks.
 pub(crate) trait Receiver: fmt::Debug + Send {
@@ -59,30 +65,53 @@ enum State {
     Broken,
 }
 
+/// A batch in its place.
+type Queued = (Vec<Bytes>, SemaphorePermit<'static>);
+
 /// A receiver in the blocking pool, and the batches that it still gets there.
 #[derive(Debug)]
 struct Work {
-    batches: mpsc::Sender<Vec<Bytes>>,
+    /// Has no more batches than there are places.
+    batches: mpsc::UnboundedSender<Queued>,
     outcome: JoinHandle<Result<Box<dyn Receiver>, LayoutError>>,
 }
 
 impl Work {
     fn begin(mut receiver: Box<dyn Receiver>, first: Vec<Bytes>) -> Self {
-        let (batches, mut queued) = mpsc::channel::<Vec<Bytes>>(QUEUED);
+        let (batches, mut queued) = mpsc::unbounded_channel::<Queued>();
         let outcome = tokio::task::spawn_blocking(move || {
             receiver.append(&first)?;
-            while let Ok(batch) = queued.try_recv() {
-                receiver.append(&batch)?;
-            }
-            // What has a place in the queue by now still comes; after that, it takes new work.
-            queued.close();
-            while let Some(batch) = queued.blocking_recv() {
+            drop(first);
+            while let Some((batch, place)) = next(&mut queued) {
+                drop(place);
                 receiver.append(&batch)?;
             }
             Ok(receiver)
         });
         Self { batches, outcome }
     }
+
+    /// Queues the batch, and says whether it is; not where the work comes to its end before there is a place.
+    async fn add(&self, batch: &mut Vec<Bytes>) -> bool {
+        let place = pin!(PLACES.acquire());
+        let end = pin!(self.batches.closed());
+        let Either::Left((Ok(place), _)) = future::select(place, end).await else {
+            return false;
+        };
+        let queued = self.batches.send((std::mem::take(batch), place));
+        queued
+            .map_err(|SendError((refused, _))| *batch = refused)
+            .is_ok()
+    }
+}
+
+/// The next batch of a queue that is closed once there is none.
+fn next<T>(queued: &mut mpsc::UnboundedReceiver<T>) -> Option<T> {
+    queued.try_recv().ok().or_else(|| {
+        queued.close();
+        // One that was on its way meanwhile still comes.
+        queued.blocking_recv()
+    })
 }
 
 impl Writer {
@@ -125,11 +154,11 @@ impl Writer {
 
     /// Has the batch worked on. Dropped while it waits, nothing is lost: the batch and the receiver stay where they are.
     async fn hand_over(&mut self) -> Result<(), LayoutError> {
-        if let State::AtWork(work) = &self.receiver
-            && let Ok(place) = work.batches.reserve().await
-        {
-            place.send(std::mem::take(&mut self.waiting));
-        } else {
+        let is_queued = match &self.receiver {
+            State::AtWork(work) => work.add(&mut self.waiting).await,
+            State::Here(_) | State::Broken => false,
+        };
+        if !is_queued {
             let receiver = self.receiver().await?;
             let first = std::mem::take(&mut self.waiting);
             self.receiver = State::AtWork(Work::begin(receiver, first));
