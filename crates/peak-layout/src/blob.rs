@@ -282,7 +282,9 @@ mod tests {
                 return Err(LayoutError::Shutdown);
             }
             let mut taken = self.taken.lock().unwrap();
-            frames.iter().for_each(|frame| taken.extend(frame));
+            for frame in frames {
+                taken.extend(frame);
+            }
             Ok(())
         }
 
