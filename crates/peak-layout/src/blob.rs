@@ -27,11 +27,11 @@ const BATCH: usize = 256 * 1024;
 /// Frames of a batch at most, for a source that drips: each costs more than its bytes.
 const BATCH_FRAMES: usize = 1024;
 
-/// Places for batches that wait while one fills and another is worked on: whoever works goes on with the next at once, and
-/// does not stand still until the task that fills them has had its turn. Where processors are shared with others that
-/// takes long. They are for all writers together: a single one needs them most, and memory is not to grow with their
-/// number.
-static PLACES: Semaphore = Semaphore::const_new(3);
+/// Batches that wait while one fills and another is worked on: whoever works goes on with the next at once, and does not
+/// stand still until the task that fills them has had its turn. Where processors are shared with others that takes long.
+const QUEUED: usize = 3;
+/// Places for these, of all writers together: a single one needs them most.
+static PLACES: Semaphore = Semaphore::const_new(QUEUED);
 
 /// Where the bytes of a blob go. Dropped without [`Receiver::publish`], it leaves nothing visible. All of it blocks.
 pub(crate) trait Receiver: fmt::Debug + Send {
@@ -45,7 +45,8 @@ pub(crate) trait Receiver: fmt::Debug + Send {
 /// Hands a blob to its receiver in batches.
 ///
 /// Hashing and writing happen in the blocking pool: they take far longer than a task should hold its thread, and so
-/// the blobs of one transfer use several processors although they are driven by one task.
+/// the blobs of one transfer use several processors although they are driven by one task. What a writer has handed over
+/// is written when the writer is dropped, too, by a thread that nobody waits for: the next run need not fetch it again.
 #[derive(Debug)]
 pub(crate) struct Writer {
     digest: Digest,
@@ -91,7 +92,7 @@ impl Work {
         Self { batches, outcome }
     }
 
-    /// Queues the batch, and says whether it is; not where the work comes to its end before there is a place.
+    /// Queues the batch, and says whether it is; not where the work has come to its end, or does before there is a place.
     async fn add(&self, batch: &mut Vec<Bytes>) -> bool {
         let place = pin!(PLACES.acquire());
         let end = pin!(self.batches.closed());
@@ -133,8 +134,9 @@ impl Writer {
         }
         let accepted = self.accepted.saturating_add(bytes.len() as u64);
         if accepted > self.size {
-            // Known before anything is hashed, so that an endless body is not taken in.
-            self.receiver = State::Broken;
+            // Known before anything is hashed, so that an endless body is not taken in. Nobody is at work on the blob
+            // any more when this is told.
+            drop(self.receiver().await?);
             return Err(LayoutError::Integrity {
                 digest: self.digest.clone(),
                 source: VerifyError::TooLong {
@@ -369,12 +371,47 @@ mod tests {
     async fn a_writer_that_is_dropped_takes_its_receiver_along() {
         let (mut writer, leave, taken) = writer(20);
         for number in 0..3 {
-            writer.write(batch(number)).await.unwrap();
+            let _ = writer.write(batch(number)).now_or_never();
         }
         drop(writer);
         drop(leave);
         while Arc::strong_count(&taken) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        // What it had been given is written, as far as there were places.
+        let taken = taken.lock().unwrap();
+        let expected: Vec<u8> = (0..3).flat_map(batch).collect();
+        assert!(taken.len() >= BATCH && expected.starts_with(&taken));
+    }
+
+    #[tokio::test]
+    async fn a_writer_gets_on_where_others_have_all_the_places() {
+        let (mut writer, leave, taken) = writer(20);
+        drop(leave);
+        let _places = PLACES
+            .acquire_many(u32::try_from(QUEUED).unwrap())
+            .await
+            .unwrap();
+        let written = async {
+            for number in 0..20 {
+                writer.write(batch(number)).await.unwrap();
+            }
+            writer.commit().await.unwrap();
+        };
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, written).await.unwrap();
+        let expected: Vec<u8> = (0..20).flat_map(batch).collect();
+        assert!(*taken.lock().unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn bytes_too_many_are_told_when_nobody_is_at_work_any_more() {
+        let (mut writer, leave, taken) = writer(2);
+        drop(leave);
+        writer.write(batch(0)).await.unwrap();
+        writer.write(batch(1)).await.unwrap();
+        let error = writer.write(batch(2)).await.unwrap_err();
+        assert_eq!(error.kind(), peak_oci::ContentErrorKind::Integrity);
+        assert_eq!(Arc::strong_count(&taken), 1);
     }
 }

@@ -26,8 +26,8 @@ const LATEST: u64 = 400;
 const LATEST_IN_ORDER: u64 = 900;
 /// Less than this of a blob is not kept.
 const WORTH_KEEPING: u64 = MIB;
-/// What may be on its way from the socket to the disk when the client goes, for each blob: where the disk is slow, five
-/// batches of a quarter of a MiB and what the connection has read.
+/// What may be on its way from the socket to the disk when the client goes, for each blob: where the disk is slow, up to
+/// five batches of a quarter of a MiB and what the connection has read.
 const UNDER_WAY: u64 = 2 * MIB;
 /// How many images go into one layout.
 const IMAGES: usize = 3;
