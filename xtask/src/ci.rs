@@ -89,8 +89,8 @@ const CHECKS: [Check; 17] = [
     },
     Check {
         name: "fuzz",
-        about: "each fuzz target for three seconds; only our crates are built for it, and few others",
-        what: Cargo("xtask fuzz --seconds 3", &[]),
+        about: "each fuzz target for three seconds, with the same inputs each time; only our crates are built for it, and few others",
+        what: Cargo("xtask fuzz --seconds 3 --repeatable", &[]),
     },
     Check {
         name: "peers",

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 5)]
     seconds: u32,
+    /// Try the same inputs each time, from the seeds on: what passes once passes again
+    #[arg(long)]
+    repeatable: bool,
 }
 
 /// Counters at every edge and what is compared with what: what `libFuzzer` steers by.
@@ -113,7 +116,7 @@ pub(crate) fn run(
     let mut failed = Vec::new();
     for_each_at_once(
         chosen,
-        |target| places.run(target, options.seconds),
+        |target| places.run(target, options),
         |target, tried| {
             let Tried { holds, report } = tried?;
             write!(out, "{report}")?;
@@ -207,10 +210,16 @@ impl<'a> Places<'a> {
     }
 
     /// Runs a target.
-    fn run(&self, target: &str, seconds: u32) -> anyhow::Result<Tried> {
+    fn run(&self, target: &str, options: &Options) -> anyhow::Result<Tried> {
         let program = self.target_dir.join("debug").join(PROGRAM);
         let seeds = self.workspace.join("fuzz/seeds").join(target);
-        let corpus = self.target_dir.join("fuzz/corpus").join(target);
+        let fresh = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let (corpus, random) = if options.repeatable {
+            (fresh.path().to_owned(), "-seed=1")
+        } else {
+            // 0 stands for the time.
+            (self.target_dir.join("fuzz/corpus").join(target), "-seed=0")
+        };
         let findings = self.target_dir.join("fuzz/findings").join(target);
         for directory in [&corpus, &findings] {
             fs::create_dir_all(directory)
@@ -219,7 +228,8 @@ impl<'a> Places<'a> {
         let known = entries(&findings)?;
         let output = Command::new(&program)
             .env(CHOICE, target)
-            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_total_time={}", options.seconds))
+            .arg(random)
             .arg(format!("-timeout={TIMEOUT}"))
             .arg(format!("-rss_limit_mb={MEMORY}"))
             .arg(format!("-artifact_prefix={}/", findings.display()))

@@ -14,11 +14,10 @@ use peak_oci::{
 use tokio::sync::OnceCell;
 
 use super::Listed;
-use super::contents::{self, Content};
+use super::contents::{self, Content, named_digest};
 use super::decode::Compression;
 use crate::LayoutError;
 use crate::archive_error::ArchiveError;
-use crate::document;
 use crate::tar::{BEGINNING, Extent, Files, Named, Names, StreamEntry, TarStream, TarStreamError};
 
 /// How many bytes of small files are kept at most, all together: configs, manifests, `manifest.json`.
@@ -326,13 +325,6 @@ impl StreamedFiles {
         let digest = file.and_then(|file| file.digest.clone().or_else(|| named_digest(&file.name)));
         digest.ok_or_else(|| self.error(ArchiveError::Truncated))
     }
-}
-
-/// The digest in the name of a blob of a layout.
-fn named_digest(name: &str) -> Option<Digest> {
-    let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
-    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
-    (document::blob_name(&digest) == name).then_some(digest)
 }
 
 impl File {

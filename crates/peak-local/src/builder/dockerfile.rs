@@ -106,7 +106,7 @@ impl Dockerfile {
     /// # Errors
     /// [`BuildError::Syntax`] and [`BuildError::Instruction`], with the line.
     pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Self, BuildError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text.trim_start_matches('\u{feff}');
         let readable = with_readable_entrypoints(text);
         let parsed = parser::parse(&readable).map_err(|error| BuildError::Syntax {
             // A Dockerfile without any FROM has its error at no line.
