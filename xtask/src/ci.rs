@@ -89,7 +89,7 @@ const CHECKS: [Check; 17] = [
     },
     Check {
         name: "fuzz",
-        about: "each fuzz target for three seconds, with the same inputs each time; only our crates are built for it, and few others",
+        about: "each fuzz target for three seconds, the same inputs in the same order each time; only our crates are built for it, and few others",
         what: Cargo("xtask fuzz --seconds 3 --repeatable", &[]),
     },
     Check {

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 5)]
     seconds: u32,
-    /// Try the same inputs each time, from the seeds on: what passes once passes again
+    /// Try the same inputs in the same order each time, from the seeds on, as far as the time goes
     #[arg(long)]
     repeatable: bool,
 }

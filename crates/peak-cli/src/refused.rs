@@ -4,6 +4,7 @@ use peak_sdk::oci::Reference;
 use peak_sdk::registry::{CredentialSource, Explanation, Registry, SourceOutcome};
 
 use crate::application::with_variables;
+use crate::convert::network::doctor;
 use crate::error::CliError;
 
 /// Puts into an error of access whose credentials were used, or why there were none; once, since it takes the place of
@@ -63,7 +64,7 @@ fn told(error: CliError, explanation: &Explanation) -> CliError {
     match failed {
         Some((place, reason)) => error
             .with_hint(format!("no credentials came from {place}: {reason}"))
-            .with_doctor(format!("peak doctor {registry}")),
+            .with_doctor(doctor(registry)),
         None => error,
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn is_told_alone(error: &Error) -> bool {
 }
 
 /// The command that looks closer.
-pub(super) fn doctor(host: &str) -> String {
+pub(crate) fn doctor(host: &str) -> String {
     format!("peak doctor {host}")
 }
 
